@@ -68,6 +68,12 @@ class FormatError(InputError):
     code = "formats.not_canonical"
 
 
+class MemberError(IntegrityError):
+    """Say that the bytes of a package member are not those that its header, or its maker, announced."""
+
+    code = "formats.member_differs"
+
+
 class ProofError(IntegrityError):
     """Say that a proof has the wrong shape or leads to another root."""
 
@@ -93,3 +99,365 @@ class StorageStopped(StorageError):
     """Say that an fsync failed: what the kernel still holds is unknown, so nothing more is written."""
 
     code = "storage.stopped"
+
+
+# --- vault: keys, blobs, packs, catalog --------------------------------------------------------------------
+
+
+class NotAVault(InputError):
+    """Say that a folder holds no vault."""
+
+    code = "vault.not_a_vault"
+
+
+class VaultExists(InputError):
+    """Say that a folder is a vault already, or holds something else."""
+
+    code = "vault.exists"
+
+
+class VaultTooNew(InputError):
+    """Say that a vault was written in a format that this version does not know."""
+
+    code = "vault.too_new"
+
+
+class VaultSettingsWrong(InputError):
+    """Say that a vault cannot be made as asked: host, key, recipients or parameters."""
+
+    code = "vault.settings_wrong"
+
+
+class KeyFileRefused(InputError):
+    """Say that a key file is missing, malformed, in the vault's own folder, or readable by others."""
+
+    code = "vault.key_file_refused"
+
+
+class WrongKey(InputError):
+    """Say that a key or passphrase does not open what it should: it is another one, or the sealed bytes changed."""
+
+    code = "vault.wrong_key"
+
+
+class RecoveryFailed(InputError):
+    """Say that a recovery identity does not give back the vault's key."""
+
+    code = "vault.recovery_failed"
+
+
+class VaultConfigDamaged(IntegrityError):
+    """Say that a vault's own description, or its recovery file, is not as it was written."""
+
+    code = "vault.config_damaged"
+
+
+class VaultBusy(StorageError):
+    """Say that another process writes to the vault."""
+
+    code = "vault.busy"
+
+
+class BlobExists(StorageError):
+    """Say that a write-once blob is there already and was not touched."""
+
+    code = "storage.blob_exists"
+
+
+class BlobMissing(StorageError):
+    """Say that a blob is not there."""
+
+    code = "storage.blob_missing"
+
+
+class ContentMissing(IntegrityError):
+    """Say that no pack of the vault holds a content."""
+
+    code = "vault.content_missing"
+
+
+class PackDamaged(IntegrityError):
+    """Say that a pack is not as it was written, and where: pack id, frame number and offset in bytes."""
+
+    code = "vault.pack_damaged"
+
+    def __init__(self, message: str, pack: str = "", frame: int | None = None, offset: int = 0) -> None:
+        super().__init__(message)
+        self.pack = pack
+        self.frame = frame
+        self.offset = offset
+
+
+class CatalogStale(StorageError):
+    """Say that the catalog is missing, damaged or of another version, and must be rebuilt from evidence."""
+
+    code = "vault.catalog_stale"
+
+
+# --- ledger ------------------------------------------------------------------------------------------------
+
+
+class FrameDamaged(IntegrityError):
+    """Say that a sealed frame of rows or index entries is not as it was written."""
+
+    code = "ledger.frame_damaged"
+
+
+class SegmentDamaged(IntegrityError):
+    """Say that a segment's files do not agree with themselves or with its manifest."""
+
+    code = "ledger.segment_damaged"
+
+
+class LogDamaged(IntegrityError):
+    """Say that an order's log does not agree with its checkpoint or with the format."""
+
+    code = "ledger.log_damaged"
+
+
+class LogBehind(IntegrityError):
+    """Say that the lock is behind a checkpoint that was already shown: a restored snapshot."""
+
+    code = "ledger.restored_snapshot"
+
+
+class LogBusy(StorageError):
+    """Say that another writer moved the log in between."""
+
+    code = "ledger.busy"
+
+
+class EscrowInconsistent(IntegrityError):
+    """Say that what a receiver of escrow holds is not a prefix of this log."""
+
+    code = "ledger.escrow_inconsistent"
+
+
+# --- scope -------------------------------------------------------------------------------------------------
+
+
+class ClauseWrong(InputError):
+    """Say that a clause cannot mean anything: a pattern, a media type, a period or its sources."""
+
+    code = "scope.clause_wrong"
+
+
+class GlobWrong(ClauseWrong):
+    """Say that a path pattern is not one that Scellé reads."""
+
+    code = "scope.glob_wrong"
+
+
+# --- orders ------------------------------------------------------------------------------------------------
+
+
+class OrderFileUnreadable(InputError):
+    """Say that the order's file is missing, empty, too large, not UTF-8, or no regular file."""
+
+    code = "orders.file_unreadable"
+
+
+class OrderNotToml(InputError):
+    """Say that the order's file is not TOML."""
+
+    code = "orders.not_toml"
+
+
+class OrderKeyUnknown(InputError):
+    """Say that the order's file has a key that Scellé does not know, and would have ignored."""
+
+    code = "orders.key_unknown"
+
+
+class OrderKeyMissing(InputError):
+    """Say that the order's file lacks a key without which the order cannot be kept."""
+
+    code = "orders.key_missing"
+
+
+class OrderValueWrong(InputError):
+    """Say that a key of the order's file has a value of a wrong type or outside what is allowed."""
+
+    code = "orders.value_wrong"
+
+
+class OrderTypeUnknown(OrderValueWrong):
+    """Say that no order type has this name."""
+
+    code = "orders.type_unknown"
+
+
+class ZoneUnknown(OrderValueWrong):
+    """Say that no time zone has this name."""
+
+    code = "orders.zone_unknown"
+
+
+class OrderDatesWrong(OrderValueWrong):
+    """Say that dates of the order contradict one another."""
+
+    code = "orders.dates_wrong"
+
+
+class OrderClauseWrong(OrderValueWrong):
+    """Say that a clause of the order's file cannot mean anything, or that two have the same id."""
+
+    code = "orders.clause_wrong"
+
+
+class OrderSourceUnknown(OrderValueWrong):
+    """Say that a clause names a source that the vault does not have."""
+
+    code = "orders.source_unknown"
+
+
+class OrderDocumentUnreadable(InputError):
+    """Say that the order's document is missing, empty, too large, or no regular file."""
+
+    code = "orders.document_unreadable"
+
+
+class AuthorityKeyWrong(OrderValueWrong):
+    """Say that the authority's key is no vkey of type 0x04."""
+
+    code = "orders.authority_key_wrong"
+
+
+# --- sources -----------------------------------------------------------------------------------------------
+
+
+class SourceAddressError(InputError):
+    """Say that a source's URL is none that Scellé reads."""
+
+    code = "sources.address"
+
+
+class SourceSecretError(InputError):
+    """Say that a source's URL carries a name or a password; the message never repeats them."""
+
+    code = "sources.secret_in_address"
+
+
+class SourceMissing(SourceError):
+    """Say that there is nothing at a source's address."""
+
+    code = "sources.missing"
+
+
+class SourceUnreadable(SourceError):
+    """Say that a source's root cannot be listed, or is of a kind that this source does not read."""
+
+    code = "sources.unreadable"
+
+
+class ItemError(SourceError):
+    """Say that one item could not be read; `cause` is a stable code that an entry of the log may carry."""
+
+    code = "sources.item"
+    cause: str = "unreadable"
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        if cause:
+            self.cause = cause
+
+
+class ItemChanged(ItemError):
+    """Say that an item was written to, or replaced, between being offered and the end of reading it."""
+
+    code = "sources.item_changed"
+    cause = "changed-while-read"
+
+
+class ItemVanished(ItemError):
+    """Say that an item was there when the source was listed and is not any more."""
+
+    code = "sources.item_vanished"
+    cause = "vanished"
+
+
+class ItemUnreadable(ItemError):
+    """Say that an item is there and the system refuses to give its bytes."""
+
+    code = "sources.item_unreadable"
+
+
+# --- capture -----------------------------------------------------------------------------------------------
+
+
+class CountsDoNotAddUp(ScelleError):
+    """Say that a pass lost count of an item: a fault of Scellé itself."""
+
+    code = "capture.counts"
+
+
+# --- timestamps --------------------------------------------------------------------------------------------
+
+
+class TimestampAddressWrong(InputError):
+    """Say that the address of a time-stamp authority is none that Scellé calls; passwords are never repeated."""
+
+    code = "timestamps.address_wrong"
+
+
+class TimestampRootsWrong(InputError):
+    """Say that the certificates against which tokens are to be checked cannot be read."""
+
+    code = "timestamps.roots_wrong"
+
+
+class TimestampUnavailable(SourceError):
+    """Say that no token was had this time; nothing is lost, the text stays queued."""
+
+    code = "timestamps.unavailable"
+
+
+class TimestampRefused(TimestampUnavailable):
+    """Say that the authority answered, and granted nothing."""
+
+    code = "timestamps.refused"
+
+
+class TimestampAnswerWrong(TimestampUnavailable):
+    """Say that the answer is no token for what was asked: unreadable, over something else, or an old one."""
+
+    code = "timestamps.answer_wrong"
+
+
+# --- orders and the vault's sources --------------------------------------------------------------------------
+
+
+class OrderExists(InputError):
+    """Say that an order of this id was taken in before."""
+
+    code = "orders.exists"
+
+
+class OrderUnknown(InputError):
+    """Say that the vault has no such order."""
+
+    code = "orders.unknown"
+
+
+class SourceNameWrong(InputError):
+    """Say that a name cannot name a source."""
+
+    code = "sources.name_wrong"
+
+
+class SourceNameTaken(InputError):
+    """Say that a source of this name is there already."""
+
+    code = "sources.name_taken"
+
+
+class SourceNameUnknown(InputError):
+    """Say that no source has this name."""
+
+    code = "sources.name_unknown"
+
+
+class SourceHeld(HeldError):
+    """Say that an order's clause names a source, so that it cannot be removed."""
+
+    code = "sources.held"

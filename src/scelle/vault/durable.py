@@ -1,8 +1,8 @@
 """Write so that a crash leaves the old state or the new one, never a third.
 
 The only module of `vault` and `ledger` that opens for writing, fsyncs, renames, removes or commits. Every
-step is announced to an observer first and afterwards, so that tests can stop the process at each of them, or take
-back what was not yet durable.
+step is announced to an observer first and afterwards, so that tests can stop the process at each of them, or
+take back what was not yet durable.
 
 After a failed fsync the kernel may have dropped the pages and marked them clean: trying again would report a
 success that never happened. So the first failed fsync stops all further writing in this process.

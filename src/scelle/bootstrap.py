@@ -1,0 +1,326 @@
+"""Build adapters and wire services: the only place that does."""
+
+import getpass
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scelle.capture.service import NamedSource, PassTools, Progress
+from scelle.errors import InputError
+from scelle.formats.checkpoints import Checkpoint
+from scelle.formats.entries import Gap
+from scelle.ledger.events import events, record_event
+from scelle.ledger.log import bring_lock_forward
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory, order_folder
+from scelle.ledger.signing import OrderSecrets, Signer
+from scelle.ledger.witness import Witnesses
+from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.orders.service import SealedOrder, check_order
+from scelle.sources.registry import SourceSpec, named_sources
+from scelle.sources.urls import open_source
+from scelle.timestamps.rfc3161 import Rfc3161Authority
+from scelle.vault import durable
+from scelle.vault.catalog import Catalog
+from scelle.vault.lock import WriterLock
+from scelle.vault.packs import PackStore
+from scelle.vault.posix import PosixBackend
+from scelle.vault.service import OpenedVault, create_vault, open_vault
+
+
+def now_us() -> int:
+    """Return the time in microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+def actor() -> str:
+    """Return who runs this process, as events name them."""
+    return os.environ.get("SCELLE_OPERATOR") or getpass.getuser()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChoice:
+    """How the vault key is given: a key file (or the folder of key files), or a passphrase."""
+
+    key_file: Path | None = None
+    passphrase: str | None = None
+
+
+def default_key_folder() -> Path:
+    """Return the folder of key files where none is named: outside every vault, for this user only."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "scelle" / "keys"
+
+
+class Session:
+    """One opened vault. `writing` sessions hold the writer lock; reading ones run beside them."""
+
+    def __init__(self, vault: OpenedVault, key_choice: KeyChoice, *, writing: bool) -> None:
+        self.path, self.config, self.key = vault.path, vault.config, vault.key
+        self.host = vault.config.host
+        self.writing = writing
+        self.memory = _signer_memory(vault, key_choice)
+        self._packs: PackStore | None = None
+        self._catalog: Catalog | None = None
+        self._ledgers: list[OrderLedgerWriter] = []
+
+    @property
+    def catalog(self) -> Catalog:
+        """Return the derived catalog, remade where it was missing or of another version."""
+        if self._catalog is None:
+            self._catalog = Catalog.open(self.path / "catalog.db", remake=self.writing)
+        return self._catalog
+
+    @property
+    def packs(self) -> PackStore:
+        """Return the content packs; a writing session recovers them first."""
+        if self._packs is None:
+            self._packs = PackStore.open(
+                PosixBackend(self.path / "packs"), self.key, self.catalog, writing=self.writing
+            )
+        return self._packs
+
+    def ledger(self, order: str) -> OrderLedger:
+        """Open the ledger of an order (or of the vault) for reading."""
+        return OrderLedger(self.path, order, f"{self.host}/po/{order}", self.key)
+
+    def writer(self, order: str) -> OrderLedgerWriter:
+        """Open the ledger of an order (or of the vault) for writing; recovery runs first."""
+        ledger = OrderLedgerWriter(self.path, order, f"{self.host}/po/{order}", self.key, self.memory)
+        self._ledgers.append(ledger)
+        return ledger
+
+    def keep(self, ledger: OrderLedgerWriter) -> OrderLedgerWriter:
+        """Close `ledger` with the session."""
+        self._ledgers.append(ledger)
+        return ledger
+
+    def order_writer(self, order: str) -> OrderLedgerWriter:
+        """Open an order that exists for writing."""
+        return self.writer(check_order(self.path, order))
+
+    def order_ledger(self, order: str) -> OrderLedger:
+        """Open an order that exists for reading."""
+        return self.ledger(check_order(self.path, order))
+
+    def sources(self) -> dict[str, SourceSpec]:
+        """Return the vault's sources by name."""
+        return named_sources(self.ledger(RESERVED_ORDER_ID))
+
+    def named(self, sealed: SealedOrder, names: Sequence[str] | None = None) -> list[NamedSource]:
+        """Open the sources that an order names, in alias order."""
+        specs = self.sources()
+        found = []
+        for name, alias in sorted(sealed.aliases.items(), key=lambda pair: pair[1]):
+            if names is None or name in names:
+                spec = specs[name]
+                source = open_source(spec.name, spec.url, spec.custodian, spec.account)
+                found.append(NamedSource(name, alias, spec.system, spec.custodian, spec.account, source))
+        return found
+
+    def pass_tools(self, ledger: OrderLedgerWriter, progress: Progress) -> PassTools:
+        """Return what a pass works with."""
+        return PassTools(
+            ledger=ledger,
+            packs=self.packs,
+            catalog=self.catalog,
+            vault_key=self.key,
+            now_us=now_us,
+            actor=actor(),
+            progress=progress,
+        )
+
+    def close(self) -> None:
+        """Close everything that this session opened."""
+        for ledger in self._ledgers:
+            ledger.close()
+        if self._packs is not None:
+            self._packs.close()
+        if self._catalog is not None:
+            self._catalog.close()
+
+
+@contextmanager
+def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Session]:
+    """Open the vault at `path` for one command."""
+    choice = key_choice
+    if choice.key_file is None and choice.passphrase is None:
+        choice = KeyChoice(key_file=default_key_folder())
+    vault = open_vault(path, key_file=choice.key_file, passphrase=choice.passphrase)
+    if not writing:
+        session = Session(vault, choice, writing=False)
+        try:
+            yield session
+        finally:
+            session.close()
+        return
+    with WriterLock(path):
+        session = Session(vault, choice, writing=True)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+def make_vault(path: Path, host: str, key_choice: KeyChoice, recipients: Sequence[str]) -> OpenedVault:
+    """Make a vault and its own log; raise InputError before anything is written."""
+    choice = key_choice
+    if choice.key_file is None and choice.passphrase is None:
+        folder = default_key_folder()
+        durable.make_directory(folder)
+        choice = KeyChoice(key_file=folder)
+    vault = create_vault(
+        path, host=host, key_file=choice.key_file, passphrase=choice.passphrase, recipients=recipients
+    )
+    ledger = OrderLedgerWriter.create(
+        path,
+        RESERVED_ORDER_ID,
+        host,
+        vault.key,
+        authority=None,
+        now_us=now_us(),
+        memory=_signer_memory(vault, choice),
+    )
+    record_event(
+        ledger,
+        now_us(),
+        actor(),
+        "vault.created",
+        {"vault_id": vault.config.vault_id.hex(), "recipients": list(recipients)},
+    )
+    ledger.seal(now_us())
+    ledger.close()
+    return vault
+
+
+def _signer_memory(vault: OpenedVault, key_choice: KeyChoice) -> SignerMemory:
+    """Remember the newest (size, root) of each log beside the key file, outside the vault.
+
+    A vault whose key is under a passphrase has no such place: there only escrow and tokens tell a restored
+    snapshot from the newest state.
+    """
+    if key_choice.key_file is None:
+        return SignerMemory()
+    folder = key_choice.key_file if key_choice.key_file.is_dir() else key_choice.key_file.parent
+    path = folder / f"{vault.config.vault_id.hex()}.signed"
+
+    def read() -> dict[str, Any]:
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+    def recall(origin: str) -> tuple[int, bytes] | None:
+        found = read().get(origin)
+        return None if found is None else (int(found[0]), bytes.fromhex(found[1]))
+
+    def note(origin: str, size: int, root: bytes) -> None:
+        known = read()
+        known[origin] = [size, root.hex()]
+        durable.write_file(path, json.dumps(known, sort_keys=True).encode() + b"\n")
+
+    return SignerMemory(recall, note)
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessSettings:
+    """Where an order's checkpoints go: a time-stamp authority, escrow folders."""
+
+    tsa: str | None = None
+    escrow: tuple[str, ...] = ()
+
+
+def witnesses(ledger: OrderLedger) -> Witnesses:
+    """Return what shows this log's checkpoints to others."""
+    return Witnesses(ledger.log)
+
+
+def show_to_witnesses(ledger: OrderLedger, reason: str | None, settings: WitnessSettings) -> list[str]:
+    """Deposit and time-stamp the newest checkpoint as the order's settings say; return warnings.
+
+    What cannot be reached now is queued and never fails the command: `status` says since when nobody else has
+    seen the log.
+    """
+    warnings = []
+    shown = witnesses(ledger)
+    if settings.tsa is not None:
+        due = reason or ("daily" if shown.is_token_due(now_us()) else None)
+        if due is not None:
+            shown.want_token(due, now_us())
+        _, trouble = shown.fetch_tokens(Rfc3161Authority(settings.tsa), now_us())
+        if trouble is not None:
+            warnings.append(f"time-stamp queued: {trouble}")
+    for directory in settings.escrow:
+        if not Path(directory).is_dir():
+            warnings.append(f"escrow folder {directory} is not there: nothing was deposited")
+            continue
+        shown.deposit(Path(directory), now_us())
+    return warnings
+
+
+def witness_settings(ledger: OrderLedger) -> WitnessSettings:
+    """Return the newest settings sealed for this order."""
+    settings = WitnessSettings()
+    for event in events(ledger, "witnesses"):
+        settings = WitnessSettings(tsa=event.body["tsa"], escrow=tuple(event.body["escrow"]))
+    return settings
+
+
+def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
+    """Seal where this order's checkpoints go from now on."""
+    body = {"tsa": settings.tsa, "escrow": list(settings.escrow)}
+    record_event(ledger, now_us(), actor(), "witnesses", body)
+    ledger.seal(now_us())
+
+
+def add_escrow(ledger: OrderLedgerWriter, directory: Path) -> Checkpoint:
+    """Deposit the log in `directory`, now and after every later change."""
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder: make it, or mount it, first")
+    place = str(directory.resolve())
+    settings = witness_settings(ledger)
+    witnesses(ledger).deposit(directory, now_us())  # refuses before anything is sealed
+    if place not in settings.escrow:
+        set_witnesses(ledger, replace(settings, escrow=(*settings.escrow, place)))
+    return witnesses(ledger).deposit(directory, now_us())
+
+
+def was_drilled(session: Session) -> bool:
+    """Tell whether a drill has proven that the vault key can be restored."""
+    return any(True for _ in events(session.ledger(RESERVED_ORDER_ID), "key.drill"))
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The sizes of a lock before and after it was brought forward."""
+
+    old_size: int
+    new_size: int
+
+
+def recover_log(session: Session, order: str, time_us: int) -> Moved:
+    """Bring an order's restored lock forward and record a gap for each of its sources."""
+    if order != RESERVED_ORDER_ID:
+        check_order(session.path, order)
+    origin = f"{session.host}/po/{order}"
+    folder = order_folder(session.path, order)
+    secrets = OrderSecrets.opened(origin, (folder / "secrets").read_bytes(), session.key)
+    old_size, new_size = bring_lock_forward(folder / "log", Signer(secrets))
+    ledger = session.writer(order)
+    if new_size != old_size:
+        gaps = [
+            Gap(
+                order,
+                alias,
+                (chain.watermark, max(time_us, chain.watermark + 1)),
+                "restored-snapshot",
+                None,
+                None,
+            )
+            for alias, chain in sorted(ledger.state.chains.items())
+            if chain.watermark is not None and not chain.ended
+        ]
+        record_event(ledger, time_us, actor(), "recovered", {"from_size": old_size, "to_size": new_size})
+        ledger.seal(time_us, entries=gaps)
+    return Moved(old_size, new_size)

@@ -1,0 +1,1 @@
+"""Run passes: enumerate, match, seal, reconcile. Every item ends in exactly one bucket."""

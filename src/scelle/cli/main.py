@@ -1,0 +1,126 @@
+"""Run one command and map what it raised to an exit code and one line (product.md)."""
+
+import json
+import sys
+import traceback
+
+import click
+import typer
+
+from scelle import __version__
+from scelle.cli import (
+    catalog,
+    initialise,
+    key,
+    order,
+    preserve,
+    preview,
+    produce,
+    recover,
+    source,
+    status,
+    verify,
+)
+from scelle.cli.output import one_line
+from scelle.errors import (
+    AuthorityError,
+    HeldError,
+    InputError,
+    IntegrityError,
+    ScelleError,
+    SourceError,
+    StorageError,
+)
+
+DONE, WRONG, BAD_INPUT, HELD, UNREACHABLE, FAULT = 0, 1, 2, 3, 4, 70
+_CODES: tuple[tuple[type[ScelleError], int], ...] = (
+    (InputError, BAD_INPUT),
+    (AuthorityError, BAD_INPUT),
+    (HeldError, HELD),
+    (IntegrityError, WRONG),
+    (SourceError, UNREACHABLE),
+    (StorageError, UNREACHABLE),
+)
+
+app = typer.Typer(
+    name="scelle",
+    help="Obey a preservation order, and prove it.\n\n"
+    "Example: scelle init /srv/vault --host platform.example; "
+    "scelle source add docs files:///srv/docs; scelle order add order.toml; "
+    "scelle preserve ID; scelle verify",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    """Take the options that stand before the command."""
+    context.obj = {"debug": debug}
+    if version:
+        print(f"scelle {__version__}")
+        raise typer.Exit
+
+
+app.command("init")(initialise.init)
+app.add_typer(source.app, name="source")
+app.add_typer(order.app, name="order")
+app.add_typer(key.app, name="key")
+app.command("preview")(preview.preview)
+app.command("preserve")(preserve.preserve)
+app.command("status")(status.status)
+app.command("verify")(verify.verify)
+app.command("rebuild-catalog")(catalog.rebuild_catalog)
+app.command("recover")(recover.recover)
+app.command("produce")(produce.produce)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code. Standard output has the answer, standard error the rest."""
+    debug = "--debug" in arguments
+    as_json = "--json" in arguments
+    given = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = app(given, prog_name="scelle", standalone_mode=False)
+        return int(code) if isinstance(code, int) else DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return BAD_INPUT
+    except click.ClickException as error:
+        return _say(error.format_message(), "usage", BAD_INPUT, debug, error)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _say(
+            "stopped; what was confirmed so far is kept, run the command again",
+            "stopped",
+            FAULT,
+            debug,
+            error,
+        )
+    except ScelleError as error:
+        code = next((number for family, number in _CODES if isinstance(error, family)), FAULT)
+        if as_json and code in (WRONG, HELD):
+            print(json.dumps({"error": {"code": error.code, "detail": str(error)}}, indent=2))
+        return _say(str(error), error.code, code, debug, error)
+    except BrokenPipeError:
+        return DONE
+    except Exception as error:  # noqa: BLE001 - the edge: whatever else happens is a fault of Scellé
+        text = f"a fault of Scellé ({type(error).__name__}: {error}); run again with --debug and report it"
+        return _say(text, "fault", FAULT, debug, error)
+
+
+def _say(text: str, code: str, exit_code: int, debug: bool, error: BaseException) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print(f"scelle: {one_line(text)} [{code}]", file=sys.stderr)
+    return exit_code

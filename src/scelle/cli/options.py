@@ -1,0 +1,57 @@
+"""The options that every command shares, and how secrets are given: never as an argument's value."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scelle.errors import InputError
+
+VaultOption = Annotated[
+    Path, typer.Option("--vault", envvar="SCELLE_VAULT", metavar="DIR", help="The vault's folder.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        envvar="SCELLE_KEY_FILE",
+        metavar="FILE",
+        help="The vault key's file, or the folder of key files. Default: this user's folder of keys.",
+    ),
+]
+PassphraseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--passphrase",
+        envvar="SCELLE_PASSPHRASE_FROM",
+        metavar="env:NAME|file:PATH|exec:CMD",
+        help="Where to take the passphrase from, for a vault that has one.",
+    ),
+]
+OrderArgument = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.")]
+HERE = Path()
+
+
+def secret_from(where: str | None) -> str | None:
+    """Return the secret that `env:NAME`, `file:PATH` or `exec:CMD` leads to, without its last line end."""
+    if where is None:
+        return None
+    kind, _, rest = where.partition(":")
+    if kind == "env" and rest:
+        if rest not in os.environ:
+            raise InputError(f"--passphrase env:{rest}: no such environment variable: set it")
+        return os.environ[rest]
+    if kind == "file" and rest:
+        try:
+            return Path(rest).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--passphrase file:{rest}: cannot be read ({type(error).__name__})") from error
+    if kind == "exec" and rest:
+        done = subprocess.run(rest, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - the operator's own command
+        if done.returncode != 0:
+            raise InputError(f"--passphrase exec: the command ended with {done.returncode}: try it by hand")
+        return done.stdout.rstrip("\r\n")
+    raise InputError("--passphrase takes env:NAME, file:PATH or exec:CMD, never the passphrase itself")

@@ -1,0 +1,205 @@
+"""`scelle order`: take orders in, show them, and give the authority what it needs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scelle.cli.options import (
+    HERE,
+    JsonOption,
+    KeyFileOption,
+    OrderArgument,
+    PassphraseOption,
+    VaultOption,
+    secret_from,
+)
+from scelle.cli.output import emit, utc, warn
+
+if TYPE_CHECKING:
+    from scelle.orders.service import SealedOrder
+
+app = typer.Typer(help="Take orders in and show them.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The order in TOML (docs/orders.md).")],
+    tsa: Annotated[str | None, typer.Option(metavar="URL", help="RFC 3161 time-stamp authority.")] = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take an order in, seal its document as item zero, and say what its clock says.
+
+    Example: scelle order add order.toml --tsa http://tsa.example/tsr
+    """
+    from scelle.bootstrap import (  # start-up time of --help
+        KeyChoice,
+        WitnessSettings,
+        actor,
+        now_us,
+        opened,
+        set_witnesses,
+        show_to_witnesses,
+    )
+    from scelle.orders.intake import check_sources, read_order_file
+    from scelle.orders.service import add_order, sealed_order
+    from scelle.timestamps.rfc3161 import checked_address
+
+    if tsa is not None:
+        checked_address(tsa)
+    order_file = read_order_file(file)
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+        specs = session.sources()
+        check_sources(order_file, specs)
+        ledger = session.keep(
+            add_order(
+                session.path,
+                session.host,
+                session.key,
+                session.packs,
+                order_file,
+                {name: spec.to_json() for name, spec in specs.items()},
+                now_us=now_us(),
+                actor=actor(),
+                memory=session.memory,
+            )
+        )
+        settings = WitnessSettings(tsa=tsa)
+        if tsa is not None:
+            set_witnesses(ledger, settings)
+        for warning in [*order_file.warnings, *show_to_witnesses(ledger, "item-zero", settings)]:
+            warn(warning)
+        document = _described(sealed_order(ledger), now_us())
+    emit(document, _lines(document), as_json)
+
+
+@app.command("list")
+def list_orders(
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the orders of the vault with what their clocks say.
+
+    Example: scelle order list
+    """
+    from scelle.bootstrap import KeyChoice, now_us, opened  # start-up time of --help
+    from scelle.orders.service import order_ids, sealed_order
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+        found = [_described(sealed_order(session.ledger(order)), now_us()) for order in order_ids(vault)]
+    lines = [f"{each['id']}  {each['type']}  {each['authority']}  {each['next']}" for each in found]
+    emit({"orders": found}, lines or ["no orders yet: scelle order add FILE"], as_json)
+
+
+@app.command("show")
+def show(
+    order: OrderArgument,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an order: its terms, clauses, clock, and what was done.
+
+    Example: scelle order show ec-2026-0108 --json
+    """
+    from scelle.bootstrap import KeyChoice, now_us, opened  # start-up time of --help
+    from scelle.ledger.events import events
+    from scelle.orders.service import sealed_order
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+        ledger = session.order_ledger(order)
+        document = _described(sealed_order(ledger), now_us())
+        document["log"] = {"origin": ledger.origin, "size": ledger.log.size, "root": ledger.log.root.hex()}
+        document["events"] = [
+            {"seq": event.seq, "time": utc(event.time_us), "actor": event.actor, "kind": event.kind}
+            for event in events(ledger)
+        ]
+    lines = _lines(document)
+    lines += [f"  {event['time']}  {event['kind']}  {event['actor']}" for event in document["events"]]
+    emit(document, lines, as_json)
+
+
+@app.command("trust")
+def trust(
+    order: OrderArgument,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The trust file; must not exist.")],
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what the authority is given once: origin, log keys, tag key; and a letter with fingerprints.
+
+    Example: scelle order trust ec-2026-0108 --to trust.json
+    """
+    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
+    from scelle.productions.service import write_trust
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+        document = write_trust(session.order_ledger(order), to)
+    emit(
+        document, [f"{document['trust']} and {document['letter']} written: hand both over on paper"], as_json
+    )
+
+
+@app.command("escrow")
+def escrow(
+    order: OrderArgument,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="A folder that somebody else keeps.")],
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Deposit the log's checkpoint and entries in a folder, now and after every later change.
+
+    Refused when what lies there is not a prefix of this log.
+
+    Example: scelle order escrow ec-2026-0108 --to /mnt/notary
+    """
+    from scelle.bootstrap import KeyChoice, add_escrow, opened  # start-up time of --help
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+        checkpoint = add_escrow(session.order_writer(order), to)
+    document = {"order": order, "to": str(to), "size": checkpoint.size, "root": checkpoint.root.hex()}
+    emit(document, [f"checkpoint of size {checkpoint.size} deposited in {to}"], as_json)
+
+
+def _described(sealed: "SealedOrder", now_us: int) -> dict[str, Any]:
+    from scelle.orders.clocks import days_left, hold_end, next_step  # start-up time of --help
+    from scelle.orders.sealed import order_to_json
+    from scelle.scope.sealed import clause_to_json
+
+    order = sealed.order
+    reading = hold_end(order)
+    return {
+        **order_to_json(order),
+        "kind": order.rule.kind.value,
+        "keep_until": utc(reading.keep_until_us),
+        "act_by": utc(reading.act_by_us),
+        "open_ended": reading.open_ended,
+        "days_left": days_left(order, now_us),
+        "next": next_step(order, now_us),
+        "warnings": list(reading.warnings),
+        "clauses": [clause_to_json(clause) for clause in sealed.clauses],
+        "aliases": dict(sealed.aliases),
+    }
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    lines = [
+        f"order {document['id']} ({document['type']}, {document['kind']}), matter {document['matter']}",
+        f"from {document['authority']}: {document['reference']}, {document['legal_basis']}",
+        document["next"],
+    ]
+    for clause in document["clauses"]:
+        lines.append(
+            f"  clause {clause['id']}: sources {', '.join(clause['sources'])}; keep {clause['keep']}"
+        )
+    return lines + [f"  note: {warning}" for warning in document["warnings"]]

@@ -1,0 +1,50 @@
+"""Print what a command found: one JSON document, or lines for people; errors are one line."""
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def emit(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
+    """Print `document` with --json, else `lines`; nothing else ever goes to standard output."""
+    if as_json:
+        print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    else:
+        for line in lines:
+            print(printable(line))
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error, one line."""
+    print(f"warning: {one_line(text)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line, with what a terminal could obey shown as escapes."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters and lone surrogates escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def human_bytes(size: int) -> str:
+    """Return a size in bytes for people."""
+    value = float(size)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("the last unit takes every size")
+
+
+def utc(time_us: int | None) -> str | None:
+    """Return a time in microseconds as RFC 3339 in UTC, to the second."""
+    if time_us is None:
+        return None
+    return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

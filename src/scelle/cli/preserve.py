@@ -1,0 +1,125 @@
+"""`scelle preserve`: seal what is in scope now."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+from scelle.cli.options import (
+    HERE,
+    JsonOption,
+    KeyFileOption,
+    OrderArgument,
+    PassphraseOption,
+    VaultOption,
+    secret_from,
+)
+from scelle.cli.output import emit, human_bytes, warn
+
+if TYPE_CHECKING:
+    from scelle.capture.model import Counts
+    from scelle.capture.service import PassReport
+
+_EVERY_ITEMS = 500
+_EVERY_SECONDS = 5.0
+
+
+def preserve(
+    order: OrderArgument,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal what an order covers now. May be stopped and run again: it goes on where it was.
+
+    Prints, and seals, offered = sealed + failed + excluded + lost. Exit code 1 when an item failed or was
+    lost, 4 when a source could not be reached.
+
+    Example: scelle preserve ec-2026-0108 --json
+    """
+    from scelle.bootstrap import (  # start-up time of --help
+        KeyChoice,
+        opened,
+        show_to_witnesses,
+        was_drilled,
+        witness_settings,
+    )
+    from scelle.capture.service import run_pass
+    from scelle.orders.service import sealed_order
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+        ledger = session.order_writer(order)
+        if not was_drilled(session):
+            warn("nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE")
+        sealed = sealed_order(ledger)
+        progress = Progress(quiet=as_json)
+        report = run_pass(session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed))
+        progress.end()
+        for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
+            warn(warning)
+    emit({"order": order, **report.to_json()}, _lines(order, report), as_json)
+    if any(source.unreachable for source in report.sources):
+        raise typer.Exit(4)
+    if report.total.failed or report.total.lost:
+        raise typer.Exit(1)
+
+
+def _lines(order: str, report: "PassReport") -> list[str]:
+    lines = []
+    for source in report.sources:
+        lines.append(f"  {source.name}: {_sum(source.counts)}")
+        lines += [f"    excluded by {rule}: {n}" for rule, n in sorted(source.counts.excluded_by.items())]
+        lines += [f"    failed: {each.native}: {each.cause} {each.detail}" for each in source.failed[:20]]
+        lines += [f"    lost: {each.native}: {each.cause}" for each in source.lost[:20]]
+        if source.counts.vanished:
+            lines.append(f"    {source.counts.vanished} sealed before are no longer there; they stay sealed")
+        if source.unreachable:
+            lines.append(f"    could not be reached: {source.unreachable}")
+    total = report.total
+    return [f"order {order}: {_sum(total)}, {human_bytes(total.bytes)}", *lines]
+
+
+def _sum(counts: "Counts") -> str:
+    return (
+        f"offered {counts.offered} = sealed {counts.sealed} (new {counts.new}, "
+        f"unchanged {counts.unchanged}) + failed {counts.failed} + excluded {counts.excluded} + lost {counts.lost}"
+    )
+
+
+class Progress:
+    """Show rate and counts: one moving line on a terminal, a plain line every few seconds elsewhere.
+
+    The number of items ahead is not known while a live system is enumerated, so no share is promised; a pass
+    that was interrupted tells what it found already sealed.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._quiet = quiet and not self._terminal
+        self._started = self._shown = time.monotonic()
+        self._calls = 0
+
+    def __call__(self, name: str, counts: "Counts") -> None:
+        """Take one more item of the source `name` into account."""
+        self._calls += 1
+        if self._quiet or self._calls % _EVERY_ITEMS:
+            return
+        now = time.monotonic()
+        if now - self._shown < (0.2 if self._terminal else _EVERY_SECONDS):
+            return
+        self._shown = now
+        rate = self._calls / max(now - self._started, 0.001)
+        line = (
+            f"{name}: {counts.offered} offered, {counts.new} new, {counts.unchanged} unchanged, "
+            f"{counts.failed} failed, {human_bytes(counts.bytes)}, {rate:.0f} items/s"
+        )
+        print(
+            f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr
+        )
+
+    def end(self) -> None:
+        """Leave the moving line."""
+        if self._terminal and self._calls >= _EVERY_ITEMS:
+            print("\r\x1b[K", end="", file=sys.stderr)

@@ -1,0 +1,89 @@
+"""`scelle status`: orders, clocks, counts, custody."""
+
+from typing import TYPE_CHECKING, Any
+
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
+from scelle.cli.output import emit, utc
+
+if TYPE_CHECKING:
+    from scelle.bootstrap import Session
+
+
+def status(
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show orders and clocks, the last pass of each source, and since when nobody else has seen a log.
+
+    Example: scelle status --json
+    """
+    from scelle.bootstrap import KeyChoice, opened, was_drilled  # start-up time of --help
+    from scelle.orders.service import order_ids
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+        orders = [_order(session, order) for order in order_ids(vault)]
+        document = {
+            "vault_id": session.config.vault_id.hex(),
+            "recovery_recipients": len(session.config.recipients),
+            "recovery_proven": was_drilled(session),
+            "orders": orders,
+        }
+    emit(document, _lines(document), as_json)
+
+
+def _order(session: "Session", order: str) -> dict[str, Any]:
+    from scelle.bootstrap import now_us, witnesses  # start-up time of --help
+    from scelle.ledger.events import events
+    from scelle.orders.clocks import days_left, next_step
+    from scelle.orders.service import sealed_order
+
+    ledger = session.ledger(order)
+    sealed = sealed_order(ledger)
+    passes = list(events(ledger, "pass"))
+    last = passes[-1] if passes else None
+    shown = witnesses(ledger)
+    return {
+        "id": order,
+        "next": next_step(sealed.order, now_us()),
+        "days_left": days_left(sealed.order, now_us()),
+        "log_size": ledger.log.size,
+        "rewritable_unseen_since": utc(shown.rewritable_since(sealed.received.time_us)),
+        "tokens_pending": len(shown.pending()),
+        "passes": len(passes),
+        "last_pass": None if last is None else utc(last.time_us),
+        "sources": {} if last is None else dict(last.body["sources"]),
+        "gaps": [
+            {
+                "source": gap.source,
+                "cause": gap.cause,
+                "from": utc(gap.interval[0]),
+                "to": utc(gap.interval[1]),
+            }
+            for gap in ledger.gaps()
+        ],
+    }
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    proven = "proven" if document["recovery_proven"] else "NOT proven: scelle key drill"
+    lines = [f"vault {document['vault_id']}; restoring its key is {proven}"]
+    for order in document["orders"]:
+        lines.append(f"order {order['id']}: {order['next']}")
+        seen = order["rewritable_unseen_since"]
+        lines.append(
+            f"  log of {order['log_size']} entries; "
+            + (f"rewritable unseen since {seen}" if seen else "all of it was shown to somebody else")
+        )
+        if order["tokens_pending"]:
+            lines.append(f"  {order['tokens_pending']} time-stamps are queued")
+        lines.append(f"  last pass: {order['last_pass'] or 'none yet: scelle preserve ' + order['id']}")
+        for name, counts in order["sources"].items():
+            lines.append(
+                f"    {name}: offered {counts['offered']} = sealed {counts['sealed']} + "
+                f"failed {counts['failed']} + excluded {counts['excluded']} + lost {counts['lost']}"
+            )
+        for gap in order["gaps"]:
+            lines.append(f"    gap: {gap['source']} {gap['cause']} {gap['from']} to {gap['to'] or 'now'}")
+    return lines

@@ -1,0 +1,1 @@
+"""Keep one append-only log per order: write-ahead, sequence, commit, publish."""

@@ -1,0 +1,59 @@
+"""Seal what was done to an order, as records of the source `scelle.events`, and read it back."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scelle.formats.canonical_json import canonical_json, parse_json_strict
+from scelle.formats.schema import EVENT_V1
+from scelle.formats.values import decode_value, structure_value, text_value
+from scelle.ledger.segments import Row
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
+
+BODY_DEPTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One act on an order: when (microseconds), by whom, of which kind, and what it says."""
+
+    seq: int
+    time_us: int
+    actor: str
+    kind: str
+    body: Mapping[str, Any]
+
+
+def record_event(
+    ledger: OrderLedgerWriter, now_us: int, actor: str, kind: str, body: Mapping[str, Any]
+) -> None:
+    """Append one event; it is sealed with the next `seal`. `body` holds texts, integers, lists and objects."""
+    writer = ledger.writer(EVENTS_SOURCE, EVENT_V1, now_us)
+    values = [text_value(f"operator:{actor}"), text_value(kind), structure_value(canonical_json(dict(body)))]
+    writer.append(secrets.token_bytes(32), now_us, values)
+
+
+def events(ledger: OrderLedger, kind: str | None = None) -> Iterator[Event]:
+    """Yield the sealed events in order, of one kind if that is given."""
+    for _, manifest in ledger.manifests():
+        if manifest.source == EVENTS_SOURCE and manifest.records:
+            reader = ledger.segment(manifest)
+            for row in reader.rows():
+                event = _event(row)
+                if kind is None or event.kind == kind:
+                    yield event
+            reader.close()
+
+
+def _event(row: Row) -> Event:
+    time, _, actor, kind, body = (decode_value(value)[1] for value in row.split_values())
+    return Event(row.seq, _int(time), str(actor), str(kind), parse_json_strict(_bytes(body), BODY_DEPTH))
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b"{}"

@@ -1,0 +1,320 @@
+"""Join one order's log, segments and secrets: what capture, productions and the order's acts write to."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import NewType
+
+from scelle.errors import LogDamaged
+from scelle.formats.checkpoints import Checkpoint
+from scelle.formats.entries import Entry, Gap, Genesis, Segment, parse_entry
+from scelle.formats.notes import VerifierKey
+from scelle.formats.schema import Schema, parse_schema
+from scelle.formats.tokens import make_origin
+from scelle.ledger.log import LogReader, LogWriter
+from scelle.ledger.model import Chain, LogState
+from scelle.ledger.segments import (
+    MAX_OPEN_US,
+    MAX_RECORDS,
+    SegmentHead,
+    SegmentReader,
+    SegmentWriter,
+    alias_of,
+    folder_name,
+)
+from scelle.ledger.signing import OrderSecrets, Signer
+from scelle.merkle.hashing import EMPTY_ROOT
+from scelle.vault import durable
+from scelle.vault.keys import VaultKey
+
+Alias = NewType("Alias", str)
+ORDER_SOURCE = "scelle.order"
+EVENTS_SOURCE = "scelle.events"
+PROFILE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SignerMemory:
+    """Remember, outside the vault, the largest (size, root) signed for each origin."""
+
+    recall: Callable[[str], tuple[int, bytes] | None] = lambda origin: None
+    note: Callable[[str, int, bytes], None] = lambda origin, size, root: None
+
+
+def order_folder(vault: Path, order: str) -> Path:
+    """Return the folder of an order's log and segments."""
+    return vault / "po" / order
+
+
+class OrderLedger:
+    """Read the ledger of one order; `OrderLedgerWriter` continues it."""
+
+    def __init__(self, vault: Path, order: str, origin: str, vault_key: VaultKey) -> None:
+        self.order, self.origin = order, origin
+        self.folder = order_folder(vault, order)
+        self._vault_key = vault_key
+        self.secrets = OrderSecrets.opened(origin, (self.folder / "secrets").read_bytes(), vault_key)
+        self.log = self._open_log()
+        self.entries: list[Entry] = []
+        self.state = LogState()
+        self._schemas: dict[bytes, Schema] = {}
+        self._fold_new()
+
+    def _open_log(self) -> LogReader:
+        return LogReader(self.folder / "log", self.origin)
+
+    def _fold_new(self) -> None:
+        for data in self.log.entries[self.state.size :]:
+            entry = parse_entry(data)
+            self.state.add(entry, data)
+            self.entries.append(entry)
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Return the size and root of the published log."""
+        return Checkpoint(self.origin, self.log.size, self.log.root)
+
+    def manifests(self) -> Iterator[tuple[int, Segment]]:
+        """Yield every manifest with its log index."""
+        for index, entry in enumerate(self.entries):
+            if isinstance(entry, Segment):
+                yield index, entry
+
+    def gaps(self) -> list[Gap]:
+        """List the gaps that no later entry closes."""
+        closed = {entry.closes for entry in self.entries if isinstance(entry, Gap)}
+        return [
+            entry
+            for index, entry in enumerate(self.entries)
+            if isinstance(entry, Gap) and entry.closes is None and index not in closed
+        ]
+
+    def schema(self, digest: bytes) -> Schema:
+        """Return a schema by its SHA-256; raise `LogDamaged` when the stored one is another."""
+        if digest not in self._schemas:
+            path = self.folder / "log" / "schemas" / f"{digest.hex()}.json"
+            data = path.read_bytes() if path.exists() else b""
+            if sha256(data).digest() != digest:
+                raise LogDamaged(f"{path}: the schema is missing or not the one that the log names")
+            self._schemas[digest] = parse_schema(data)
+        return self._schemas[digest]
+
+    def segment(self, manifest: Segment) -> SegmentReader:
+        """Open a committed segment that has records."""
+        return SegmentReader(
+            self.folder / "seg" / folder_name(manifest.source) / str(manifest.number),
+            origin=self.origin,
+            manifest=manifest,
+            schema=self.schema(manifest.schema),
+            vault_key=self._vault_key,
+        )
+
+
+class OrderLedgerWriter(OrderLedger):
+    """Append records and entries to one order's ledger. The caller holds the vault's writer lock.
+
+    Opening recovers first: the log is brought to its locked state, closed segments that never reached the log
+    are opened again, and the torn tail of open ones is cut.
+    """
+
+    log: LogWriter
+
+    def __init__(
+        self, vault: Path, order: str, origin: str, vault_key: VaultKey, memory: SignerMemory | None = None
+    ) -> None:
+        self._memory = memory or SignerMemory()
+        self._writers: dict[str, SegmentWriter] = {}
+        super().__init__(vault, order, origin, vault_key)
+        self._resume_open_segments()
+
+    @classmethod
+    def create(
+        cls,
+        vault: Path,
+        order: str,
+        host: str,
+        vault_key: VaultKey,
+        *,
+        authority: VerifierKey | None,
+        now_us: int,
+        memory: SignerMemory | None = None,
+    ) -> "OrderLedgerWriter":
+        """Make the ledger of a new order and commit its genesis.
+
+        A crash leaves a folder without a published genesis; calling again with the same order completes it
+        with the keys that were already kept.
+        """
+        origin = make_origin(host, order)
+        folder = order_folder(vault, order)
+        durable.make_directory(folder / "log" / "schemas")
+        if not (folder / "secrets").exists():
+            durable.write_file(folder / "secrets", OrderSecrets.generate(origin).sealed(vault_key))
+        ledger = cls(vault, order, origin, vault_key, memory)
+        if ledger.log.size == 0:
+            genesis = Genesis(
+                order=order,
+                host=host,
+                authority=authority,
+                tagkey_sha256=sha256(ledger.secrets.tag_key).digest(),
+            )
+            ledger._commit([genesis], now_us)
+        return ledger
+
+    def _open_log(self) -> LogWriter:
+        self.signer = Signer(self.secrets)
+        return LogWriter(
+            self.folder / "log", self.signer, remembers=self._memory.recall, remember=self._memory.note
+        )
+
+    def close(self) -> None:
+        """Close all files; what was not flushed is not kept."""
+        for writer in self._writers.values():
+            writer.abandon()
+        self._writers.clear()
+        self.log.close()
+
+    def _resume_open_segments(self) -> None:
+        for parent in sorted((self.folder / "seg").glob("*")):
+            alias = alias_of(parent.name)
+            number = self.state.chain(alias).next_number
+            closed, opened = parent / str(number), parent / f"{number}.open"
+            if closed.exists():  # closed, but its manifest never reached the log
+                durable.replace(closed, opened)
+            if (opened / "head").exists():
+                self._writers[alias] = self._resume(alias, number, opened)
+
+    def _resume(self, alias: str, number: int, folder: Path) -> SegmentWriter:
+        head = SegmentHead.parse((folder / "head").read_bytes())
+        return SegmentWriter.resume(
+            folder,
+            origin=self.origin,
+            alias=alias,
+            number=number,
+            schema=self.schema(bytes.fromhex(head.schema)),
+            tag_key=self.secrets.tag_key,
+            vault_key=self._vault_key,
+        )
+
+    def open_rows(self, alias: str) -> SegmentWriter | None:
+        """Return the open segment of `alias`, if there is one: for instance after a crash."""
+        return self._writers.get(alias)
+
+    def writer(self, alias: str, schema: Schema, now_us: int, profile: int = PROFILE) -> SegmentWriter:
+        """Return the open segment of `alias`, opening the next one where there is none."""
+        writer = self._writers.get(alias)
+        if writer is None:
+            self._keep_schema(schema)
+            chain = self.state.chain(alias)
+            head = SegmentHead(
+                schema=schema.digest.hex(),
+                profile=profile,
+                seq_lo=chain.next_seq,
+                watermark_from=_watermark_from(chain, now_us),
+                opened_us=now_us,
+            )
+            writer = self._writers[alias] = SegmentWriter.start(
+                self.folder / "seg" / folder_name(alias),
+                origin=self.origin,
+                alias=alias,
+                number=chain.next_number,
+                head=head,
+                schema=schema,
+                tag_key=self.secrets.tag_key,
+                vault_key=self._vault_key,
+            )
+        return writer
+
+    def _keep_schema(self, schema: Schema) -> None:
+        path = self.folder / "log" / "schemas" / f"{schema.digest.hex()}.json"
+        if not path.exists():
+            durable.make_directory(path.parent)
+            durable.write_file(path, schema.encode(), mode=0o644)
+
+    def is_full(self, alias: str, now_us: int) -> bool:
+        """Tell whether the open segment of `alias` must close: 2^20 records, or 15 minutes of age."""
+        writer = self._writers.get(alias)
+        return writer is not None and (
+            writer.records >= MAX_RECORDS or now_us - writer.head.opened_us >= MAX_OPEN_US
+        )
+
+    def flush(self) -> None:
+        """Make every record appended so far durable."""
+        for writer in self._writers.values():
+            writer.flush()
+
+    def seal(
+        self,
+        now_us: int,
+        *,
+        only: Sequence[str] | None = None,
+        looked: Sequence[tuple[str, Schema]] = (),
+        entries: Sequence[Entry] = (),
+    ) -> bytes:
+        """Close the open segments, commit their manifests and then `entries`; return the checkpoint note.
+
+        `only` names the log sources to close (all by default); `looked` names those that were looked at: one
+        without an open segment gets a manifest of no records, the evidence that it was looked at.
+        """
+        manifests: list[Entry] = []
+        names = [alias for alias in self._writers if only is None or alias in only]
+        for alias in sorted(names, key=lambda alias: (alias.startswith("scelle."), alias)):
+            manifests.append(self._close_segment(alias, now_us))
+        for alias, schema in looked:
+            if alias not in names:
+                manifests.append(self._empty_manifest(alias, schema, now_us))
+        return self._commit([*manifests, *entries], now_us)
+
+    def _close_segment(self, alias: str, now_us: int) -> Segment:
+        writer = self._writers[alias]
+        chain = self.state.chain(alias)
+        manifest = writer.close(
+            order=self.order,
+            watermark_to=max(now_us, writer.head.watermark_from + 1),
+            previous=chain.prev,
+            anchor=self.newest_anchor(),
+        )
+        del self._writers[alias]
+        return manifest
+
+    def _empty_manifest(self, alias: str, schema: Schema, now_us: int) -> Segment:
+        self._keep_schema(schema)
+        chain = self.state.chain(alias)
+        start = _watermark_from(chain, now_us)
+        return Segment(
+            order=self.order,
+            source=alias,
+            number=chain.next_number,
+            records=0,
+            seq=(chain.next_seq, chain.next_seq),
+            time=None,
+            undated=0,
+            watermark=(start, max(now_us, start + 1)),
+            profile=PROFILE if chain.profile is None else chain.profile,
+            schema=schema.digest,
+            record_root=EMPTY_ROOT,
+            index_size=0,
+            index_root=EMPTY_ROOT,
+            position=(chain.position, chain.position),
+            anchor=self.newest_anchor(),
+            prev=chain.prev,
+        )
+
+    def _commit(self, entries: Sequence[Entry], now_us: int) -> bytes:
+        note = self.log.commit([entry.encode() for entry in entries], now_us)
+        self._fold_new()
+        return note
+
+    def newest_anchor(self) -> bytes | None:
+        """Return the SHA-256 of the newest token: its checkpoint is smaller than any entry still to come."""
+        tokens = sorted((self.folder / "log" / "tokens").glob("*.tsr"), key=_token_size)
+        return sha256(tokens[-1].read_bytes()).digest() if tokens else None
+
+
+def _token_size(path: Path) -> tuple[int, str]:
+    return int(path.name.split("-")[0]), path.name
+
+
+def _watermark_from(chain: Chain, now_us: int) -> int:
+    """Continue where the last segment ended: watermarks tile, whatever the clock did in between."""
+    return now_us if chain.watermark is None else chain.watermark

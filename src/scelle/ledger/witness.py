@@ -1,0 +1,137 @@
+"""Show checkpoints to others: escrow folders and time-stamp tokens; say since when nobody saw the log.
+
+Until somebody else holds a checkpoint, who has the log's keys could rewrite what follows the last one that
+was shown (ledger.md §5, §13). `rewritable_since` gives that moment.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scelle.errors import EscrowInconsistent, FormatError, TimestampUnavailable
+from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
+from scelle.formats.notes import parse_note
+from scelle.formats.tiles import bundles_for, encode_bundle, entries_path
+from scelle.ledger.log import LogReader
+from scelle.merkle.hashing import tree_root
+from scelle.timestamps.interfaces import TimestampAuthority
+from scelle.timestamps.queue import Pending, parse_pending, submit
+from scelle.vault import durable
+
+DAY_US = 86_400 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One checkpoint that somebody else holds: its size, root, when it was shown (microseconds) and how."""
+
+    size: int
+    root: bytes
+    at_us: int
+    how: str
+
+
+class Witnesses:
+    """Deposit checkpoints of one log in escrow, and have them time-stamped."""
+
+    def __init__(self, log: LogReader) -> None:
+        self._log = log
+        self._escrow = log.folder / "escrow"
+        self._tokens = log.folder / "tokens"
+
+    def deposit(self, directory: Path, now_us: int) -> Checkpoint:
+        """Put the published checkpoint and all entries it covers into `directory`.
+
+        Idempotent. Raises `EscrowInconsistent` when what lies there is not a prefix of this log. A crash leaves
+        entries that no checkpoint there covers yet.
+        """
+        checkpoint = parse_checkpoint_text(parse_note(self._log.note).text)
+        target = directory / self._log.origin.replace("/", "_")
+        self._check_prefix(target, checkpoint)
+        durable.make_directory(target)
+        for index, width in bundles_for(checkpoint.size):
+            place = target / "entries" / entries_path(index, width)
+            if not place.exists():
+                durable.make_directory(place.parent)
+                start = index * 256
+                durable.write_file(place, encode_bundle(self._log.entries[start : start + width]), mode=0o644)
+        durable.write_file(target / f"checkpoint.{checkpoint.size}", self._log.note, mode=0o644)
+        durable.write_file(target / "checkpoint", self._log.note, mode=0o644)
+        self._remember(self._escrow, checkpoint, now_us, f"escrow {directory}")
+        return checkpoint
+
+    def _check_prefix(self, target: Path, checkpoint: Checkpoint) -> None:
+        for path in sorted(target.glob("checkpoint*")):
+            try:
+                held = parse_checkpoint_text(parse_note(path.read_bytes()).text)
+            except FormatError as error:
+                raise EscrowInconsistent(f"{path}: no checkpoint can be read from it ({error})") from error
+            prefix = tree_root(bytes(self._log.leaves[: 32 * held.size]))
+            if held.size > checkpoint.size or held.root != prefix or held.origin != checkpoint.origin:
+                raise EscrowInconsistent(
+                    f"{path}: the checkpoint of size {held.size} held there is no prefix of this log (size "
+                    f"{checkpoint.size}): do not continue before you know why"
+                )
+
+    def _remember(self, folder: Path, checkpoint: Checkpoint, at_us: int, how: str) -> None:
+        name = f"{checkpoint.size}-{checkpoint.root.hex()}"
+        durable.make_directory(folder)
+        durable.write_file(folder / f"{name}.json", json.dumps({"at_us": at_us, "how": how}).encode() + b"\n")
+
+    def want_token(self, reason: str, now_us: int) -> None:
+        """Queue a token over the published checkpoint; idempotent for the same checkpoint."""
+        text = parse_note(self._log.note).text
+        pending = Pending(text, reason, now_us)
+        size = parse_checkpoint_text(text).size
+        path = self._tokens / "pending" / pending.file_name
+        if not path.exists() and not list(self._tokens.glob(f"{size}-*.tsr")):
+            durable.make_directory(path.parent)
+            durable.write_file(path, pending.encode())
+
+    def pending(self) -> list[Pending]:
+        """List the tokens still to be had, oldest first."""
+        paths = (self._tokens / "pending").glob("*.json")
+        return sorted((parse_pending(path.read_bytes()) for path in paths), key=lambda each: each.since_us)
+
+    def fetch_tokens(self, authority: TimestampAuthority, now_us: int) -> tuple[int, str | None]:
+        """Ask for every queued token; return how many came, and why the rest did not.
+
+        A crash after the answer and before it is kept asks again: two tokens over one text do no harm.
+        """
+        fetched = 0
+        for pending in self.pending():
+            try:
+                raw = submit(pending, authority)
+            except TimestampUnavailable as error:
+                return fetched, str(error)
+            shown = parse_checkpoint_text(pending.text)
+            name = f"{shown.size}-{shown.root.hex()}"
+            durable.write_file(self._tokens / f"{name}.tsr", raw, mode=0o644)
+            how = json.dumps({"at_us": now_us, "how": "time-stamp token"})
+            durable.write_file(self._tokens / f"{name}.json", how.encode() + b"\n")
+            durable.remove(self._tokens / "pending" / pending.file_name)
+            fetched += 1
+        return fetched, None
+
+    def shown(self) -> Iterator[Shown]:
+        """Yield every checkpoint that somebody else is known to hold."""
+        for folder in (self._escrow, self._tokens):
+            for path in sorted(folder.glob("*.json")):
+                known = json.loads(path.read_bytes())
+                size, root = path.stem.split("-")
+                yield Shown(int(size), bytes.fromhex(root), known["at_us"], known["how"])
+
+    def rewritable_since(self, genesis_us: int) -> int | None:
+        """Return since when (microseconds) nobody else has seen the log; None when all of it was shown."""
+        shown = list(self.shown())
+        if any(each.size >= self._log.size for each in shown):
+            return None
+        return max((each.at_us for each in shown), default=genesis_us)
+
+    def is_token_due(self, now_us: int) -> bool:
+        """Tell whether the daily token is due: entries were added and the newest token is a day old."""
+        tokens = [each for each in self.shown() if each.how == "time-stamp token"]
+        newest = max((each.at_us for each in tokens), default=0)
+        covered = max((each.size for each in tokens), default=0)
+        return covered < self._log.size and now_us - newest >= DAY_US

@@ -1,0 +1,336 @@
+"""Take an order in from its TOML file, and refuse whatever could be read in two ways.
+
+Nothing is guessed and nothing is passed over: an unknown key is refused, because a misspelt `until` that is
+ignored is an order without an end. Each refusal says what, where (file, table, key) and what to do.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import Final
+
+from scelle.errors import (
+    AuthorityKeyWrong,
+    ClauseWrong,
+    FormatError,
+    InputError,
+    OrderClauseWrong,
+    OrderDatesWrong,
+    OrderDocumentUnreadable,
+    OrderFileUnreadable,
+    OrderKeyMissing,
+    OrderKeyUnknown,
+    OrderNotToml,
+    OrderSourceUnknown,
+    OrderTypeUnknown,
+    OrderValueWrong,
+    ZoneUnknown,
+)
+from scelle.formats.notes import COSIGNATURE_V1, parse_vkey
+from scelle.formats.tokens import is_order_id
+from scelle.orders.clocks import hold_end
+from scelle.orders.days import load_zone
+from scelle.orders.model import ENTROPY_BYTES, RESERVED_ORDER_ID, Order, random_order_id
+from scelle.orders.tables import Table, nearest, read_choice
+from scelle.orders.types import TYPES, Kind, OrderType, Temporal
+from scelle.scope.model import Clause, Keep, check_clause, shown_path
+
+FILE_MAX_BYTES: Final = 1 << 20
+DOCUMENT_MAX_BYTES: Final = 1 << 30
+
+_ORDER_REQUIRED: Final = ("matter", "type", "authority", "legal_basis", "reference", "issued", "received")
+_ORDER_OPTIONAL: Final = (
+    "id",
+    "addressee",
+    "effective",
+    "until",
+    "zone",
+    "temporal",
+    "notify",
+    "secrecy_until",
+    "validating_authority",
+    "acknowledge_by",
+    "authority_key",
+    "document",
+)
+_CLAUSE_REQUIRED: Final = ("id", "sources")
+_CLAUSE_OPTIONAL: Final = (
+    "from",
+    "to",
+    "paths",
+    "custodians",
+    "accounts",
+    "media_types",
+    "restricted",
+    "keep",
+)
+_ORDER_KEYS: Final = _ORDER_REQUIRED + _ORDER_OPTIONAL
+_CLAUSE_KEYS: Final = _CLAUSE_REQUIRED + _CLAUSE_OPTIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFile:
+    """An order as its file describes it, with the bytes that become its item zero.
+
+    ``toml_bytes``: the file as given. ``document``: the bytes of the order's document, where one is named.
+    Both are sealed as they are. ``warnings``: what is odd but not refused, one sentence each.
+    """
+
+    order: Order
+    clauses: tuple[Clause, ...]
+    toml_bytes: bytes
+    document: bytes | None
+    document_name: str | None
+    warnings: tuple[str, ...]
+
+
+def read_order_file(path: Path, *, entropy: Callable[[int], bytes] = os.urandom) -> OrderFile:
+    """Read an order's file and the document that it names; raise an InputError of the orders family.
+
+    ``entropy`` makes the id where the file gives none. A document's path is relative to the file's folder.
+    """
+    file = shown_path(os.fsencode(path))
+    data = _read_regular(path, FILE_MAX_BYTES, file, OrderFileUnreadable)
+    root = _parsed(data, file)
+    elsewhere = (_CLAUSE_KEYS, "[[clause]]")
+    table = Table(f"{file}, [order]", _order_table(root, file), _ORDER_KEYS, elsewhere)
+    table.check_keys(_ORDER_REQUIRED)
+    order = _order(table, entropy)
+    clauses = _clauses(root, file, order)
+    warnings = _check_dates(order, table) + _oddities(order, clauses, table)
+    document, document_name = _document(table, path.parent)
+    return OrderFile(order, clauses, data, document, document_name, warnings)
+
+
+def check_sources(order_file: OrderFile, known: Collection[str]) -> None:
+    """Refuse an order whose clauses name a source that is not among the known ones."""
+    for clause in order_file.clauses:
+        for source in clause.sources:
+            if source not in known:
+                hint = nearest(source, known) or "add it with `scelle source add`, or correct the clause"
+                raise OrderSourceUnknown(f'clause "{clause.id}", sources: no source "{source}"; {hint}')
+
+
+# --- the file ---------------------------------------------------------------------------------------------
+
+
+def _read_regular(path: Path, limit_bytes: int, shown: str, error: type[InputError]) -> bytes:
+    """Return the bytes of a regular file that is not empty and not larger than the limit."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not make us wait
+    except (OSError, ValueError) as cause:
+        said = cause.strerror if isinstance(cause, OSError) else str(cause)
+        raise error(f"{shown}: cannot be read ({said}); give a file that is there and readable") from cause
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
+        raise error(f"{shown}: is {kind}; give a file")
+    with os.fdopen(descriptor, "rb") as stream:
+        large = found.st_size > limit_bytes
+        data = b"" if large else _read(stream.read, limit_bytes + 1, shown, error)
+    if large or len(data) > limit_bytes:
+        raise error(f"{shown}: larger than {limit_bytes >> 20} MiB; give the order alone")
+    if not data:
+        raise error(f"{shown}: is empty; give the order itself")
+    return data
+
+
+def _read(read: Callable[[int], bytes], size_bytes: int, shown: str, error: type[InputError]) -> bytes:
+    try:
+        return read(size_bytes)
+    except OSError as cause:
+        raise error(f"{shown}: cannot be read ({cause.strerror}); try another copy") from cause
+
+
+def _parsed(data: bytes, file: str) -> Mapping[str, object]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise OrderFileUnreadable(f"{file}, line {line}: not UTF-8; save the file as UTF-8") from error
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise OrderNotToml(f"{file}: nested too deep; correct the file") from error
+    except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
+        raise OrderNotToml(f"{file}: not TOML: {' '.join(str(error).split())}; correct the file") from error
+
+
+def _order_table(root: Mapping[str, object], file: str) -> Mapping[str, object]:
+    for key in root:
+        if key not in ("order", "clause"):
+            hint = nearest(key, ("order", "clause")) or "known are [order] and [[clause]]"
+            if key in _ORDER_KEYS:
+                hint = "it belongs below [order]"
+            raise OrderKeyUnknown(f"{file}, {key}: unknown table or key; {hint}")
+    table = root.get("order")
+    if table is None:
+        raise OrderKeyMissing(f"{file}, [order]: missing; describe the order in a table of this name")
+    if not isinstance(table, dict):
+        raise OrderValueWrong(f"{file}, order: must be one table; write [order]")
+    return table
+
+
+# --- the order --------------------------------------------------------------------------------------------
+
+
+def _order(table: Table, entropy: Callable[[int], bytes]) -> Order:
+    order_type = read_choice(table.text("type"), OrderType, table.at("type"), OrderTypeUnknown)
+    zone_name, zone = _zone(table)
+    return Order(
+        id=_order_id(table) if "id" in table.values else random_order_id(entropy(ENTROPY_BYTES)),
+        matter=table.text("matter"),
+        type=order_type,
+        authority=table.text("authority"),
+        legal_basis=table.text("legal_basis"),
+        reference=table.text("reference"),
+        issued=table.moment("issued", zone),
+        received=table.moment("received", zone),
+        zone=zone_name,
+        temporal=table.choice("temporal", TYPES[order_type].reach),
+        notify=table.choice("notify", TYPES[order_type].notify),
+        addressee=table.optional_text("addressee"),
+        effective=table.optional_moment("effective", zone),
+        until=table.optional_moment("until", zone, ends=True),
+        secrecy_until=table.optional_moment("secrecy_until", zone, ends=True),
+        acknowledge_by=table.optional_moment("acknowledge_by", zone, ends=True),
+        validating_authority=table.optional_text("validating_authority"),
+        authority_key=_authority_key(table),
+        document=Path(table.text("document")).name if "document" in table.values else None,
+    )
+
+
+def _order_id(table: Table) -> str:
+    text = table.text("id")
+    if not is_order_id(text):
+        raise OrderValueWrong(
+            f"{table.at('id')}: {text!a} must be 1 to 63 of a-z 0-9 . - and start with a letter or a digit"
+        )
+    if text == RESERVED_ORDER_ID:
+        raise OrderValueWrong(f"{table.at('id')}: {text!a} is the vault's own; choose another")
+    return text
+
+
+def _zone(table: Table) -> tuple[str, tzinfo]:
+    name = table.optional_text("zone") or "UTC"
+    try:
+        return name, load_zone(name)
+    except ZoneUnknown as error:
+        raise ZoneUnknown(f"{table.at('zone')}: {error}") from error
+
+
+def _authority_key(table: Table) -> str | None:
+    text = table.optional_text("authority_key")
+    if text is None:
+        return None
+    try:
+        key = parse_vkey(text)
+    except FormatError as error:
+        raise AuthorityKeyWrong(
+            f"{table.at('authority_key')}: not a vkey ({error}); copy it whole"
+        ) from error
+    if key.type != COSIGNATURE_V1:
+        raise AuthorityKeyWrong(
+            f"{table.at('authority_key')}: of type 0x{key.type:02x}; give one of type 0x04 (cosignature/v1)"
+        )
+    return text
+
+
+def _document(table: Table, folder: Path) -> tuple[bytes | None, str | None]:
+    name = table.optional_text("document")
+    if name is None:
+        return None, None
+    shown = f"{table.at('document')}: {shown_path(os.fsencode(name))}"
+    data = _read_regular(folder / name, DOCUMENT_MAX_BYTES, shown, OrderDocumentUnreadable)
+    return data, Path(name).name
+
+
+# --- its clauses ------------------------------------------------------------------------------------------
+
+
+def _clauses(root: Mapping[str, object], file: str, order: Order) -> tuple[Clause, ...]:
+    tables = root.get("clause", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise OrderValueWrong(f"{file}, clause: must be a list of tables; write [[clause]]")
+    if not tables and order.rule.kind is Kind.HOLD:
+        raise OrderKeyMissing(f"{file}, [[clause]]: missing; an order without a clause would hold nothing")
+    clauses: dict[str, Clause] = {}
+    for number, values in enumerate(tables, start=1):
+        name = ascii(values["id"]) if isinstance(values.get("id"), str) else f"number {number}"
+        where = f"{file}, clause {name},"
+        clause = _clause(Table(where, values, _CLAUSE_KEYS, (_ORDER_KEYS, "[order]")), order.tz())
+        if clause.id in clauses:
+            raise OrderClauseWrong(f"{file}, clause {name}, id: used twice; give each clause its own")
+        clauses[clause.id] = clause
+    return tuple(clauses.values())
+
+
+def _clause(table: Table, zone: tzinfo) -> Clause:
+    table.check_keys(_CLAUSE_REQUIRED)
+    clause = Clause(
+        id=table.text("id"),
+        sources=table.texts("sources"),
+        period_from_us=table.period_bound_us("from", zone, exclusive=False),
+        period_to_us=table.period_bound_us("to", zone, exclusive=True),
+        paths=table.texts("paths"),
+        custodians=table.texts("custodians"),
+        accounts=table.texts("accounts"),
+        media_types=table.texts("media_types"),
+        restricted=table.flag("restricted"),
+        keep=table.choice("keep", Keep.CONTENT),
+    )
+    if not is_order_id(clause.id):
+        raise OrderClauseWrong(f"{table.at('id')}: must be 1 to 63 of a-z 0-9 . - ; choose a plain name")
+    try:
+        check_clause(clause)
+    except ClauseWrong as error:
+        raise OrderClauseWrong(f"{table.where} {error}") from error
+    return clause
+
+
+# --- what contradicts, and what is odd --------------------------------------------------------------------
+
+
+def _check_dates(order: Order, table: Table) -> tuple[str, ...]:
+    """Refuse an end before its start; return warnings for dates that are merely odd."""
+    until = order.until
+    if until is not None and until.at_us <= order.issued.at_us:
+        raise OrderDatesWrong(f"{table.at('until')}: {until.text} is before `issued`; correct one")
+    if until is not None and until.at_us <= order.starts_us:
+        start = "effective" if order.effective else "received"
+        raise OrderDatesWrong(
+            f"{table.at('until')}: {until.text} is before `{start}`; correct one"
+            + ("" if order.effective else ", or say in `effective` from when the order bound")
+        )
+    odd = []
+    if order.issued.at_us > order.received.at_us:
+        odd.append(f"issued: {order.issued.text} is after `received`")
+    if order.effective is not None and order.effective.at_us < order.issued.at_us:
+        odd.append(f"effective: {order.effective.text} is before `issued`")
+    for key, moment in (("secrecy_until", order.secrecy_until), ("acknowledge_by", order.acknowledge_by)):
+        if moment is not None and moment.at_us <= order.received.at_us:
+            odd.append(f"{key}: {moment.text} is before `received`")
+    if until is not None and until.at_us <= order.received.at_us:
+        odd.append(f"until: {until.text} is before `received`: the order had ended when it arrived")
+    return tuple(odd)
+
+
+def _oddities(order: Order, clauses: tuple[Clause, ...], table: Table) -> tuple[str, ...]:
+    rule = order.rule
+    odd = []
+    if "zone" not in table.values and rule.usual_zone is not None:
+        odd.append(f"zone: not given, so days are read in UTC; this authority's are mostly {rule.usual_zone}")
+    if rule.reach is Temporal.SNAPSHOT and order.temporal is not Temporal.SNAPSHOT:
+        odd.append(f"temporal: an order of type {order.type} mostly reaches only what is there: ask counsel")
+    if rule.kind is Kind.DEADLINE_ONLY and clauses:
+        odd.append(f"type: {order.type} makes no hold; put these clauses under an internal hold beside it")
+    if order.until is not None and not order.until.is_day and "T00:00:00" in order.until.text:
+        odd.append(
+            f"until: {order.until.text} ends when that day begins; for the whole day give the date alone"
+        )
+    return (*odd, *hold_end(order).warnings)

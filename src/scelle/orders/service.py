@@ -1,0 +1,150 @@
+"""Take orders in and show them: the order's document sealed as item zero, its clauses as events."""
+
+import mimetypes
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from scelle.errors import OrderExists, OrderUnknown
+from scelle.formats.canonical_json import canonical_json
+from scelle.formats.notes import VerifierKey, parse_vkey
+from scelle.formats.records import chunk_root
+from scelle.formats.schema import DOCUMENT_V1
+from scelle.formats.values import NULL, content_value, structure_value, text_value
+from scelle.ledger.events import Event, events, record_event
+from scelle.ledger.service import (
+    ORDER_SOURCE,
+    OrderLedger,
+    OrderLedgerWriter,
+    SignerMemory,
+)
+from scelle.orders.intake import OrderFile
+from scelle.orders.model import RESERVED_ORDER_ID, Order
+from scelle.orders.sealed import order_from_json, order_to_json
+from scelle.scope.model import Clause
+from scelle.scope.sealed import clause_from_json, clause_to_json
+from scelle.vault.keys import VaultKey
+from scelle.vault.packs import PackStore
+
+
+@dataclass(frozen=True, slots=True)
+class SealedOrder:
+    """An order as its own log tells it."""
+
+    order: Order
+    clauses: tuple[Clause, ...]
+    aliases: Mapping[str, str]
+    received: Event
+
+
+def order_ids(vault: Path) -> list[str]:
+    """List the orders of a vault; the vault's own log is none."""
+    folder = vault / "po"
+    if not folder.is_dir():
+        return []
+    published = (path.name for path in folder.iterdir() if (path / "log" / "checkpoint").exists())
+    return sorted(name for name in published if name != RESERVED_ORDER_ID)
+
+
+def check_order(vault: Path, order: str) -> str:
+    """Return `order`; raise `OrderUnknown` when the vault has no such order."""
+    if order not in order_ids(vault):
+        raise OrderUnknown(f"no order has the id {order!r}: see `scelle order list`")
+    return order
+
+
+def add_order(
+    vault: Path,
+    host: str,
+    vault_key: VaultKey,
+    packs: PackStore,
+    order_file: OrderFile,
+    sources: Mapping[str, Mapping[str, object]],
+    *,
+    now_us: int,
+    actor: str,
+    memory: SignerMemory | None = None,
+) -> OrderLedgerWriter:
+    """Open the order's log, seal its document as item zero, its terms, clauses and sources as events.
+
+    `sources` are the sealed forms of the sources that its clauses name. A crash before the one commit leaves
+    a genesis without item zero: adding the same file again completes it.
+    """
+    order = order_file.order
+    if order.id in order_ids(vault) and _is_complete(vault, host, order.id, vault_key):
+        raise OrderExists(f"order {order.id} is there already: `scelle order show {order.id}`")
+    authority = parse_vkey(order.authority_key) if order.authority_key else None
+    ledger = OrderLedgerWriter.create(
+        vault, order.id, host, vault_key, authority=authority, now_us=now_us, memory=memory
+    )
+    _seal_papers(ledger, packs, order_file, now_us)
+    record_event(ledger, now_us, actor, "received", order_to_json(order))
+    for clause in order_file.clauses:
+        record_event(ledger, now_us, actor, "clause", clause_to_json(clause))
+    for number, name in enumerate(_named(order_file.clauses), 1):
+        record_event(ledger, now_us, actor, "source", {"alias": f"s{number:04d}", **sources[name]})
+    packs.sync()
+    ledger.seal(now_us)
+    return ledger
+
+
+def _is_complete(vault: Path, host: str, order: str, vault_key: VaultKey) -> bool:
+    ledger = OrderLedger(vault, order, f"{host}/po/{order}", vault_key)
+    return any(manifest.source == ORDER_SOURCE for _, manifest in ledger.manifests())
+
+
+def _named(clauses: tuple[Clause, ...]) -> list[str]:
+    names: list[str] = []
+    for clause in clauses:
+        names += [name for name in clause.sources if name not in names]
+    return names
+
+
+def _seal_papers(ledger: OrderLedgerWriter, packs: PackStore, order_file: OrderFile, now_us: int) -> None:
+    """Seal the order's document as sequence 0 of `scelle.order`, and the TOML bytes as given."""
+    papers = [("order.toml", order_file.toml_bytes)]
+    if order_file.document is not None and order_file.document_name is not None:
+        papers.insert(0, (order_file.document_name, order_file.document))
+    writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
+    if writer.records:  # a crash before the commit left them durable already
+        return
+    for name, data in papers:
+        key, digest = secrets.token_bytes(32), sha256(data).digest()
+        packs.put(data, digest)
+        media_type = "application/toml" if name.endswith(".toml") else mimetypes.guess_type(name)[0]
+        values = [
+            NULL,
+            text_value(name),
+            text_value(media_type or "application/octet-stream"),
+            content_value(digest, len(data)),
+            content_value(chunk_root(key[:16], data), len(data)),
+            text_value("received"),
+            structure_value(canonical_json({"kind": "order-paper"})),
+        ]
+        writer.append(key, order_file.order.received.at_us, values)
+
+
+def sealed_order(ledger: OrderLedger) -> SealedOrder:
+    """Read an order from its own log."""
+    received: Event | None = None
+    clauses: list[Clause] = []
+    aliases: dict[str, str] = {}
+    for event in events(ledger):
+        if event.kind == "received":
+            received = event
+        elif event.kind == "clause":
+            clauses.append(clause_from_json(event.body))
+        elif event.kind == "source":
+            aliases[str(event.body["name"])] = str(event.body["alias"])
+    if received is None:
+        raise OrderUnknown(
+            f"order {ledger.order} was never completely taken in: `scelle order add` its file again"
+        )
+    return SealedOrder(order_from_json(received.body), tuple(clauses), aliases, received)
+
+
+def authority_key(order: Order) -> VerifierKey | None:
+    """Return the authority's key, where the order names one."""
+    return parse_vkey(order.authority_key) if order.authority_key else None

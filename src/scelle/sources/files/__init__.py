@@ -1,0 +1,1 @@
+"""Offer every file and symbolic link of a tree."""

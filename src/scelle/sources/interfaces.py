@@ -1,0 +1,100 @@
+"""Name what every source gives: what it offers, what was read, and what could not be listed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Protocol
+
+UNDATED: Final = -(2**63)
+"""The time of an item that has none (ledger.md §2, type `t`)."""
+
+WHOLE_BYTES: Final = 8 << 20
+"""Contents up to this size come whole in `Document.data`; larger ones as a stream."""
+
+PIECE_BYTES: Final = 1 << 20
+"""The size of the pieces of a stream; the last one may be shorter."""
+
+
+class Kind(Enum):
+    """Say what an offered thing is."""
+
+    DOCUMENT = "document"
+    LINK = "link"
+    SPECIAL = "special"
+    """Offered and counted, and never read: `Offered.reason` says why."""
+
+
+@dataclass(slots=True)
+class Offered:
+    """Describe one thing that a pass enumerated; not frozen, because a pass makes 100,000 of them.
+
+    `native` is the source's own id, raw bytes; `path` is what the globs of a clause are matched against, relative
+    to the source's root. Equal `stamp`s mean "unchanged since"; an empty one means "always read". `mtime_ns` is
+    for the rule that an mtime within two seconds of the pass is read again; 0 where the stamp is made of content
+    and the rule does not apply. `place` says, to its own source only, where to read.
+    """
+
+    native: bytes
+    path: bytes
+    kind: Kind
+    stamp: bytes
+    size_bytes: int
+    time_us: int
+    time_basis: str
+    reason: str
+    mtime_ns: int
+    place: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Describe what could not be listed: it counts as offered, and as failed with `cause`."""
+
+    native: bytes
+    path: bytes
+    cause: str
+
+
+@dataclass(slots=True)
+class Document:
+    """Carry what was read, consistent in itself: content, metadata, time and stamp of the same moment.
+
+    Exactly one of `data` and `stream` is set. Each call of `stream` reads again from the start and raises
+    ItemChanged, at the latest after the last piece, when the bytes are not those that this document describes.
+    `meta_json` is RFC 8785. `time_us` is the item's own time; `time_basis` says where it was found.
+    """
+
+    data: bytes | None
+    stream: Callable[[], Iterator[bytes]] | None
+    size_bytes: int
+    media_type: str
+    meta_json: bytes
+    time_us: int
+    time_basis: str
+    stamp: bytes
+
+
+class Source(Protocol):
+    """Read one live system, and change nothing in it; safe to read from several threads."""
+
+    def test(self) -> None:
+        """Raise a SourceError when the source cannot be read at all."""
+
+    def offered(self) -> Iterator[Offered | Trouble]:
+        """Enumerate everything, in an order that is the same on every pass over the same state."""
+
+    def read(self, offered: Offered) -> Document:
+        """Read one document or link; raises ItemChanged, ItemVanished or ItemUnreadable."""
+
+
+def native_text(native: bytes) -> str:
+    """Write a native id as text: bytes outside UTF-8 percent-encoded, and then `%` as `%25` (ledger.md §2).
+
+    Text that is valid UTF-8 is given as it is. Two ids can therefore have one text (`a%FF` as a name, and `a`
+    with the byte 0xFF): tell items apart by `native`, never by this.
+    """
+    try:
+        return native.decode("utf-8")
+    except UnicodeDecodeError:
+        marked = native.replace(b"%", b"%25").decode("utf-8", "surrogateescape")
+        return "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in marked)

@@ -1,0 +1,91 @@
+"""Name sources for a whole vault: who holds what, and where; sealed as events of the vault's own log."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scelle.errors import SourceNameTaken, SourceNameUnknown, SourceNameWrong
+from scelle.ledger.events import Event, events, record_event
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+ADDED, REMOVED = "source.added", "source.removed"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A named connection to a live system, and whose it is: a custodian's, an account's, or nobody's."""
+
+    name: str
+    url: str
+    custodian: str | None = None
+    account: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as it is sealed and printed."""
+        return {"name": self.name, "url": self.url, "custodian": self.custodian, "account": self.account}
+
+    @property
+    def system(self) -> str:
+        """Return the code of the kind of system, for counts in the log."""
+        return "files" if self.url.startswith("files:") else "mail"
+
+
+def check_name(name: str) -> str:
+    """Return `name`; raise `SourceNameWrong` when a log or a clause could not carry it."""
+    if _NAME.fullmatch(name) is None or name.startswith("scelle."):
+        raise SourceNameWrong(
+            f"source name {name!r}: use lower-case letters, digits, '.', '_' and '-', at most 63 of them"
+        )
+    return name
+
+
+def named_sources(ledger: OrderLedger) -> dict[str, SourceSpec]:
+    """Return the sources of the vault by name, from its own log."""
+    found: dict[str, SourceSpec] = {}
+    for event in events(ledger):
+        if event.kind == ADDED:
+            found[event.body["name"]] = spec_from_json(event.body)
+        elif event.kind == REMOVED:
+            found.pop(event.body["name"], None)
+    return found
+
+
+def spec_from_json(body: Mapping[str, Any]) -> SourceSpec:
+    """Read a source as it was sealed."""
+    return SourceSpec(body["name"], body["url"], body["custodian"], body["account"])
+
+
+def add_source(ledger: OrderLedgerWriter, spec: SourceSpec, now_us: int, actor: str) -> None:
+    """Seal a new source; raise `SourceNameTaken` where the name stands for another already."""
+    check_name(spec.name)
+    known = named_sources(ledger).get(spec.name)
+    if known is not None:
+        raise SourceNameTaken(
+            f"source {spec.name} is there already ({known.url}): choose another name, or remove it first"
+        )
+    record_event(ledger, now_us, actor, ADDED, spec.to_json())
+    ledger.seal(now_us)
+
+
+def remove_source(ledger: OrderLedgerWriter, name: str, now_us: int, actor: str) -> None:
+    """Seal that a source is no longer used for new orders; what was sealed from it stays."""
+    spec = known_source(named_sources(ledger), name)
+    record_event(ledger, now_us, actor, REMOVED, {"name": spec.name})
+    ledger.seal(now_us)
+
+
+def known_source(sources: Mapping[str, SourceSpec], name: str) -> SourceSpec:
+    """Return the source `name`; raise `SourceNameUnknown` naming those that are there."""
+    if name not in sources:
+        there = ", ".join(sorted(sources)) or "none yet"
+        raise SourceNameUnknown(f"no source is named {name!r} (there are: {there}): see `scelle source list`")
+    return sources[name]
+
+
+def order_sources(history: Iterable[Event]) -> Iterator[tuple[str, SourceSpec]]:
+    """Yield (alias, source) of the sources that an order's events name, in alias order."""
+    for event in history:
+        if event.kind == "source":
+            yield event.body["alias"], spec_from_json(event.body)

@@ -1,0 +1,1 @@
+"""Have the size and root of a log stamped by others, and check what they stamped."""

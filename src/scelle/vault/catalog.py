@@ -1,0 +1,132 @@
+"""Open <vault>/catalog.db, the derived catalog: rebuilt from evidence, never migrated, never believed by
+verify.
+
+Every room that keeps tables here hands in their `CREATE` statements. The schema version (`user_version`) is
+made from those texts, so that any change of a table makes every older catalog stale.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from scelle.errors import CatalogStale, StorageFailed, StorageFull
+from scelle.vault import durable
+
+CATALOG_NAME: Final = "catalog.db"
+_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+_BUSY_TIMEOUT_MS: Final = 10_000
+_SETTINGS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",  # a lost commit costs a rescan of the packs, nothing else
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",  # nothing of it in /tmp
+    f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
+)
+
+
+class Catalog:
+    """Hold the one connection of this process to the catalog; rooms share it, and its transaction.
+
+    `commit` commits what all of them wrote: only call it when what the rows speak of is durable.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+
+    def commit(self) -> None:
+        """Commit; a crash afterwards may still lose it (`synchronous=NORMAL`), but never a part of it."""
+        durable.commit(self.connection, self.path)
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is dropped."""
+        self.connection.close()
+
+    @contextmanager
+    def access(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection; turn what SQLite raises into `CatalogStale`, `StorageFull` or
+        `StorageFailed`."""
+        try:
+            yield self.connection
+        except sqlite3.Error as error:
+            raise catalog_error(self.path, error) from error
+
+
+def catalog_error(path: Path, error: sqlite3.Error) -> Exception:
+    """Say what an error of SQLite means: the disk's fault is not the catalog's."""
+    if isinstance(error, sqlite3.OperationalError):
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            return StorageFull(f"{path}: no room left on the disk: free some and run again")
+        if error.sqlite_errorcode & 0xFF in (
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_READONLY,
+        ):
+            return StorageFailed(f"{path}: {error}: check the disk and its permissions, then run again")
+    return CatalogStale(f"{path} is damaged ({error}): run `scelle rebuild-catalog`")
+
+
+def schema_version(tables: Sequence[str]) -> int:
+    """Make the schema version of these `CREATE` texts: 31 bits of their SHA-256, never 0."""
+    digest = hashlib.sha256("\n".join(tables).encode("utf-8")).digest()
+    return int.from_bytes(digest[:4], "big") & 0x7FFFFFFF or 1
+
+
+def open_catalog(path: Path, tables: Sequence[str]) -> Catalog:
+    """Open the catalog at `path`, which has these tables.
+
+    Raises `CatalogStale` when it is missing, damaged or has other tables: then make it again with
+    `create_catalog` and fill it from evidence.
+    """
+    if not path.exists():
+        raise CatalogStale(f"{path} is missing: run `scelle rebuild-catalog`")
+    catalog = _connect(path)
+    try:
+        with catalog.access() as connection:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except Exception:
+        catalog.close()
+        raise
+    if found != schema_version(tables):
+        catalog.close()
+        raise CatalogStale(f"{path} was made by another version of Scellé: run `scelle rebuild-catalog`")
+    return catalog
+
+
+def create_catalog(path: Path, tables: Sequence[str]) -> Catalog:
+    """Make an empty catalog at `path`, destroying one that is there.
+
+    A crash leaves none, or one of version 0, which is stale.
+    """
+    for suffix in _SUFFIXES:
+        stale = path.with_name(path.name + suffix)
+        if stale.exists():
+            durable.remove(stale)
+    catalog = _connect(path)
+    with catalog.access() as connection:
+        connection.executescript("BEGIN;\n" + "\n".join(tables))
+        connection.execute(f"PRAGMA user_version = {schema_version(tables)}")
+    catalog.commit()
+    return catalog
+
+
+def _connect(path: Path) -> Catalog:
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000)
+    except sqlite3.Error as error:
+        raise StorageFailed(
+            f"{path}: cannot be opened: {error}: check the disk and its permissions"
+        ) from error
+    catalog = Catalog(path, connection)
+    try:
+        with catalog.access():
+            for setting in _SETTINGS:
+                connection.execute(setting).fetchall()
+    except Exception:
+        connection.close()
+        raise
+    return catalog

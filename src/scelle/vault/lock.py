@@ -1,0 +1,76 @@
+"""Let one process write to a vault. Readers need no lock: sealed blobs never change.
+
+The lock is `flock` on <vault>/writer.lock: the kernel lets go of it when the process ends, however it ends,
+so no stale lock can stay. The file's text only names the holder for the message. On a network file system
+`flock` must be passed to the server (NFS 4 does); a vault shared by two machines any other way has no lock.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from scelle.errors import StorageFailed, VaultBusy
+from scelle.vault.durable import AppendFile
+
+LOCK_NAME: Final = "writer.lock"
+_HOLDER_MAX_BYTES: Final = 200
+
+
+class WriterLock:
+    """Hold the right to write to the vault in folder `vault`, from `acquire` to `release`."""
+
+    def __init__(self, vault: Path) -> None:
+        self._path = vault / LOCK_NAME
+        self._descriptor = -1
+
+    def acquire(self, since: str) -> Self:
+        """Take the lock; `since` says since when, for whoever finds it taken. Raises `VaultBusy`."""
+        note = AppendFile(self._path)  # makes the file; never renamed, so all processes lock the same one
+        try:
+            self._descriptor = self._locked(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
+            note.truncate(0)
+            note.write(f"process {os.getpid()} since {since}\n".encode())
+        finally:
+            note.close()
+        return self
+
+    def release(self) -> None:
+        """Let go of the lock; idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether this object holds the lock."""
+        return self._descriptor >= 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _locked(self, descriptor: int) -> int:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise VaultBusy(
+                f"{self._path.parent} is being written to by {self._holder()}: wait for it"
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise StorageFailed(
+                f"{self._path}: cannot be locked: {error.strerror}: use a local disk"
+            ) from error
+        return descriptor
+
+    def _holder(self) -> str:
+        with self._path.open("rb") as file:
+            text = file.read(_HOLDER_MAX_BYTES).decode("ascii", "replace").strip()
+        return "".join(c for c in text if c.isprintable()) or "another process"

@@ -1,0 +1,2949 @@
+#!/usr/bin/env python3
+"""Check a Scellé production package with nothing but this file: ``python3 -I scelle_verify.py PACKAGE --trust FILE``.
+
+This is the receiver's side. It needs Python 3.9 or later, no network, no account and no other file of Scellé. It is
+meant to be read from top to bottom. Parts 1 to 8 are the tools (encodings, hashes, signatures, the formats); part 9
+is the examination itself, in numbered steps; part 10 prints what was found. The specification is the page "Ledger and
+proofs: the byte-exact specification, v1"; signs like §7 below are its sections.
+
+What is ESTABLISHED when the last line says VALID (each word of it from a chain of hashes that begins in trust.json):
+  * the log is the one the trust file names, signed by its keys, and contains every older state the receiver holds;
+  * every segment of the log that the query touches was searched, left out on its manifest's word (and counted), or
+    could not be searched by this dimension (and counted);
+  * in each searched segment the range of entries is whole: nothing was taken out between two neighbours;
+  * every hit is produced, withheld with a reason, or erased under a tombstone: three sums close;
+  * every byte shown of a produced record, and every item, is what was sealed.
+
+What is NOT established, ever:
+  * that something which never reached a recorder did not exist;
+  * that a record was filed under the right account or time when it was sealed, unless records are opened (strength A);
+  * what a withheld or redacted part contains; that a reason given for it is a good one;
+  * anything about time-stamp tokens (they are listed, `openssl ts -verify` checks them) or about the load file in the
+    package (bound by MANIFEST only; --write-loadfile makes one from the proven bytes).
+
+Exit code: 0 valid, 1 not valid (also without --trust: then only inner consistency is shown, which proves nothing
+against the one who made the package), 2 the package's directory or the trust file cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import csv
+import functools
+import hashlib
+import hmac
+import json
+import re
+import struct
+import sys
+import zlib
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+
+VERSION = "1"
+
+# Limits: nothing in a package may make this program use more than a known amount of memory or time.
+MAX_FINDINGS = 10_000
+MAX_MEMBERS = 4_194_304
+MAX_DIRECTORY = 1 << 30
+MAX_MANIFEST = 1 << 30
+MAX_NOTE = 1 << 20
+MAX_VERDICT = 1 << 26
+MAX_JSON_DOCUMENT = 1 << 20
+MAX_SCHEMA = 65_536
+MAX_LINE = 64 << 20
+MAX_VALUE = 16 << 20
+MAX_ENTRY = 65_535
+MAX_STRUCTURE_DEPTH = 256
+MAX_RECORDS = 1 << 20
+CHUNK = 1 << 20
+
+MIN_TIME = -(2**63) + 1
+MAX_TIME = 2**63 - 1
+UNDATED = -(2**63)
+HOUR = 3_600_000_000
+OPEN_AFTER = 2 * HOUR
+# RFC 8785 bytes of the built-in schema scelle.document v1, whose field `chunks` names no item (§2)
+DOCUMENT_V1 = "c2140841615c2ae3d4bbf684de3a9305b2dc8b67ffa4005e901a7a8bd89086ee"
+
+
+# ======================================================================================================
+# Part 1. Findings. Every fault is collected with a code, the place and what was wrong; none stops the rest.
+# ======================================================================================================
+
+
+class Fault(Exception):
+    """Say that something is not as it must be; becomes a finding at the place where it is caught."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+
+class Unreadable(Exception):
+    """Say that the package's directory or the trust file cannot be read at all (exit code 2)."""
+
+
+def ascii_only(text: object, limit: int = 400) -> str:
+    """Return text from a package as escaped ASCII, so that it cannot play with a terminal."""
+    out = []
+    for char in str(text)[: limit + 1]:
+        point = ord(char)
+        if char == "\\":
+            out.append("\\\\")
+        elif 32 <= point < 127:
+            out.append(char)
+        else:
+            out.append("\\x%02x" % point if point < 256 else "\\u%04x" % point if point < 65536 else "\\U%08x" % point)
+    return "".join(out[:limit]) + (".." if len(out) > limit else "")
+
+
+class Findings:
+    """Collect every fault; the list is limited, the count is not."""
+
+    def __init__(self) -> None:
+        self.listed: List[Dict[str, str]] = []
+        self.count = 0
+
+    def add(self, code: str, subject: str, detail: str) -> None:
+        """Add one fault."""
+        self.count += 1
+        if self.count <= MAX_FINDINGS:
+            self.listed.append({"code": code, "subject": ascii_only(subject), "detail": ascii_only(detail)})
+
+    def at(self, subject: str) -> Place:
+        """Return a context in which every exception becomes a finding about this subject."""
+        return Place(self, subject)
+
+
+class Place:
+    """Turn an exception into a finding. A traceback is never an answer, and neither is silence."""
+
+    def __init__(self, findings: Findings, subject: str) -> None:
+        self.findings = findings
+        self.subject = subject
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> bool:
+        if isinstance(error, Fault):
+            self.findings.add(error.code, self.subject, error.detail)
+            return True
+        if isinstance(error, Exception):
+            self.findings.add("verifier.exception", self.subject, "%s: %s" % (type(error).__name__, error))
+            return True
+        return False
+
+
+def need(condition: bool, code: str, detail: str) -> None:
+    """Raise a Fault unless the condition holds."""
+    if not condition:
+        raise Fault(code, detail)
+
+
+# ======================================================================================================
+# Part 2. Encodings. One byte string has one meaning: nothing is padded, cut, trimmed or guessed (§1).
+# ======================================================================================================
+
+DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+HEX = re.compile(r"[0-9a-f]*", re.ASCII)
+CODE = re.compile(r"[a-z0-9-]+", re.ASCII)
+ORDER = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
+ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(/[0-9]+)?", re.ASCII)
+HOST = re.compile(r"[a-z0-9.-]+(:[0-9]+)?", re.ASCII)
+NUMBER_TOKEN = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+
+
+def parse_hex(text: Any, size: int, what: str) -> bytes:
+    """Read lower-case hex of exactly `size` bytes."""
+    need(isinstance(text, str) and HEX.fullmatch(text) is not None, "format.hex", "%s: hex not lower case" % what)
+    need(len(text) == 2 * size, "format.width", "%s: width is %s hex digits, not %d" % (what, len(text), 2 * size))
+    return bytes.fromhex(text)
+
+
+def parse_base64(text: Any, size: Optional[int], what: str) -> bytes:
+    """Read canonical base64 (RFC 4648 §4, padded, zero tail bits), of exactly `size` bytes if a size is given."""
+    need(isinstance(text, str), "format.base64", "%s: base64 expected" % what)
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (ValueError, binascii.Error):
+        raise Fault("format.base64", "%s: not base64" % what) from None
+    need(base64.b64encode(data).decode() == text, "format.base64", "%s: base64 not canonical" % what)
+    need(size is None or len(data) == size, "format.width", "%s: width is %d bytes, not %s" % (what, len(data), size))
+    return data
+
+
+def parse_decimal(text: str, what: str) -> int:
+    """Read a decimal number from 0 to 2^63-1, without sign or leading zero, in ASCII digits."""
+    need(DECIMAL.fullmatch(text) is not None, "format.number", "%s: number not canonical" % what)
+    need(int(text) <= MAX_TIME, "format.number", "%s: number over 2^63-1" % what)
+    return int(text)
+
+
+def parse_time(text: str, what: str) -> int:
+    """Read a time in microseconds, from -2^63+1 to 2^63-1; it may be negative, but not -0."""
+    negative = text.startswith("-")
+    value = parse_decimal(text[1:] if negative else text, what)
+    need(not (negative and value == 0), "format.number", "%s: number not canonical (-0)" % what)
+    return -value if negative else value
+
+
+def b64(data: bytes) -> str:
+    """Write canonical base64."""
+    return base64.b64encode(data).decode()
+
+
+def canonical_pairs(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    """Refuse duplicate keys and keys out of RFC 8785 order (UTF-16 code units)."""
+    result = dict(pairs)
+    need(len(result) == len(pairs), "json.duplicate", "duplicate key")
+    order = [key.encode("utf-16-be", "surrogatepass") for key, _ in pairs]
+    need(order == sorted(order), "json.canonical", "keys not in canonical order")
+    return result
+
+
+def canonical_integer(text: str) -> int:
+    """Read a JSON integer of 64 bits in its only form."""
+    need(len(text) <= 20, "json.number", "number longer than 64 bits")
+    value = int(text)
+    need(str(value) == text, "json.number", "number not canonical")
+    need(-(2**63) <= value < 2**63, "json.number", "number outside 64 bits")
+    return value
+
+
+def no_other_number(text: str) -> Any:
+    """Refuse fractions, exponents, NaN and Infinity."""
+    raise Fault("json.number", "number not canonical: %s" % text[:40])
+
+
+STRICT_JSON = json.JSONDecoder(
+    object_pairs_hook=canonical_pairs,
+    parse_int=canonical_integer,
+    parse_float=no_other_number,
+    parse_constant=no_other_number,
+)
+PLAIN_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def parse_json(data: bytes) -> Any:
+    """Read JSON that is exactly its RFC 8785 form, with integers of 64 bits as the only numbers (§11)."""
+    try:
+        text = data.decode("utf-8")
+        value = STRICT_JSON.decode(text)
+    except UnicodeDecodeError:
+        raise Fault("json.syntax", "not UTF-8") from None
+    except RecursionError:
+        raise Fault("json.depth", "nested too deep") from None
+    except ValueError as error:
+        raise Fault("json.syntax", "not JSON: %s" % error) from None
+    need(PLAIN_JSON.encode(value) == text, "json.canonical", "JSON not canonical")
+    return value
+
+
+def parse_document(data: bytes) -> Any:
+    """Read a JSON document that ends in exactly one LF."""
+    need(data.endswith(b"\n"), "json.canonical", "document does not end in LF")
+    return parse_json(data[:-1])
+
+
+def need_keys(value: Any, keys: str, what: str) -> None:
+    """Refuse unknown and missing keys."""
+    need(isinstance(value, dict), "json.shape", "%s: an object is expected" % what)
+    expected = set(keys.split())
+    unknown, missing = sorted(set(value) - expected), sorted(expected - set(value))
+    need(not unknown, "json.keys", "%s: unknown key %s" % (what, ", ".join(unknown)))
+    need(not missing, "json.keys", "%s: missing key %s" % (what, ", ".join(missing)))
+
+
+def need_integer(value: Any, low: int, high: int, what: str) -> int:
+    """Refuse what is not an integer from low to high (true and false are no integers)."""
+    need(isinstance(value, int) and not isinstance(value, bool), "json.shape", "%s: an integer is expected" % what)
+    need(low <= value <= high, "format.number", "%s: %d is out of range" % (what, value))
+    return int(value)
+
+
+def need_text(value: Any, pattern: Optional[re.Pattern[str]], what: str) -> str:
+    """Refuse what is not a string, or not of the pattern."""
+    need(isinstance(value, str), "json.shape", "%s: text is expected" % what)
+    need(pattern is None or pattern.fullmatch(value) is not None, "json.shape", "%s: %r is not allowed" % (what, value))
+    return str(value)
+
+
+def double_text(token: str) -> str:
+    """Return the RFC 8785 form of a JSON number (ECMAScript Number::toString of the nearest double)."""
+    value = float(token)
+    need(value - value == 0, "value.canonical", "number outside doubles")
+    if value == 0:
+        return "0"
+    digits, _, exponent = ("%r" % abs(value)).partition("e")
+    whole, _, fraction = digits.partition(".")
+    fraction = "" if fraction == "0" else fraction
+    point = len(whole) + int(exponent or 0)
+    digits = (whole + fraction).lstrip("0")
+    point -= len(whole + fraction) - len(digits)
+    digits = digits.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        text = digits + "0" * (point - count)
+    elif 0 < point <= 21:
+        text = digits[:point] + "." + digits[point:]
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + digits
+    else:
+        shift = point - 1
+        text = digits[0] + ("." + digits[1:] if count > 1 else "") + "e" + ("+" if shift > 0 else "-") + str(abs(shift))
+    return "-" + text if value < 0 else text
+
+
+class NumberText(str):
+    """Carry a number of a structure as the text that stood there."""
+
+
+def exact_number(token: str) -> NumberText:
+    """Refuse a number that is not written as RFC 8785 writes it."""
+    need(len(token) <= 32 and double_text(token) == token, "value.canonical", "number in structure not canonical")
+    return NumberText(token)
+
+
+STRUCTURE_JSON = json.JSONDecoder(
+    object_pairs_hook=canonical_pairs, parse_int=exact_number, parse_float=exact_number, parse_constant=no_other_number
+)
+
+
+def need_canonical_structure(data: bytes) -> None:
+    """Refuse a structure (type j) that is not RFC 8785."""
+    depth = 0
+    if data.count(b"[") + data.count(b"{") > MAX_STRUCTURE_DEPTH:
+        for mark in re.findall(rb"[][{}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", data)):
+            depth += 1 if mark in b"[{" else -1
+            need(depth <= MAX_STRUCTURE_DEPTH, "value.canonical", "structure nested too deep")
+    try:
+        text = data.decode("utf-8")
+        value = STRUCTURE_JSON.decode(text)
+    except (ValueError, RecursionError):
+        raise Fault("value.canonical", "structure is not JSON") from None
+    except Fault as fault:
+        raise Fault("value.canonical", fault.detail) from None
+    need(write_structure(value) == text, "value.canonical", "structure not canonical")
+
+
+def write_structure(value: Any) -> str:
+    """Write a parsed structure back, numbers as they stood."""
+    if isinstance(value, NumberText):
+        return str(value)
+    if isinstance(value, list):
+        return "[" + ",".join([write_structure(part) for part in value]) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join([PLAIN_JSON.encode(k) + ":" + write_structure(v) for k, v in value.items()]) + "}"
+    return PLAIN_JSON.encode(value)
+
+
+# ======================================================================================================
+# Part 3. Hash trees (RFC 6962, RFC 9162). A root fixes every leaf, their number and their order.
+# ======================================================================================================
+
+
+def sha256(data: bytes) -> bytes:
+    """Hash with SHA-256."""
+    return hashlib.sha256(data).digest()
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Return LH(data)."""
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return NH(left, right)."""
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+EMPTY_ROOT = sha256(b"")
+
+
+def tree_root(level: List[bytes]) -> bytes:
+    """Return MTH of these leaf hashes (RFC 6962 §2.1), level by level; a last odd node moves up unchanged."""
+    if not level:
+        return EMPTY_ROOT
+    while len(level) > 1:
+        above = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        if len(level) % 2:
+            above.append(level[-1])
+        level = above
+    return level[0]
+
+
+def inclusion_root(size: int, index: int, leaf: bytes, path: List[bytes]) -> bytes:
+    """Return the root that a PATH (RFC 9162 §2.1.3.2) leads to; the path must have exactly the length of the place."""
+    need(0 <= index < size, "proof.shape", "leaf %d is outside a tree of %d" % (index, size))
+    node, last = index, size - 1
+    for sibling in path:
+        need(last > 0, "proof.shape", "path is too long")
+        if node % 2 or node == last:
+            leaf = node_hash(sibling, leaf)
+            while node % 2 == 0 and node:
+                node //= 2
+                last //= 2
+        else:
+            leaf = node_hash(leaf, sibling)
+        node //= 2
+        last //= 2
+    need(last == 0, "proof.shape", "path is too short")
+    return leaf
+
+
+def range_root(size: int, low: int, hashes: List[bytes], proof: List[bytes]) -> bytes:
+    """Return the root over consecutive leaf hashes from `low` on and the roots of the subtrees outside (§7)."""
+    high = low + len(hashes)
+    need(0 <= low < high <= size, "range.edge", "range [%d, %d) is outside the index of %d" % (low, high, size))
+    unused = iter(proof)
+
+    def root(start: int, end: int) -> bytes:
+        if end <= low or high <= start:
+            node = next(unused, None)
+            if node is None:
+                raise Fault("proof.shape", "proof is too short")
+            return node
+        if low <= start and end <= high:
+            return tree_root(hashes[start - low : end - low])
+        middle = start + (1 << ((end - start - 1).bit_length() - 1))
+        return node_hash(root(start, middle), root(middle, end))
+
+    result = root(0, size)
+    need(next(unused, None) is None, "proof.shape", "proof has a hash too many")
+    return result
+
+
+def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, proof: List[bytes]) -> bool:
+    """Check an RFC 9162 §2.1.4.2 consistency proof. (Packages hold all entries, so steps 3 and 4 need none.)"""
+    if not 0 < old <= new:
+        return False
+    if old == new:
+        return not proof and old_root == new_root
+    path = list(proof)
+    if old & (old - 1) == 0:
+        path.insert(0, old_root)
+    if not path:
+        return False
+    node, last = old - 1, new - 1
+    while node % 2:
+        node //= 2
+        last //= 2
+    first = second = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if node % 2 or node == last:
+            first = node_hash(sibling, first)
+            second = node_hash(sibling, second)
+            while node % 2 == 0 and node:
+                node //= 2
+                last //= 2
+        else:
+            second = node_hash(second, sibling)
+        node //= 2
+        last //= 2
+    return last == 0 and first == old_root and second == new_root
+
+
+# ======================================================================================================
+# Part 4. Signatures. Ed25519 (RFC 8032) and ML-DSA-44 (FIPS 204), verification only.
+# ======================================================================================================
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+Point = Tuple[int, int, int, int]
+IDENTITY: Point = (0, 1, 1, 0)
+
+
+def point_add(a: Point, b: Point) -> Point:
+    """Add two points in extended coordinates (RFC 8032 §5.1.4)."""
+    u = (a[1] - a[0]) * (b[1] - b[0]) % P
+    v = (a[1] + a[0]) * (b[1] + b[0]) % P
+    w = 2 * a[3] * b[3] * D % P
+    z = 2 * a[2] * b[2] % P
+    e, f, g, h = v - u, z - w, z + w, v + u
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def point_double(a: Point) -> Point:
+    """Double a point in extended coordinates (RFC 8032 §5.1.4)."""
+    u, v = a[0] * a[0] % P, a[1] * a[1] % P
+    h = u + v
+    e = h - (a[0] + a[1]) ** 2
+    g = u - v
+    f = 2 * a[2] * a[2] + g
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def point_encode(a: Point) -> bytes:
+    """Write a point in 32 bytes."""
+    inverse = pow(a[2], P - 2, P)
+    return (a[1] * inverse % P | (a[0] * inverse % P & 1) << 255).to_bytes(32, "little")
+
+
+def point_decode(data: bytes) -> Optional[Point]:
+    """Read a point; None unless the bytes are its canonical encoding (y < p, and no sign on x = 0)."""
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number & (1 << 255) - 1
+    if y >= P:
+        return None
+    u, v = (y * y - 1) % P, (D * y * y + 1) % P
+    x = u * pow(v, 3, P) * pow(u * pow(v, 7, P), (P - 5) // 8, P) % P
+    if (v * x * x - u) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (v * x * x - u) % P or (x == 0 and sign):
+        return None
+    x = P - x if x & 1 != sign else x
+    return x, y, 1, x * y % P
+
+
+BASE_Y = 4 * pow(5, P - 2, P) % P
+BASE: Point = point_decode(BASE_Y.to_bytes(32, "little")) or IDENTITY
+
+
+def ed25519_verify(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Verify strictly: S < L, canonical key of large order, and the cofactorless equation [S]B = R + [k]A.
+
+    R is compared as bytes with the canonical encoding of [S]B - [k]A, so no other encoding of R is accepted.
+    """
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    scalar = int.from_bytes(signature[32:], "little")
+    key = point_decode(public)
+    if key is None or scalar >= L:
+        return False
+    if point_encode(point_double(point_double(point_double(key)))) == point_encode(IDENTITY):
+        return False  # a key of small order would verify for many messages
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+    minus_key: Point = (P - key[0], key[1], 1, P - key[3])
+    table = (IDENTITY, BASE, minus_key, point_add(BASE, minus_key))
+    total = IDENTITY
+    for bit in range(252, -1, -1):
+        total = point_double(total)
+        choice = (scalar >> bit & 1) | (k >> bit & 1) << 1
+        if choice:
+            total = point_add(total, table[choice])
+    return point_encode(total) == signature[:32]
+
+
+# ML-DSA-44 (FIPS 204): q, d, tau, gamma1, gamma2, k = l = 4, beta, omega; the names are the standard's.
+Q, DROPPED, TAU, GAMMA1, GAMMA2, BETA, OMEGA = 8380417, 13, 39, 1 << 17, 95232, 78, 80
+ZETAS = [pow(1753, int("{:08b}".format(i)[::-1], 2), Q) for i in range(256)]
+Poly = List[int]
+
+
+def ntt(values: Poly) -> Poly:
+    """Transform a polynomial (FIPS 204 algorithm 41)."""
+    w, m, half = list(values), 0, 128
+    while half:
+        for start in range(0, 256, 2 * half):
+            m += 1
+            zeta = ZETAS[m]
+            for j in range(start, start + half):
+                t = zeta * w[j + half] % Q
+                w[j + half] = w[j] - t
+                w[j] += t
+        half //= 2
+    return w
+
+
+def inverse_ntt(values: Poly) -> Poly:
+    """Transform back (FIPS 204 algorithm 42); the result is in [0, q)."""
+    w, m, half = list(values), 256, 1
+    while half < 256:
+        for start in range(0, 256, 2 * half):
+            m -= 1
+            zeta = Q - ZETAS[m]
+            for j in range(start, start + half):
+                t = w[j]
+                w[j] = t + w[j + half]
+                w[j + half] = zeta * (t - w[j + half]) % Q
+        half *= 2
+    return [8347681 * value % Q for value in w]
+
+
+def unpack(data: bytes, bits: int) -> Poly:
+    """Read 256 little-endian numbers of 10 or 18 bits (FIPS 204 algorithm 16): four lie in 5 or 9 bytes."""
+    out, step, mask = [], bits // 2, (1 << bits) - 1
+    for start in range(0, len(data), step):
+        group = int.from_bytes(data[start : start + step], "little")
+        out += [group & mask, group >> bits & mask, group >> 2 * bits & mask, group >> 3 * bits & mask]
+    return out
+
+
+@functools.lru_cache(maxsize=8)
+def expand_key(public: bytes) -> Tuple[List[List[Poly]], List[Poly]]:
+    """Return the matrix A (algorithm 32) and NTT(t1 * 2^d) of a public key."""
+    matrix = []
+    for row in range(4):
+        line = []
+        for column in range(4):
+            stream = hashlib.shake_128(public[:32] + bytes((column, row))).digest(1344)
+            groups = (stream[i] | stream[i + 1] << 8 | (stream[i + 2] & 127) << 16 for i in range(0, 1344, 3))
+            line.append([number for number in groups if number < Q][:256])
+        matrix.append(line)
+    t1 = [ntt([t << DROPPED for t in unpack(public[32 + 320 * i : 352 + 320 * i], 10)]) for i in range(4)]
+    return matrix, t1
+
+
+def sample_in_ball(seed: bytes) -> Poly:
+    """Return the challenge polynomial with tau coefficients of +1 or -1 (FIPS 204 algorithm 29)."""
+    stream = hashlib.shake_256(seed).digest(1024)
+    signs, at, c = int.from_bytes(stream[:8], "little"), 8, [0] * 256
+    for i in range(256 - TAU, 256):
+        while stream[at] > i:
+            at += 1
+        c[i] = c[stream[at]]
+        c[stream[at]] = 1 - 2 * (signs & 1)
+        signs >>= 1
+        at += 1
+    return c
+
+
+def unpack_hint(data: bytes) -> Optional[List[Set[int]]]:
+    """Read the hint; None if it is malformed (FIPS 204 algorithm 21)."""
+    hint: List[Set[int]] = []
+    index = 0
+    for i in range(4):
+        end = data[OMEGA + i]
+        if end < index or end > OMEGA:
+            return None
+        places = data[index:end]
+        if any(places[j] >= places[j + 1] for j in range(len(places) - 1)):
+            return None
+        hint.append(set(places))
+        index = end
+    return None if any(data[index:OMEGA]) else hint
+
+
+def mldsa44_verify(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Verify an ML-DSA-44 signature, pure mode, empty context (FIPS 204 algorithms 3 and 8)."""
+    if len(public) != 1312 or len(signature) != 2420:
+        return False
+    seed = signature[:32]
+    z = [[GAMMA1 - v for v in unpack(signature[32 + 576 * i : 608 + 576 * i], 18)] for i in range(4)]
+    hint = unpack_hint(signature[2336:])
+    if hint is None or any(max(map(abs, part)) >= GAMMA1 - BETA for part in z):
+        return False
+    matrix, t1 = expand_key(public)
+    mu = hashlib.shake_256(hashlib.shake_256(public).digest(64) + b"\0\0" + message).digest(64)
+    c = ntt(sample_in_ball(seed))
+    z = [ntt(part) for part in z]
+    packed = b""
+    for row in range(4):
+        a0, a1, a2, a3 = matrix[row]
+        z0, z1, z2, z3 = z
+        t = t1[row]
+        w = inverse_ntt(
+            [(a0[j] * z0[j] + a1[j] * z1[j] + a2[j] * z2[j] + a3[j] * z3[j] - c[j] * t[j]) % Q for j in range(256)]
+        )
+        number = 0
+        for j in range(255, -1, -1):
+            number = number << 6 | use_hint(j in hint[row], w[j])
+        packed += number.to_bytes(192, "little")
+    return hashlib.shake_256(mu + packed).digest(32) == seed
+
+
+def use_hint(hinted: bool, r: int) -> int:
+    """Return the high bits of r, corrected by the hint (FIPS 204 algorithms 36 and 40)."""
+    low = r % (2 * GAMMA2)
+    if low > GAMMA2:
+        low -= 2 * GAMMA2
+    high = (r - low) // (2 * GAMMA2)
+    if r - low == Q - 1:
+        high, low = 0, low - 1
+    if hinted:
+        high = (high + 1) % 44 if low > 0 else (high - 1) % 44
+    return high
+
+
+# ======================================================================================================
+# Part 5. Signed notes, keys, checkpoints (§5; C2SP signed-note, tlog-checkpoint, tlog-cosignature).
+# ======================================================================================================
+
+ED25519, COSIGNATURE, MLDSA = 1, 4, 6
+KEY_WIDTH = {ED25519: 32, COSIGNATURE: 32, MLDSA: 1312}
+TYPE_NAME = {ED25519: "Ed25519", COSIGNATURE: "cosignature/v1", MLDSA: "ML-DSA-44"}
+
+
+class VerifierKey(NamedTuple):
+    """Hold a public key with its name; the four bytes of `key_id` are derived from name, type and key."""
+
+    name: str
+    key_id: bytes
+    kind: int
+    public: bytes
+    text: str
+
+
+def parse_vkey(text: Any, what: str) -> VerifierKey:
+    """Read `name+hex+base64`; the key id must be the one that follows from the key."""
+    need(isinstance(text, str) and text.count("+") >= 2, "key.format", "%s: not a verifier key" % what)
+    name, key_id, data = text.split("+", 2)
+    need(name != "" and all(33 <= ord(c) < 127 for c in name), "key.format", "%s: name of a key" % what)
+    raw = parse_base64(data, None, what)
+    need(raw[:1] != b"" and raw[0] in KEY_WIDTH, "key.format", "%s: type of key not known" % what)
+    need(len(raw) == 1 + KEY_WIDTH[raw[0]], "format.width", "%s: width of key" % what)
+    derived = sha256(name.encode() + b"\n" + raw)[:4]
+    need(parse_hex(key_id, 4, what) == derived, "key.format", "%s: key id does not follow from the key" % what)
+    return VerifierKey(name, derived, raw[0], raw[1:], text)
+
+
+class Note(NamedTuple):
+    """Hold a signed note: its text (LF at the end) and its signature lines (name, key id, payload)."""
+
+    text: bytes
+    signatures: List[Tuple[str, bytes, bytes]]
+
+
+def parse_note(data: bytes) -> Note:
+    """Read a signed note; lines are split at LF only, at most 16 signature lines, one per key."""
+    cut = data.rfind(b"\n\n")
+    need(cut > 0 and data.endswith(b"\n"), "note.format", "not a signed note")
+    text, lines = data[: cut + 1], data[cut + 2 :].split(b"\n")[:-1]
+    need(len(lines) <= 16, "note.format", "more than 16 signature lines")
+    signatures, seen = [], set()
+    for line in lines:
+        try:
+            mark, name, payload = line.decode("utf-8").split(" ")
+        except ValueError:
+            raise Fault("note.format", "malformed signature line") from None
+        raw = parse_base64(payload, None, "signature line")
+        need(mark == "\u2014" and name != "" and len(raw) > 4, "note.format", "malformed signature line")
+        need((name, raw[:4]) not in seen, "note.format", "two signature lines of one key")
+        seen.add((name, raw[:4]))
+        signatures.append((name, raw[:4], raw[4:]))
+    return Note(text, signatures)
+
+
+class Checkpoint(NamedTuple):
+    """Hold what a checkpoint says: origin, number of entries, root."""
+
+    origin: str
+    size: int
+    root: bytes
+
+
+def parse_checkpoint(text: bytes) -> Checkpoint:
+    """Read `origin LF size LF base64(root) LF`; there is never an extension line."""
+    lines = text.decode("utf-8", "replace").split("\n")
+    need(len(lines) == 4 and lines[3] == "", "checkpoint.format", "a checkpoint has exactly three lines")
+    size = parse_decimal(lines[1], "size")
+    return Checkpoint(lines[0], size, parse_base64(lines[2], 32, "root"))
+
+
+def signature_fault(key: VerifierKey, payload: bytes, note: Note, point: Optional[Checkpoint]) -> Optional[str]:
+    """Verify one signature line; return what is wrong, or None."""
+    if key.kind == ED25519:
+        good = ed25519_verify(key.public, note.text, payload)
+    elif key.kind == COSIGNATURE:
+        head = b"cosignature/v1\ntime %d\n" % int.from_bytes(payload[:8], "big")
+        good = len(payload) == 72 and ed25519_verify(key.public, head + note.text, payload[8:])
+    elif point is None:
+        return "an ML-DSA-44 key signs nothing but checkpoints"
+    else:
+        name, origin = key.name.encode(), point.origin.encode()
+        need(len(name) < 256 and len(origin) < 256, "checkpoint.format", "name or origin is longer than 255 bytes")
+        message = b"subtree/v1\n\0" + bytes((len(name),)) + name + payload[:8] + bytes((len(origin),)) + origin
+        message += bytes(8) + struct.pack(">Q", point.size) + point.root
+        good = len(payload) == 2428 and mldsa44_verify(key.public, message, payload[8:])
+    return None if good else "%s signature of %s is wrong" % (TYPE_NAME[key.kind], key.name)
+
+
+def check_signatures(note: Note, required: List[VerifierKey], others: List[VerifierKey], point: Optional[Checkpoint],
+                     code: str) -> Tuple[List[Fault], List[Tuple[VerifierKey, int]]]:  # fmt: skip
+    """Verify the lines of known keys; return the faults and (key, time in seconds) of the good lines.
+
+    Established: each required key signed this text. Lines of unknown keys are ignored.
+    """
+    faults, good, missing = [], [], list(required)
+    for name, key_id, payload in note.signatures:
+        for key in required + [key for key in others if key not in required]:
+            if key.name != name or key.key_id != key_id:
+                continue
+            missing = [other for other in missing if other != key]
+            wrong = signature_fault(key, payload, note, point)
+            if wrong:
+                faults.append(Fault(code + "_wrong", wrong))
+            else:
+                good.append((key, 0 if key.kind == ED25519 else int.from_bytes(payload[:8], "big")))
+    for key in missing:
+        faults.append(Fault(code + "_missing", "%s line of %s is missing" % (TYPE_NAME[key.kind], key.name)))
+    return faults, good
+
+
+# ======================================================================================================
+# Part 6. The canonical zip (§11). Its directory is read, the only archive that may have this directory is
+# rebuilt from it, and the bytes are compared: no hidden header, gap, comment or second meaning can remain.
+# ======================================================================================================
+
+NAME = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", re.ASCII)
+U32, U16 = 0xFFFFFFFF, 0xFFFF
+
+
+class Member(NamedTuple):
+    """Name a member and where its bytes lie."""
+
+    name: str
+    size: int
+    crc: int
+    offset: int
+
+
+def local_header(name: bytes, size: int, crc: int) -> bytes:
+    """Return the only allowed local header of a member."""
+    big = size >= U32
+    extra = struct.pack("<HHQQ", 1, 16, size, size) if big else b""
+    short = min(size, U32)
+    fixed = (0x04034B50, 45 if big else 20, 0, 0, 0, 0x21, crc, short, short, len(name), len(extra))
+    return struct.pack("<IHHHHHIIIHH", *fixed) + name + extra
+
+
+def directory_entry(name: bytes, size: int, crc: int, offset: int) -> bytes:
+    """Return the only allowed directory entry of a member."""
+    body = struct.pack("<QQ", size, size) if size >= U32 else b""
+    body += struct.pack("<Q", offset) if offset >= U32 else b""
+    extra = struct.pack("<HH", 1, len(body)) + body if body else b""
+    short, place = min(size, U32), min(offset, U32)
+    fixed = (0x02014B50, 0x0314, 45 if extra else 20, 0, 0, 0, 0x21, crc, short, short, len(name), len(extra))
+    return struct.pack("<IHHHHHHIIIHHHHHII", *fixed, 0, 0, 0, 0x81A40000, place) + name + extra
+
+
+def end_records(count: int, size: int, offset: int) -> bytes:
+    """Return the only allowed end of an archive."""
+    out = b""
+    if count >= U16 or size >= U32 or offset >= U32:
+        out += struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 0x0314, 45, 0, 0, count, count, size, offset)
+        out += struct.pack("<IIQI", 0x07064B50, 0, offset + size, 1)
+    short = min(count, U16)
+    return out + struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, short, short, min(size, U32), min(offset, U32), 0)
+
+
+class Package:
+    """Read members of a canonical zip; every read is checked against the digest taken first."""
+
+    def __init__(self, file: BinaryIO, findings: Findings) -> None:
+        self.file = file
+        self.findings = findings
+        self.members: Dict[str, Member] = {}
+        self.digests: Dict[str, str] = {}
+        self.length = file.seek(0, 2)
+        self.read_directory()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read so many bytes there (fewer at the end of the file)."""
+        self.file.seek(offset)
+        return self.file.read(size)
+
+    def find_directory(self) -> Tuple[int, bytes, int]:
+        """Find the directory from the end of the file; return its start, its bytes and the offset it claims."""
+        tail_start = max(0, self.length - 65557)
+        tail = self.read_at(tail_start, 65557)
+        at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
+        if at < 0:
+            raise Unreadable("no end of a zip directory: not a package, or cut short")
+        end = tail_start + at
+        size, claimed = struct.unpack("<II", tail[at + 12 : at + 20])
+        record = self.read_at(end - 76, 76) if end >= 76 else b""
+        if record[:4] == b"PK\x06\x06" and record[56:60] == b"PK\x06\x07":
+            size, claimed = struct.unpack("<QQ", record[40:56])
+            end -= 76
+        start = end - size
+        if start < 0 or size > MAX_DIRECTORY:
+            raise Unreadable("the zip directory does not lie in the file")
+        return start, self.read_at(start, size), claimed
+
+    def read_directory(self) -> None:
+        """Read the directory, rebuild the archive from it and compare."""
+        start, directory, claimed = self.find_directory()
+        place, shift, at, count = 0, start - claimed, 0, 0
+        rebuilt_equal = True
+        previous = b""
+        lower: Set[str] = set()
+        while at < len(directory):
+            fixed = directory[at : at + 46]
+            if len(fixed) < 46 or fixed[:4] != b"PK\x01\x02":
+                raise Unreadable("the zip directory is damaged")
+            crc, _, size, name_size, extra_size, comment_size = struct.unpack("<IIIHHH", fixed[16:34])
+            raw = directory[at + 46 : at + 46 + name_size]
+            extra = directory[at + 46 + name_size : at + 46 + name_size + extra_size]
+            if size == U32 and len(extra) >= 12 and extra[:2] == b"\1\0":
+                size = int.from_bytes(extra[4:12], "little")
+            entry = directory_entry(raw, size, crc, place)
+            if directory[at : at + len(entry)] != entry:
+                self.findings.add("zip.directory", raw.decode("latin-1"), "directory entry not canonical")
+                rebuilt_equal = False
+            header = local_header(raw, size, crc)
+            if self.read_at(place + shift, len(header)) != header:
+                self.findings.add("zip.local_header", raw.decode("latin-1"), "local header not canonical")
+            self.note_member(raw, size, crc, place + shift + len(header), previous, lower)
+            previous = raw
+            place += len(header) + size
+            at += 46 + name_size + extra_size + comment_size
+            count += 1
+            if count > MAX_MEMBERS:
+                raise Unreadable("more than %d members" % MAX_MEMBERS)
+        end = end_records(count, len(directory), place)
+        if rebuilt_equal and self.read_at(start + len(directory), len(end) + 1) != end:
+            self.findings.add("zip.end", "package", "end of the zip not canonical")
+        if shift or place != claimed or place + len(directory) + len(end) != self.length:
+            self.findings.add("zip.gap", "package", "bytes before, between or after the members: not canonical")
+
+    def note_member(self, raw: bytes, size: int, crc: int, offset: int, previous: bytes, lower: Set[str]) -> None:
+        """Check name and order of a member and remember it."""
+        name = raw.decode("latin-1")
+        parts = name.split("/")
+        if NAME.fullmatch(name) is None or "." in parts or ".." in parts:
+            self.findings.add("zip.name", name, "name not allowed")
+        if name.lower() in lower:
+            self.findings.add("zip.twin_name", name, "names not unique after lower-casing")
+        lower.add(name.lower())
+        if not self.members and name != "MANIFEST":
+            self.findings.add("zip.order", name, "the first member is not MANIFEST")
+        elif len(self.members) > 1 and raw <= previous:
+            self.findings.add("zip.order", name, "members not sorted")
+        self.members.setdefault(name, Member(name, size, crc, offset))
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Read a member in pieces of 1 MiB; check CRC-32, and SHA-256 where it was taken before."""
+        member = self.members[name]
+        done, crc, digest = 0, 0, hashlib.sha256()
+        while done < member.size:
+            piece = self.read_at(member.offset + done, min(CHUNK, member.size - done))
+            need(piece != b"", "member.short", "the file ends inside this member")
+            done += len(piece)
+            crc = zlib.crc32(piece, crc)
+            digest.update(piece)
+            yield piece
+        need(crc == member.crc, "zip.crc", "CRC-32 differs")
+        known = self.digests.setdefault(name, digest.hexdigest())
+        need(known == digest.hexdigest(), "member.changed", "the file changed while it was examined")
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Read a small member whole."""
+        need(name in self.members, "member.missing", "member is missing")
+        need(self.members[name].size <= limit, "member.too_long", "longer than %d bytes" % limit)
+        return b"".join(self.chunks(name))
+
+    def lines(self, name: str) -> Iterator[Tuple[int, bytes]]:
+        """Read a member line by line: (number from 1, bytes without LF)."""
+        number, held, size = 0, [], 0  # type: int, List[bytes], int
+        if name not in self.members:
+            return
+        with self.findings.at(name):
+            for piece in self.chunks(name):
+                parts = piece.split(b"\n")
+                for part in parts[:-1]:
+                    held.append(part)
+                    number += 1
+                    line = b"".join(held)
+                    held, size = [], 0
+                    need(len(line) <= MAX_LINE, "line.too_long", "line %d is longer than 64 MiB" % number)
+                    yield number, line
+                held.append(parts[-1])
+                size += len(parts[-1])
+                need(size <= MAX_LINE, "line.too_long", "line %d is longer than 64 MiB" % (number + 1))
+            need(size == 0, "line.end", "the last line does not end in LF")
+
+
+# ======================================================================================================
+# Part 7. Log entries, schemas, records, index entries (§2, §3, §4).
+# ======================================================================================================
+
+# The lines of each kind, in order: key, then the type of each token; `?` marks what may be `-`.
+ENTRY_LINES: Dict[str, List[str]] = {
+    "scelle/genesis/v1": ["order order", "host host", "authority vkey?", "tagkey-sha256 b64", "hash sha256",
+                          "prev-log earlier?"],
+    "scelle/segment/v1": ["order order", "source alias", "number n", "records n", "seq n n", "time t? t?", "undated n",
+                          "watermark t t", "profile profile", "schema b64", "record-root b64", "index-size n",
+                          "index-root b64", "position b64? b64?", "anchor b64?", "prev b64?"],
+    "scelle/gap/v1": ["order order", "source alias", "interval t t?", "cause code", "lost-at-most n?", "closes n?"],
+    "scelle/count/v1": ["order order", "source alias", "interval t t", "offered n", "sealed n", "failed n",
+                        "excluded n", "lost n", "system code"],
+    "scelle/end/v1": ["order order", "source alias", "after n?"],
+    "scelle/request/v1": ["order order", "request b64"],
+    "scelle/erase/v1": ["order order", "segment n b64", "record n b64", "index n..", "ground code", "time t",
+                        "basis basis", "document b64?", "authority-sig sig?"],
+    "scelle/release/v1": ["order order", "ground ground", "time t", "document b64?", "authority-sig sig?"],
+    "scelle/keys/v1": ["order order", "role role", "add vkey?", "retire vkey?", "from n", "authority-sig sig?"],
+}  # fmt: skip
+WORDS = {
+    "sha256": ("sha256",),
+    "profile": ("0", "1"),
+    "basis": ("consent", "letter", "order", "release"),
+    "ground": ("lifted", "expired", "court"),
+    "role": ("log", "authority"),
+}
+PATTERNS = {"order": ORDER, "alias": ALIAS, "host": HOST, "code": CODE}
+
+
+def parse_token(kind: str, token: str, what: str) -> Any:
+    """Read one token of an entry."""
+    if kind.endswith("?"):
+        if token == "-":  # noqa: S105
+            return None
+        kind = kind[:-1]
+    if kind == "n":
+        return parse_decimal(token, what)
+    if kind == "t":
+        return parse_time(token, what)
+    if kind == "b64":
+        return parse_base64(token, 32, what)
+    if kind == "sig":
+        return parse_base64(token, 68, what)
+    if kind == "vkey":
+        return parse_vkey(token, what)
+    if kind in PATTERNS:
+        need(PATTERNS[kind].fullmatch(token) is not None, "entry.token", "%s: %r is not allowed" % (what, token))
+    else:
+        need(token in WORDS[kind], "entry.token", "%s: %r is not allowed" % (what, token))
+    return token
+
+
+class Entry(NamedTuple):
+    """Hold one entry of the log: place, kind, leaf hash, fields by key, and its bytes without `authority-sig`."""
+
+    at: int
+    kind: str
+    leaf: bytes
+    fields: Dict[str, Any]
+    unsigned: bytes
+
+
+def parse_entry(index: int, data: bytes) -> Entry:
+    """Read an entry; only its exact canonical bytes are accepted (§4)."""
+    need(len(data) <= MAX_ENTRY, "entry.format", "longer than 65,535 bytes")
+    need(data.endswith(b"\n") and data.isascii(), "entry.format", "not ASCII lines, each ending in LF")
+    lines = data.decode("ascii").split("\n")[:-1]
+    kind = lines[0]
+    need(kind in ENTRY_LINES, "entry.kind", "unknown kind %r" % kind)
+    need(len(lines) == 1 + len(ENTRY_LINES[kind]), "entry.keys", "not the lines of %s" % kind)
+    fields: Dict[str, Any] = {}
+    for line, form in zip(lines[1:], ENTRY_LINES[kind]):  # noqa: B905  (lengths are equal; strict= is not in 3.9)
+        key, *kinds = form.split(" ")
+        name, *tokens = line.split(" ")
+        need(name == key, "entry.keys", "key %r where %r must stand" % (name, key))
+        if kinds == ["n.."]:
+            fields[key] = [parse_decimal(token, key) for token in tokens]
+        elif kinds == ["earlier?"]:
+            need(tokens == ["-"] or len(tokens) == 3, "entry.token", "prev-log is `-`, or origin, size and root")
+            if tokens != ["-"]:
+                parse_decimal(tokens[1], key)
+                parse_base64(tokens[2], 32, key)
+            fields[key] = None if tokens == ["-"] else " ".join(tokens)
+        else:
+            need(len(tokens) == len(kinds), "entry.keys", "%s has %d values" % (key, len(kinds)))
+            values = [parse_token(form, token, key) for form, token in zip(kinds, tokens)]  # noqa: B905
+            fields[key] = values[0] if len(values) == 1 else tuple(values)
+    unsigned = data[: data.rfind(b"authority-sig ")] if "authority-sig" in fields else data
+    return Entry(index, kind, leaf_hash(data), fields, unsigned)
+
+
+class Schema(NamedTuple):
+    """Hold a schema: names of dimensions and (name, type) of fields."""
+
+    digest: str
+    name: str
+    dimensions: List[str]
+    fields: List[Tuple[str, str]]
+
+
+def parse_schema(data: bytes) -> Schema:
+    """Read a schema (§2)."""
+    value = parse_json(data)
+    need_keys(value, "dimensions fields format name version", "schema")
+    need(value["format"] == "scelle/schema/v1", "schema.format", "unknown format")
+    need_text(value["name"], None, "name")
+    need_integer(value["version"], 0, MAX_TIME, "version")
+    dimensions, fields = value["dimensions"], value["fields"]
+    need(isinstance(dimensions, list) and isinstance(fields, list), "json.shape", "dimensions and fields are lists")
+    for name in dimensions:
+        need_text(name, None, "dimension")
+    need(2 <= len(dimensions) <= 32 and dimensions[:2] == ["source", "account"] and len(set(dimensions)) == len(dimensions),
+         "schema.format", "2 to 32 different dimensions, the first two source and account")  # fmt: skip
+    pairs = []
+    for field in fields:
+        need_keys(field, "name type", "field")
+        pairs.append((need_text(field["name"], None, "field"), need_text(field["type"], None, "type")))
+        need(pairs[-1][1] in tuple("nbitdDsxjh"), "schema.format", "unknown type %r" % pairs[-1][1])
+    need(len({name for name, _ in pairs}) == len(pairs) <= 65_535, "schema.format", "field names must differ")
+    need([kind for _, kind in pairs[:2]] == ["t", "i"], "schema.format", "fields 0 and 1 are time and sequence number")
+    keys = [kind for _, kind in pairs[2 : len(dimensions) + 1]]
+    need(len(keys) == len(dimensions) - 1 and set(keys) <= {"s", "n"}, "schema.format", "field d is dimension d")
+    return Schema(sha256(data).hex(), value["name"], dimensions, pairs)
+
+
+class Value(NamedTuple):
+    """Hold one decoded value: type letter and the bytes after the length."""
+
+    letter: str
+    data: bytes
+
+
+VALUE_WIDTH = {"n": 0, "b": 1, "i": 8, "t": 8, "d": 8, "h": 40}
+
+
+def parse_value(data: bytes, offset: int) -> Tuple[Value, int]:
+    """Read one value at an offset and check that it is the only form of what it says (§2)."""
+    need(len(data) >= offset + 5, "value.canonical", "value cut short")
+    letter = chr(data[offset])
+    size = int.from_bytes(data[offset + 1 : offset + 5], "big")
+    end = offset + 5 + size
+    need(size <= MAX_VALUE, "value.too_long", "a value over 16 MiB must be content")
+    need(len(data) >= end, "value.canonical", "value cut short")
+    body = data[offset + 5 : end]
+    need(letter in "nbitdDsxjh", "value.canonical", "unknown type %r" % letter)
+    need(VALUE_WIDTH.get(letter, size) == size, "value.canonical", "type %s of %d bytes" % (letter, size))
+    if letter == "b":
+        need(body in (b"\0", b"\1"), "value.canonical", "a boolean is 00 or 01")
+    elif letter == "d":
+        number = struct.unpack(">d", body)[0]
+        need(number == number or body == b"\x7f\xf8" + bytes(6), "value.canonical", "NaN not canonical")
+    elif letter == "h":
+        need(body[32] < 128, "value.canonical", "size of content below zero")
+    elif letter == "D":
+        token = NUMBER_TOKEN.fullmatch(body.decode("latin-1"))
+        need(token is not None, "value.canonical", "a number as text has another form")
+    elif letter == "s":
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Fault("value.canonical", "text is not UTF-8") from None
+    elif letter == "j":
+        need_canonical_structure(body)
+    return Value(letter, body), end
+
+
+class Opened(NamedTuple):
+    """Hold an opened record: its commitment and its values (None where redacted)."""
+
+    rc: bytes
+    values: List[Optional[Value]]
+
+
+def open_record(line: Dict[str, Any]) -> Opened:
+    """Recompute the commitment of a record from what is shown of it (§2).
+
+    Established: whoever sealed `rc` fixed these bytes. Not established: where `rc` stands in the log.
+    """
+    shown = line["v"]
+    if line["p"] == 0:
+        salt, data = parse_hex(line["k"], 16, "record salt"), parse_base64(shown, None, "record")
+        need(len(data) >= 2, "value.canonical", "record cut short")
+        values: List[Optional[Value]] = []
+        offset = 2
+        for _ in range(int.from_bytes(data[:2], "big")):
+            value, offset = parse_value(data, offset)
+            values.append(value)
+        need(offset == len(data), "value.canonical", "bytes after the last value")
+        return Opened(leaf_hash(b"R0" + salt + data), values)
+    need(isinstance(shown, list) and len(shown) <= 65_535, "json.shape", "v: a list of fields is expected")
+    values, leaves = [], []
+    for field in shown:
+        if isinstance(field, str):
+            leaves.append(parse_hex(field, 32, "field leaf hash"))
+            values.append(None)
+            continue
+        need(isinstance(field, list) and len(field) == 2, "json.shape", "field: [salt, value] is expected")
+        salt, data = parse_hex(field[0], 16, "field salt"), parse_base64(field[1], None, "field")
+        value, end = parse_value(data, 0)
+        need(end == len(data), "value.canonical", "bytes after the value")
+        leaves.append(leaf_hash(b"F" + salt + data))
+        values.append(value)
+    return Opened(leaf_hash(b"R1" + struct.pack(">H", len(leaves)) + tree_root(leaves)), values)
+
+
+def field_salt(record_salt: bytes, field: int) -> bytes:
+    """Return the salt of a field of profile 1 (used by holders of the record key; packages show the result)."""
+    return sha256(b"S" + record_salt + struct.pack(">H", field))[:16]
+
+
+def chunk_root(record_salt: bytes, chunks: List[bytes]) -> bytes:
+    """Return the root over 1 MiB chunks of a document (§2); v1 packages check contents by SHA-256 instead."""
+    salts = [sha256(b"K" + record_salt + struct.pack(">Q", k))[:16] for k in range(len(chunks))]
+    return tree_root([leaf_hash(b"C" + salts[k] + chunk) for k, chunk in enumerate(chunks)])
+
+
+def index_tag(tag_key: bytes, dimension: str, identifier: str) -> bytes:
+    """Return the 16-byte tag under which an identifier is filed (§3)."""
+    return hmac.new(tag_key, dimension.encode() + b"\0" + identifier.encode(), hashlib.sha256).digest()[:16]
+
+
+def index_inner(salt: bytes, time: int, seq: int, rc: bytes) -> bytes:
+    """Bind time, sequence number and record commitment of an index entry."""
+    return sha256(b"I" + salt + struct.pack(">qq", time, seq) + rc)
+
+
+def index_leaf(dimension: int, tag: bytes, below: bytes) -> bytes:
+    """Return the leaf hash of an index entry from its dimension, 1, 2 or 16 tag bytes and the hash below them."""
+    if len(tag) == 16:
+        below = sha256(b"T" + tag[2:16] + below)
+    if len(tag) > 1:
+        below = sha256(b"T" + tag[1:2] + below)
+    return leaf_hash(b"X" + bytes((dimension,)) + tag[:1] + below)
+
+
+# ======================================================================================================
+# Part 8. The documents beside the proofs: trust, policy, query (§11).
+# ======================================================================================================
+
+
+class Trust(NamedTuple):
+    """Hold what the receiver was given once, at the beginning, and believes."""
+
+    authority: List[VerifierKey]
+    cosigners: List[VerifierKey]
+    genesis: bytes
+    held: Optional[Tuple[int, bytes]]
+    log: List[VerifierKey]
+    order: str
+    origin: str
+    quorum: int
+    tag_key: Optional[bytes]
+    verifier_sha256: str
+
+
+def parse_trust(data: bytes, kind: str) -> Trust:
+    """Read trust.json, or policy.json (the same without tag key and held checkpoint)."""
+    value = parse_document(data)
+    keys = "authority cosigners format genesis log order origin quorum verifier_sha256"
+    need_keys(value, keys + (" held tagkey" if kind == "trust" else ""), kind)
+    need(value["format"] == "scelle/trust/v1", "trust.format", "unknown format")
+    groups = {}
+    for group, kinds in (("authority", (4,)), ("cosigners", (1, 4, 6)), ("log", (1, 6))):
+        need(isinstance(value[group], list) and len(value[group]) <= 1000, "json.shape", "%s: a list of keys" % group)
+        groups[group] = [parse_vkey(text, group) for text in value[group]]
+        need(all(key.kind in kinds for key in groups[group]), "key.format", "%s: type of key not allowed" % group)
+        need(len(set(groups[group])) == len(groups[group]), "key.format", "%s: a key twice" % group)
+    need([key.kind for key in groups["log"]] == [ED25519, MLDSA], "key.format", "log: one Ed25519, one ML-DSA-44 key")
+    origin = need_text(value["origin"], None, "origin")
+    need(all(key.name == origin for key in groups["log"]), "key.format", "log keys are named by the origin")
+    held = None
+    if kind == "trust" and value["held"] is not None:
+        need_keys(value["held"], "root size", "held")
+        held = need_integer(value["held"]["size"], 0, MAX_TIME, "held"), parse_base64(value["held"]["root"], 32, "held")
+    return Trust(
+        groups["authority"], groups["cosigners"], parse_base64(value["genesis"], 32, "genesis"), held, groups["log"],
+        need_text(value["order"], ORDER, "order"), origin, need_integer(value["quorum"], 0, 1000, "quorum"),
+        parse_hex(value["tagkey"], 32, "tagkey") if kind == "trust" else None,
+        parse_hex(value["verifier_sha256"], 32, "verifier_sha256").hex(),
+    )  # fmt: skip
+
+
+class Query(NamedTuple):
+    """Hold the question: all records of an order with this identifier in this window [start, until)."""
+
+    data: bytes
+    dimension: str
+    start: Optional[int]
+    until: Optional[int]
+    order: str
+    redact: Dict[str, str]
+    strength: str
+    value: str
+
+
+def parse_query(data: bytes) -> Query:
+    """Read query.json."""
+    value = parse_document(data)
+    need_keys(value, "dimension format from order redact strength until value", "query")
+    need(value["format"] == "scelle/query/v1", "query.format", "unknown format")
+    need(isinstance(value["redact"], dict), "json.shape", "redact: an object is expected")
+    for code in value["redact"].values():
+        need_text(code, CODE, "redact")
+    for end in ("from", "until"):
+        need(value[end] is None or need_integer(value[end], MIN_TIME, MAX_TIME, end) is not None, "json.shape", end)
+    query = Query(
+        data, need_text(value["dimension"], None, "dimension"), value["from"], value["until"],
+        need_text(value["order"], ORDER, "order"), value["redact"],
+        need_text(value["strength"], re.compile("[ABC]"), "strength"), need_text(value["value"], None, "value"),
+    )  # fmt: skip
+    need(query.start is None or query.until is None or query.start < query.until, "query.window", "from is not < until")
+    whole = query.dimension == "source" and query.start is None and query.until is None
+    need(query.strength != "A" or whole, "query.strength", "strength A is for dimension source without from and until")
+    return query
+
+
+# ======================================================================================================
+# Part 9. The examination. Nothing in the package is believed until a chain of hashes from the trust file
+# reaches it; each step says what it establishes.
+# ======================================================================================================
+
+JsonLine = Tuple[int, Dict[str, Any]]
+ALWAYS = ("MANIFEST", "README.txt", "checkpoint", "policy.json", "proofs.jsonl", "query.json", "records.jsonl",
+          "scelle_verify.py", "withheld.jsonl")  # fmt: skip
+ITEM = re.compile(r"items/([A-Z0-9]{1,16})-([0-9]{7}|[1-9][0-9]{7,17})\.[a-z0-9]{1,8}", re.ASCII)
+MANIFEST_LINE = re.compile(r"file ([0-9a-f]{64}) (0|[1-9][0-9]{0,18}) ([!-~]+)", re.ASCII)
+
+
+class Ahead:
+    """Walk over lines with one line of foresight."""
+
+    def __init__(self, lines: Iterator[JsonLine]) -> None:
+        self.lines = lines
+        self.head: Optional[JsonLine] = next(lines, None)
+
+    def at(self) -> int:
+        """Return the log index that the next line speaks of (or a number above all)."""
+        return int(self.head[1]["at"]) if self.head else 1 << 64
+
+    def pos(self) -> int:
+        """Return the position that the next line speaks of."""
+        return int(self.head[1]["pos"]) if self.head else 1 << 64
+
+    def take(self) -> JsonLine:
+        """Return the next line and move on."""
+        line = self.head
+        if line is None:
+            raise Fault("verifier.exception", "no line is left")
+        self.head = next(self.lines, None)
+        return line
+
+
+class Segment:
+    """Hold what the log's manifest says of one segment, and what its tombstones erase."""
+
+    def __init__(self, entry: Entry) -> None:
+        f = entry.fields
+        self.index, self.leaf, self.source = entry.at, entry.leaf, str(f["source"])
+        self.number, self.records, self.undated = int(f["number"]), int(f["records"]), int(f["undated"])
+        self.seq: Tuple[int, int] = f["seq"]
+        self.earliest: Optional[int] = f["time"][0]
+        self.latest: Optional[int] = f["time"][1]
+        self.profile, self.schema_digest = int(f["profile"]), f["schema"].hex()
+        self.record_root, self.index_size, self.index_root = f["record-root"], int(f["index-size"]), f["index-root"]
+        self.watermark: Tuple[int, int] = f["watermark"]
+        self.position, self.prev = f["position"], f["prev"]
+        self.schema: Optional[Schema] = None
+        self.erased_records: Dict[int, bytes] = {}  # position in R -> commitment
+        self.erased_places: Dict[int, int] = {}  # position in X -> position in R
+
+
+class Chain:
+    """Hold the state of one log source while its manifests are read in order."""
+
+    def __init__(self) -> None:
+        self.last: Optional[Segment] = None
+        self.ended = False
+
+
+class Run:
+    """Hold the state of one range of a segment while its lines are read."""
+
+    def __init__(self, name: str, window: Tuple[int, int]) -> None:
+        self.name, self.window = name, window
+        self.lines, self.next_position, self.closed = 0, 0, False
+        self.last_key: Optional[Tuple[int, int]] = None
+        self.trailing: List[int] = []
+
+
+class Shown:
+    """Hold what the proofs of one segment show: hits by position in X (None where erased), and edges."""
+
+    def __init__(self) -> None:
+        self.hits: Dict[int, Optional[Tuple[bytes, int, int]]] = {}
+        self.edges: Set[int] = set()
+        self.undated: Set[int] = set()
+        self.sequence_numbers: Set[int] = set()
+        self.whole = False
+
+
+class Examination:
+    """Examine one package against a trust file, a query and held checkpoints."""
+
+    def __init__(self, package: Package, findings: Findings, trust: Optional[Trust], query: Optional[bytes],
+                 held: List[Tuple[str, bytes]], promises: List[Tuple[str, bytes]]) -> None:  # fmt: skip
+        self.package, self.findings = package, findings
+        self.given_trust, self.given_query, self.held, self.promises = trust, query, held, promises
+        self.trust: Optional[Trust] = trust
+        self.query: Optional[Query] = None
+        self.size = 0
+        self.entries: List[Optional[Entry]] = []
+        self.leaves: List[bytes] = []
+        self.keys: Dict[int, List[Tuple[int, VerifierKey]]] = {}  # type -> (sizes above which it is valid, key)
+        self.windows: List[Tuple[int, int]] = []  # rotations: (entry index, F)
+        self.retired: Dict[VerifierKey, int] = {}  # authority keys: entries from this index on are not theirs
+        self.attested: Optional[int] = None
+        self.cosigned = 0
+        self.segments: Dict[int, Segment] = {}
+        self.chains: Dict[str, Chain] = {}
+        self.schemas: Dict[str, Schema] = {}
+        self.gaps: Dict[int, Dict[str, Any]] = {}
+        self.counts: List[Dict[str, Any]] = []
+        self.requests: Set[bytes] = set()
+        self.released: Optional[Tuple[int, bool]] = None  # (entry index, signed by the authority)
+        self.tombstones = {"consent": 0, "letter": 0, "order": 0, "release": 0}
+        self.documents: List[str] = []
+        self.wanted: Dict[int, Set[str]] = {}
+        self.touched = dict.fromkeys(("all", "searched", "undated_only", "left_out", "not_searchable", "empty"), 0)
+        self.hits = dict.fromkeys(("all", "produced", "withheld", "erased", "erased_edge"), 0)
+        self.fields = dict.fromkeys(("all", "open", "redacted", "redacted_not_asked"), 0)
+        self.contents = dict.fromkeys(("all", "delivered", "withheld"), 0)
+        self.item_names: Set[str] = set()
+        self.item_numbers: Set[int] = set()
+        self.item_floor, self.item_top, self.item_prefix = -1, -1, ""
+        self.audited: Optional[Set[int]] = None
+        self.commitments: Dict[Tuple[str, int], bytes] = {}
+        self.promise_notes: List[str] = []
+
+    def expect(self, condition: bool, code: str, subject: str, detail: str) -> bool:
+        """Add a finding unless the condition holds, and go on."""
+        if not condition:
+            self.findings.add(code, subject, detail)
+        return condition
+
+    def run(self) -> None:
+        """Take the steps in order; a step that fails is a finding and does not stop the next."""
+        for step in (
+            self.step_1_members,
+            self.step_2_trust_and_query,
+            self.step_3_entries,
+            self.step_4_keys,
+            self.step_5_checkpoints,
+            self.step_6_held,
+            self.step_7_schemas,
+            self.step_8_log,
+            self.step_9_what_the_query_touches,
+            self.step_10_answer,
+            self.step_11_sums,
+            self.step_12_audit,
+            self.step_13_tokens,
+            self.step_14_promises,
+        ):
+            with self.findings.at(step.__name__):
+                step()
+
+    # -- step 1 --------------------------------------------------------------------------------------------
+
+    def step_1_members(self) -> None:
+        """Hash every member and compare with MANIFEST.
+
+        Established: MANIFEST lists exactly these members. Its signature is checked in step 5; evidence stands on the
+        checkpoint, MANIFEST binds the rest (load file, README, order of delivery).
+        """
+        package = self.package
+        for name in package.members:
+            if name != "MANIFEST":
+                with self.findings.at(name):
+                    for _ in package.chunks(name):
+                        pass
+        for name in ALWAYS:
+            self.expect(name in package.members, "member.missing", name, "this member must always exist")
+        listed: Dict[str, Tuple[str, int]] = {}
+        with self.findings.at("MANIFEST"):
+            self.manifest = parse_note(package.read("MANIFEST", MAX_MANIFEST))
+            lines = self.manifest.text.decode("utf-8").split("\n")[:-1]
+            need(len(lines) >= 3 and lines[0] == "scelle/package/v1", "manifest.format", "not scelle/package/v1")
+            need(lines[1].startswith("origin ") and lines[2].startswith("size "), "manifest.format", "origin, size")
+            self.manifest_head = lines[1][7:], parse_decimal(lines[2][5:], "size")
+            previous = ""
+            for line in lines[3:]:
+                match = MANIFEST_LINE.fullmatch(line)
+                if match is None:
+                    raise Fault("manifest.format", "line %r" % line)
+                digest, size, path = match.groups()
+                need(previous < path, "manifest.format", "not sorted by path, or a path twice: %s" % path)
+                listed[path] = digest, int(size)
+                previous = path
+        for name, member in package.members.items():
+            if name == "MANIFEST":
+                continue
+            if self.expect(name in listed, "manifest.not_listed", name, "member is not in MANIFEST"):
+                same = listed[name] == (package.digests.get(name), member.size)
+                self.expect(same, "manifest.differs", name, "size or SHA-256 is not that of MANIFEST")
+        for name in listed:
+            self.expect(name in package.members, "manifest.absent", name, "named in MANIFEST, not in the package")
+
+    # -- step 2 --------------------------------------------------------------------------------------------
+
+    def step_2_trust_and_query(self) -> None:
+        """Choose what to believe and what to answer.
+
+        Established with --query: the package answers the question that was asked, byte for byte. Without it: only the
+        question that the producer states. Without --trust the package's own policy is used, which proves nothing.
+        """
+        package = self.package
+        with self.findings.at("policy.json"):
+            policy = parse_trust(package.read("policy.json", MAX_JSON_DOCUMENT), "policy")
+            if self.trust is None:
+                self.trust = policy
+        stated = None
+        with self.findings.at("query.json"):
+            stated = package.read("query.json", MAX_JSON_DOCUMENT)
+            query = parse_query(stated)
+            if self.given_query is None:
+                self.query = query
+        if self.given_query is not None:
+            with self.findings.at("--query"):
+                self.query = parse_query(self.given_query)
+            self.expect(stated == self.given_query, "query.differs", "query.json",
+                        "the query of the package is not the authority's")  # fmt: skip
+        trust, query_asked = self.trust, self.query
+        if trust is not None and query_asked is not None:
+            same = query_asked.order == trust.order
+            self.expect(same, "query.order", "query.json", "the query is of another order")
+        if query_asked is not None:
+            keys = {"time", "seq", query_asked.dimension} & set(query_asked.redact)
+            self.expect(not keys, "query.redact_key", "query.json", "key fields are never redacted: %s" % sorted(keys))
+
+    # -- step 3 --------------------------------------------------------------------------------------------
+
+    def step_3_entries(self) -> None:
+        """Read all entries of the log and the checkpoint they belong to.
+
+        Established: the bytes of every entry, and the root over them, rebuilt. Whose log it is follows in steps 4 to 6.
+        """
+        package = self.package
+        self.notes: Dict[str, Tuple[Note, Checkpoint]] = {}
+        for name in package.members:
+            if name == "checkpoint" or name.startswith("checkpoint."):
+                with self.findings.at(name):
+                    note = parse_note(package.read(name, MAX_NOTE))
+                    self.notes[name] = note, parse_checkpoint(note.text)
+        need("checkpoint" in self.notes, "checkpoint.missing", "no checkpoint could be read")
+        self.size = self.notes["checkpoint"][1].size
+        need(self.size > 0, "checkpoint.format", "a log has at least its genesis entry")
+        expected: Set[str] = set()
+        for number in range((self.size + 255) // 256):
+            width = min(256, self.size - 256 * number)
+            digits = "%03d" % number if number < 1000 else None
+            groups = digits or "/".join(["x%03d" % g for g in self.groups_of(number)[:-1]]) + "/%03d" % (number % 1000)
+            name = "entries/" + groups + ("" if width == 256 else ".p/%d" % width)
+            expected.add(name)
+            if name not in package.members:
+                self.findings.add("entries.missing", name, "a bundle of entries is missing")
+                break
+            before = len(self.leaves)
+            with self.findings.at(name):
+                self.read_bundle(package.read(name, 256 * (MAX_ENTRY + 2)), width)
+            if len(self.leaves) != before + width:
+                break
+        for name in package.members:
+            if name.startswith("entries/"):
+                self.expect(name in expected, "member.unknown", name, "not a bundle that covers the size")
+
+    @staticmethod
+    def groups_of(number: int) -> List[int]:
+        """Split a bundle's number into groups of three digits, the highest first."""
+        groups = [number % 1000]
+        while number >= 1000:
+            number //= 1000
+            groups.insert(0, number % 1000)
+        return groups
+
+    def read_bundle(self, data: bytes, width: int) -> None:
+        """Read a bundle: be16 length and bytes of each entry, exactly as many as its name says."""
+        at = 0
+        for _ in range(width):
+            need(len(data) >= at + 2, "entries.bundle", "fewer entries than the name says")
+            end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+            need(len(data) >= end, "entries.bundle", "an entry is cut short")
+            entry = None
+            with self.findings.at("entry %d" % len(self.leaves)):
+                entry = parse_entry(len(self.leaves), data[at + 2 : end])
+            self.entries.append(entry)
+            self.leaves.append(leaf_hash(data[at + 2 : end]))
+            at = end
+        need(at == len(data), "entries.bundle", "more entries than the name says")
+
+    # -- step 4 --------------------------------------------------------------------------------------------
+
+    def step_4_keys(self) -> None:
+        """Follow the rotations of the log's keys, from the keys of the trust file on (§5).
+
+        Established: which Ed25519 and which ML-DSA-44 key is valid at each size, each rotation in the log itself. The
+        trust file's own list of authority keys is never changed by the log.
+        """
+        trust = self.trust
+        if trust is None:
+            raise Fault("trust.format", "neither a trust file nor a policy could be read")
+        self.keys = {key.kind: [(0, key)] for key in trust.log}
+        for entry in self.entries:
+            if entry is not None and entry.kind == "scelle/keys/v1":
+                with self.findings.at("entry %d" % entry.at):
+                    self.rotate(trust, entry)
+
+    def rotate(self, trust: Trust, entry: Entry) -> None:
+        """Apply one entry of kind keys."""
+        add, retire, start = entry.fields["add"], entry.fields["retire"], entry.fields["from"]
+        need(start > entry.at, "keys.rotation", "a rotation cannot act on sizes before its own entry")
+        signer = self.authority_signature(trust, entry)
+        if entry.fields["role"] == "authority":
+            need(signer is not None, "keys.authority", "an authority key rotates only with authority-sig by the old key")
+            need(add is None or add.kind == COSIGNATURE, "keys.rotation", "type of an authority key")
+            need(add is not None or retire is not None, "keys.rotation", "neither a key to add nor one to retire")
+            need(retire is None or retire == signer, "keys.authority", "authority-sig is not by the key that retires")
+            if retire is not None:
+                self.retired[retire] = min(start, self.retired.get(retire, start))
+            return
+        if add is None or retire is None:
+            raise Fault("keys.rotation", "add and retire go together: one key of each type is valid at every size")
+        need(add.kind == retire.kind and add.kind in self.keys, "keys.rotation", "add and retire are of one type")
+        line = self.keys[add.kind]
+        need(add.name == trust.origin, "keys.rotation", "log keys are named by the origin")
+        need(retire == line[-1][1], "keys.rotation", "the key that retires is not the valid one")
+        need(add not in [key for _, key in line], "keys.rotation", "a key cannot come back")
+        need(start > line[-1][0], "keys.rotation", "rotations of one type follow one another")
+        line.append((start, add))
+        self.windows.append((entry.at, start))
+
+    def keys_at(self, size: int) -> List[VerifierKey]:
+        """Return the Ed25519 and the ML-DSA-44 key that sign a checkpoint of this size."""
+        return [[key for start, key in line if start < size or start == 0][-1] for line in self.keys.values()]
+
+    def authority_signature(self, trust: Trust, entry: Entry) -> Optional[VerifierKey]:
+        """Verify `authority-sig` (§4); None where it is `-`. A wrong one is a fault wherever it stands."""
+        payload = entry.fields["authority-sig"]
+        if payload is None:
+            return None
+        text = "scelle/consent/v1\n%s\n%s\n" % (trust.origin, b64(trust.genesis))
+        for key in trust.authority:
+            if key.key_id == payload[:4] and self.retired.get(key, entry.at + 1) > entry.at:
+                if ed25519_verify(key.public, text.encode() + entry.unsigned, payload[4:]):
+                    return key
+        raise Fault("consent.signature", "authority-sig is not a valid signature of an authority key of the trust file")
+
+    # -- step 5 --------------------------------------------------------------------------------------------
+
+    def step_5_checkpoints(self) -> None:
+        """Check root and signatures of every checkpoint, and the signature of MANIFEST.
+
+        Established: the holder of both log keys stated this size and this root, and bound these members. Not
+        established: that he stated no other one to somebody else (held checkpoints and cosigners are for that).
+        """
+        trust = self.trust
+        need(trust is not None and bool(self.keys) and "checkpoint" in self.notes, "checkpoint.unchecked", "no keys")
+        if trust is None:
+            return
+        good_sizes = []
+        for name, (note, point) in self.notes.items():
+            self.expect(point.origin == trust.origin, "checkpoint.origin", name, "another origin: %s" % point.origin)
+            complete = point.size <= len(self.leaves)
+            right = complete and tree_root(self.leaves[: point.size]) == point.root
+            self.expect(right, "checkpoint.root", name, "root is not the root of these entries")
+            faults, good = check_signatures(
+                note, self.keys_at(point.size), trust.cosigners + trust.authority, point, "checkpoint.signature"
+            )
+            for fault in faults:
+                self.findings.add(fault.code, name, fault.detail)
+            if right and not faults:
+                good_sizes.append(point.size)
+            times = {key: time for key, time in good if key in trust.cosigners and key.kind != ED25519}
+            if name == "checkpoint":
+                self.cosigned = len(times)
+                enough = len(times) >= trust.quorum
+                self.expect(enough, "checkpoint.quorum", name, "%d of %d cosigners" % (len(times), trust.quorum))
+            else:
+                needed = name == "checkpoint.%d" % point.size and point.size < self.size
+                needed = needed and any(index < point.size <= start for index, start in self.windows)
+                self.expect(needed, "member.unknown", name, "an older checkpoint that no rotation asks for")
+            for time in times.values():
+                self.attested = max(self.attested or 0, time * 1_000_000)
+        for index, start in self.windows:
+            self.expect(any(index < size <= start for size in good_sizes), "keys.no_checkpoint", "entry %d" % index,
+                        "no checkpoint of a size in (%d, %d] signed by all keys before" % (index, start))  # fmt: skip
+        with self.findings.at("MANIFEST"):
+            need(self.manifest_head == (trust.origin, self.size), "manifest.head", "origin or size is not the log's")
+            key = [key for key in self.keys_at(self.size) if key.kind == ED25519]
+            faults, _ = check_signatures(self.manifest, key, [], None, "manifest.signature")
+            for fault in faults:
+                self.findings.add(fault.code, "MANIFEST", fault.detail)
+            need(len(self.manifest.signatures) <= 1, "manifest.format", "MANIFEST has one signature line")
+
+    # -- step 6 --------------------------------------------------------------------------------------------
+
+    def step_6_held(self) -> None:
+        """Compare with what the receiver already holds.
+
+        Established: every state that the receiver has seen is a prefix of this log: nothing was rewritten or taken back
+        since. Both roots are rebuilt from the entries.
+        """
+        trust = self.trust
+        if self.given_trust is not None and self.given_trust.held is not None:
+            with self.findings.at("held checkpoint of the trust file"):
+                self.need_prefix(*self.given_trust.held)
+        for name, data in self.held:
+            with self.findings.at("held checkpoint %s" % name):
+                note = parse_note(data)
+                point = parse_checkpoint(note.text)
+                need(trust is not None and point.origin == trust.origin, "held.origin", "another origin")
+                self.need_prefix(point.size, point.root)
+                faults, _ = check_signatures(note, self.keys_at(point.size), [], point, "held.signature")
+                for fault in faults:
+                    self.findings.add(fault.code, "held checkpoint %s" % name, fault.detail)
+
+    def need_prefix(self, size: int, root: bytes) -> None:
+        """Refuse a held state that is ahead of the package or is not a prefix of its log."""
+        need(size <= self.size, "held.ahead", "held size %d is ahead of the package's %d" % (size, self.size))
+        need(size <= len(self.leaves), "held.not_prefix", "entries are missing")
+        need(tree_root(self.leaves[:size]) == root, "held.not_prefix", "the held root is not a prefix of this log")
+
+    # -- step 7 --------------------------------------------------------------------------------------------
+
+    def step_7_schemas(self) -> None:
+        """Read the schemas: one for every manifest with records, none else (§11)."""
+        package = self.package
+        needed: Dict[str, List[int]] = {}
+        for entry in self.entries:
+            if entry is not None and entry.kind == "scelle/segment/v1" and entry.fields["records"]:
+                needed.setdefault(entry.fields["schema"].hex(), []).append(entry.at)
+        for digest, indices in needed.items():
+            name = "schemas/%s.json" % digest
+            if self.expect(name in package.members, "schema.missing", name, "schema missing, of entry %d" % indices[0]):
+                with self.findings.at(name):
+                    data = package.read(name, MAX_SCHEMA)
+                    need(sha256(data).hex() == digest, "schema.digest", "SHA-256 is not the name")
+                    self.schemas[digest] = parse_schema(data)
+        for name in package.members:
+            if name.startswith("schemas/"):
+                self.expect(name[8:-5] in needed, "schema.extra", name, "no manifest with records names this schema")
+            elif not self.known_member(name):
+                self.findings.add("member.unknown", name, "a member of this name is not part of a package")
+
+    def known_member(self, name: str) -> bool:
+        """Tell whether a package may have a member of this name (bundles and checkpoints are checked elsewhere)."""
+        if name.startswith(("entries/", "checkpoint.", "loadfile/", "tokens/")) or name in ALWAYS:
+            return True
+        return name == "audit/verdict" or ITEM.fullmatch(name) is not None
+
+    # -- step 8 --------------------------------------------------------------------------------------------
+
+    def step_8_log(self) -> None:
+        """Check every rule of the log (§4, §8).
+
+        Established: one genesis, the one of the trust file; for each source gapless numbers, sequence numbers, hashes
+        and watermarks; every erased record under one tombstone; consent where the order lives. Not established: that
+        what a manifest claims (bounds, counts, watermarks) is true. A gap entry is a statement and no fault.
+        """
+        trust = self.trust
+        first = self.entries[0] if self.entries else None
+        is_genesis = first is not None and first.kind == "scelle/genesis/v1"
+        self.expect(is_genesis, "genesis.missing", "entry 0", "entry 0 is not genesis")
+        if trust is None:
+            return
+        checks: Dict[str, Callable[[Trust, Entry], None]] = {
+            "scelle/genesis/v1": self.check_genesis,
+            "scelle/segment/v1": self.check_segment,
+            "scelle/gap/v1": self.check_gap,
+            "scelle/count/v1": self.check_count,
+            "scelle/end/v1": self.check_end,
+            "scelle/request/v1": self.check_request,
+            "scelle/erase/v1": self.check_erase,
+            "scelle/release/v1": self.check_release,
+        }
+        for entry in self.entries:
+            if entry is not None:
+                where = "entry %d" % entry.at
+                self.expect(entry.fields["order"] == trust.order, "entry.order", where, "an entry of another order")
+                with self.findings.at(where):
+                    if entry.kind in checks:  # keys were followed in step 4
+                        checks[entry.kind](trust, entry)
+
+    def check_genesis(self, trust: Trust, entry: Entry) -> None:
+        """Check that entry 0 is the genesis of the trust file."""
+        f, where = entry.fields, "entry %d" % entry.at
+        need(entry.at == 0, "genesis.second", "a second genesis")
+        self.expect(entry.leaf == trust.genesis, "genesis.differs", where, "genesis is not that of the trust file")
+        self.expect("%s/po/%s" % (f["host"], f["order"]) == trust.origin, "genesis.origin", where, "not the origin")
+        if trust.tag_key is not None:
+            same = f["tagkey-sha256"] == sha256(trust.tag_key)
+            self.expect(same, "genesis.tagkey", where, "the tag key of the trust file has another SHA-256")
+        authority = f["authority"]
+        same = authority in trust.authority if authority is not None else not trust.authority
+        self.expect(same, "genesis.authority", where, "the authority is not that of the trust file")
+        self.expect(f["prev-log"] is None, "genesis.prev_log", where, "an earlier log was not searched")
+
+    def check_segment(self, trust: Trust, entry: Entry) -> None:
+        """Check a segment's manifest against itself and against the one before it of the same source."""
+        segment, where = Segment(entry), "entry %d" % entry.at
+        self.segments[entry.at] = segment
+        chain = self.chains.setdefault(segment.source, Chain())
+        last, chain.last = chain.last, segment
+        low, high = segment.seq
+
+        def expect(condition: bool, code: str, detail: str) -> None:
+            self.expect(condition, code, where, detail)
+
+        expect(not chain.ended, "source.ended", "a segment after the end of %s" % segment.source)
+        if last is None:
+            expect(segment.number == 0, "segment.number", "number does not start at 0")
+            expect(low == 0, "segment.seq", "seq does not start at 0")
+            expect(segment.prev is None, "segment.prev", "a first manifest has no prev")
+            expect(segment.position[0] is None, "segment.position", "a first manifest has no position before it")
+        else:
+            expect(segment.number == last.number + 1, "segment.number", "number %d after %d" % (segment.number, last.number))
+            expect(low == last.seq[1], "segment.seq", "seq starts at %d, not %d" % (low, last.seq[1]))
+            expect(segment.prev == last.leaf, "segment.prev", "prev is not the manifest before")
+            expect(segment.watermark[0] == last.watermark[1], "segment.watermark", "watermark does not tile")
+            expect(segment.position[0] == last.position[1], "segment.position", "position does not repeat the last one")
+            same = (segment.profile, segment.schema_digest) == (last.profile, last.schema_digest)
+            expect(same, "segment.schema", "schema or profile changed within an alias")
+        count = segment.records
+        expect(high - low == count <= MAX_RECORDS, "segment.seq", "seq does not span the records, or more than 2^20")
+        expect(segment.watermark[0] < segment.watermark[1], "segment.watermark", "watermark is empty")
+        earliest, latest = segment.earliest, segment.latest
+        expect(segment.undated <= count, "segment.undated", "more undated than records")
+        dated = earliest is not None and latest is not None
+        expect(dated == (segment.undated < count), "segment.time", "time bounds are `- -` exactly without dated records")
+        expect((earliest is None) == (latest is None), "segment.time", "one time bound is missing")
+        if earliest is not None and latest is not None:
+            whole = (earliest % HOUR == 0 or earliest == MIN_TIME) and (latest % HOUR == 0 or latest == MAX_TIME)
+            expect(whole and earliest <= latest, "segment.time", "time bounds are not whole hours in order")
+        if count == 0:
+            empty = segment.record_root == segment.index_root == EMPTY_ROOT and segment.index_size == 0
+            expect(empty, "segment.empty", "a segment without records has empty trees")
+            return
+        segment.schema = schema = self.schemas.get(segment.schema_digest)
+        if schema is not None:
+            expect(segment.index_size == count * len(schema.dimensions), "segment.index_size", "index-size is not N x D")
+            built_in = schema.digest != DOCUMENT_V1 or segment.profile == 1
+            expect(built_in, "segment.schema", "scelle.document is sealed in profile 1")
+
+    def check_gap(self, trust: Trust, entry: Entry) -> None:
+        """Note a gap; one that closes another must name an open one of its source."""
+        f = entry.fields
+        need(not self.chains.get(f["source"], Chain()).ended, "source.ended", "a gap after the end of %s" % f["source"])
+        start, end = f["interval"]
+        need(end is None or start <= end, "gap.interval", "a gap that ends before it starts")
+        self.gaps[entry.at] = {"source": f["source"], "from": start, "to": end, "cause": f["cause"],
+                                  "lost_at_most": f["lost-at-most"], "closed_by": None}  # fmt: skip
+        if f["closes"] is not None:
+            other = self.gaps.get(f["closes"], {})
+            need(f["closes"] < entry.at and other.get("source") == f["source"] and other["to"] is None
+                 and other["closed_by"] is None, "gap.closes", "closes no open gap of its source")  # fmt: skip
+            other["closed_by"] = entry.at
+
+    def check_count(self, trust: Trust, entry: Entry) -> None:
+        """Note an independent count; it is a claim, reported beside the proofs."""
+        start, end = entry.fields["interval"]
+        need(start <= end, "count.interval", "a count that ends before it starts")
+        self.counts.append(dict(entry.fields, entry=entry.at))
+
+    def check_end(self, trust: Trust, entry: Entry) -> None:
+        """Close a source: no segment and no gap may follow."""
+        chain = self.chains.setdefault(entry.fields["source"], Chain())
+        need(not chain.ended, "source.ended", "a second end of %s" % entry.fields["source"])
+        chain.ended = True
+        number = chain.last.number if chain.last else None
+        need(entry.fields["after"] == number, "source.end", "after is not the last number")
+
+    def check_request(self, trust: Trust, entry: Entry) -> None:
+        """Note that a query was logged."""
+        self.requests.add(entry.fields["request"])
+
+    def check_erase(self, trust: Trust, entry: Entry) -> None:
+        """Check a tombstone: what it names, and whether the order allowed it (§8).
+
+        Established with consent: an authority key of the trust file signed these places. That the record named and the
+        positions named belong together rests on that consent. `letter` and `order` are the platform's word.
+        """
+        f, where = entry.fields, "entry %d" % entry.at
+        released = self.released is not None
+        with self.findings.at(where):
+            signer = self.authority_signature(trust, entry)
+            basis = f["basis"]
+            self.tombstones[basis] += 1
+            need(signer is not None or basis != "consent", "tombstone.no_consent", "no consent: authority-sig is missing")
+            need(released or bool(trust.authority), "tombstone.no_consent", "erased before release; nobody could consent")
+            need(released or basis != "release", "tombstone.no_consent", "no consent: the order lives, not released")
+            need(basis not in ("letter", "order") or f["document"] is not None, "tombstone.document", "no document")
+        if f["document"] is not None:
+            self.documents.append("entry %d: %s, document %s" % (entry.at, f["basis"], b64(f["document"])))
+        (index, leaf), (position, rc), places = f["segment"], f["record"], f["index"]
+        segment = self.segments.get(index)
+        if segment is None:
+            raise Fault("tombstone.segment", "names no earlier segment")
+        need(segment.leaf == leaf, "tombstone.segment", "names another manifest than entry %d" % index)
+        count = segment.records
+        need(position < count, "tombstone.record", "no such record in the segment")
+        need(position not in segment.erased_records, "tombstone.twice", "a second tombstone for one record")
+        segment.erased_records[position] = rc
+        dimensions = segment.index_size // count if segment.index_size % count == 0 else 0
+        blocks = [place // count for place in places]
+        need(blocks == list(range(dimensions)), "tombstone.positions", "not one index position in each block, ascending")
+        for place in places:
+            self.expect(place not in segment.erased_places, "tombstone.twice", where, "one index position in two")
+            segment.erased_places.setdefault(place, position)
+
+    def check_release(self, trust: Trust, entry: Entry) -> None:
+        """Check a release: with an authority, only its signature ends the order."""
+        signer = self.authority_signature(trust, entry)
+        need(signer is not None or not trust.authority, "release.unsigned",
+             "release without valid authority-sig: the order lives")  # fmt: skip
+        if self.released is None:
+            self.released = entry.at, signer is not None
+
+    # -- step 9 --------------------------------------------------------------------------------------------
+
+    def matches(self, query: Query, source: str) -> bool:
+        """Tell whether a query touches a log source: its name, or its family; other dimensions touch all."""
+        if query.dimension != "source" or source == query.value:
+            return True
+        head, _, member = source.partition("/")
+        return head == query.value and member != ""
+
+    def step_9_what_the_query_touches(self) -> None:
+        """Decide from the manifests alone which segments must be proven (§7).
+
+        Established: which segments match. A segment whose stated bounds exclude the window is left out on the
+        manifest's word, and counted.
+        """
+        query = self.query
+        if query is None:
+            raise Fault("query.format", "there is no query to answer")
+        for segment in self.segments.values():
+            if not self.matches(query, segment.source):
+                continue
+            self.touched["all"] += 1
+            if segment.records == 0:
+                self.touched["empty"] += 1
+            elif segment.schema is not None:
+                self.choose_ranges(query, segment, segment.schema)
+        for source, chain in self.chains.items():
+            last = chain.last
+            if last is None or chain.ended or source.startswith("scelle.") or not self.matches(query, source):
+                continue
+            mark = last.watermark[1]
+            stale = query.until is not None and mark < query.until
+            stale = stale or (self.attested is not None and mark < self.attested - OPEN_AFTER)
+            self.expect(not stale, "source.open", source, "open since %s: no later watermark, no end" % show_time(mark))
+
+    def choose_ranges(self, query: Query, segment: Segment, schema: Schema) -> None:
+        """Choose the ranges that one segment must show."""
+        if query.dimension not in schema.dimensions:
+            self.touched["not_searchable"] += 1
+            return
+        ranges = {"dated"}
+        if query.strength == "A":
+            ranges = {"whole"}
+        elif query.start is not None or query.until is not None:
+            first, last = segment.earliest, segment.latest
+            inside = first is not None and (query.until is None or first < query.until)
+            inside = inside and last is not None and (query.start is None or last >= query.start)
+            ranges = {"dated"} if inside else set()
+            if segment.undated:
+                ranges.add("undated")
+        if ranges:
+            self.wanted[segment.index] = ranges
+        kind = "left_out" if not ranges else "searched"
+        if ranges == {"undated"} and segment.earliest is not None:
+            kind = "undated_only"
+        self.touched[kind] += 1
+
+    # -- step 10 -------------------------------------------------------------------------------------------
+
+    def json_lines(self, name: str) -> Iterator[JsonLine]:
+        """Read the lines of a member, check form and order; a line that is not well-formed is a finding and skipped."""
+        previous: Tuple[Any, ...] = (-1,)
+        for number, line in self.package.lines(name):
+            value = None
+            with self.findings.at("%s line %d" % (name, number)):
+                value = parse_json(line)
+                need(isinstance(value, dict), "json.shape", "an object is expected")
+                key = LINE_FORMS[name](value)
+                stem = name.split(".")[0]
+                self.expect(key != previous, stem + ".twice", "%s line %d" % (name, number), "the same place twice")
+                self.expect(key >= previous, stem + ".order", "%s line %d" % (name, number), "lines not sorted")
+                previous = key
+                yield number, value
+
+    def step_10_answer(self) -> None:
+        """Check the proofs segment by segment, and beside them records and withholdings.
+
+        Established, for each range: these are all entries of the index between left and right neighbour, no more and no
+        fewer; each record of a hit is the one sealed at its place.
+        """
+        query = self.query
+        if query is None:
+            return
+        proofs = Ahead(self.json_lines("proofs.jsonl"))
+        self.records = Ahead(self.json_lines("records.jsonl"))
+        self.withheld = Ahead(self.json_lines("withheld.jsonl"))
+        done: Set[int] = set()
+        while proofs.head is not None:
+            index = proofs.at()
+            segment = self.segments.get(index)
+            if index in done or segment is None or segment.schema is None or index not in self.wanted:
+                number, _ = proofs.take()
+                detail = "entry %d needs no proof for this query, or is no segment" % index
+                self.findings.add("range.not_asked", "proofs.jsonl line %d" % number, detail)
+                continue
+            done.add(index)
+            self.drop_before(index, 0)
+            shown = self.examine_ranges(query, segment, segment.schema, proofs)
+            self.examine_records(query, segment, segment.schema, shown)
+        for index in sorted(set(self.wanted) - done):
+            self.findings.add("range.missing", "entry %d" % index, "segment has no proof line")
+        self.drop_before(1 << 64, 0)
+        for name in self.package.members:
+            if name.startswith("items/"):
+                self.expect(name in self.item_names, "item.unnamed", name, "no record names this item")
+
+    def drop_before(self, index: int, position: int) -> None:
+        """Report lines of records and withholdings that no proof led to."""
+        for name, lines in (("records", self.records), ("withheld", self.withheld)):
+            while lines.head is not None and (lines.at(), lines.pos()) < (index, position):
+                number, _ = lines.take()
+                self.findings.add(name + ".no_hit", "%s.jsonl line %d" % (name, number), "there is no hit at this place")
+
+    def examine_ranges(self, query: Query, segment: Segment, schema: Schema, proofs: Ahead) -> Shown:
+        """Check all proof lines of one segment."""
+        shown, seen = Shown(), set()  # type: Shown, Set[str]
+        wanted, run = self.wanted[segment.index], None  # type: Set[str], Optional[Run]
+        ordinal = schema.dimensions.index(query.dimension) + 1
+        while proofs.at() == segment.index:
+            number, line = proofs.take()
+            name = "whole" if "whole" in line else line["range"]
+            where = "proofs.jsonl line %d (entry %d)" % (number, segment.index)
+            if not self.expect(name in wanted, "range.not_asked", where, "%s is not asked for here" % name):
+                continue
+            seen.add(name)
+            if name == "whole":
+                shown.whole = True
+                continue
+            if run is None or run.name != name:
+                self.finish_run(segment, ordinal, run, shown)
+                run = Run(name, window_of(query, name))
+            with self.findings.at(where):
+                RangeLine(self, query, segment, ordinal, run, shown, where).check(line)
+        self.finish_run(segment, ordinal, run, shown)
+        for name in sorted(wanted - seen):
+            detail = "segment has no proof line"
+            if name == "undated" and segment.undated:
+                detail = "undated > 0 and no undated range"
+            self.findings.add("range.missing", "entry %d" % segment.index, "%s (%s)" % (detail, name))
+        enough = len(shown.undated) <= segment.undated
+        self.expect(enough, "segment.undated", "entry %d" % segment.index, "more undated records than declared")
+        return shown
+
+    def finish_run(self, segment: Segment, ordinal: int, run: Optional[Run], shown: Shown) -> None:
+        """Check that a range ends at a right neighbour or at the end of its block."""
+        if run is None:
+            return
+        shown.edges.update(run.trailing)
+        self.expect(run.closed or run.next_position == ordinal * segment.records, "range.no_right",
+                    "entry %d (%s)" % (segment.index, run.name),
+                    "no right neighbour although the range does not end at the block's end")  # fmt: skip
+
+    def note_time(self, segment: Segment, where: str, time: int, place: int, shown: Shown) -> None:
+        """Compare a shown time with what the manifest states."""
+        if time == UNDATED:
+            shown.undated.add(place)
+            return
+        low, high = segment.earliest, segment.latest
+        inside = low is not None and high is not None and low <= time <= high
+        self.expect(inside, "segment.bounds", where, "a dated record outside the bounds of its manifest")
+
+    def groups(self, index: int) -> Iterator[Tuple[int, List[JsonLine], List[JsonLine]]]:
+        """Walk over records and withholdings of one segment side by side, by position."""
+        records, withheld = self.records, self.withheld
+        while index in (records.at(), withheld.at()):
+            position = min(lines.pos() for lines in (records, withheld) if lines.at() == index)
+            here: List[List[JsonLine]] = [[], []]
+            for lines, group in ((records, here[0]), (withheld, here[1])):
+                while lines.at() == index and lines.pos() == position:
+                    group.append(lines.take())
+            yield position, here[0], here[1]
+
+    def examine_records(self, query: Query, segment: Segment, schema: Schema, shown: Shown) -> None:
+        """Give each hit of a segment its one state, and check every produced record."""
+        commitments = dict(segment.erased_records) if shown.whole else {}
+        places: Any = range(segment.records) if shown.whole else shown.hits
+        erased = set(commitments) if shown.whole else {place for place, hit in shown.hits.items() if hit is None}
+        settled: Set[int] = set()
+        for position, records, withheld in self.groups(segment.index):
+            where = "entry %d position %d" % (segment.index, position)
+            for name, lines in (("records", records), ("withheld", withheld)):
+                if lines and position not in places:
+                    self.findings.add(name + ".no_hit", "%s.jsonl line %d" % (name, lines[0][0]), "no hit at " + where)
+            if position not in places:
+                continue
+            if position in erased:
+                code, what = ("tombstone.opened", "a record") if records else ("withheld.erased", "a withholding")
+                self.findings.add(code, where, "%s for an erased or opaque entry: it needs an opened entry" % what)
+                continue
+            whole_record = [line for _, line in withheld if line["field"] is None]
+            both = bool(records) and bool(whole_record)
+            self.expect(not both, "hit.two_states", where, "a hit is produced and withheld")
+            parts = {line["field"]: line for _, line in withheld if line["field"] is not None}
+            if records:
+                settled.add(position)
+                self.hits["produced"] += 1
+                with self.findings.at("records.jsonl line %d (%s)" % (records[0][0], where)):
+                    hit = None if shown.whole else shown.hits[position]
+                    rc = RecordLine(self, query, segment, schema, shown, position).check(records[0][1], hit, parts)
+                    commitments[position] = rc
+                continue
+            self.expect(not parts, "withheld.part", where, "a part is withheld of a record that is not produced")
+            if whole_record:
+                settled.add(position)
+                self.hits["withheld"] += 1
+                with self.findings.at("withheld.jsonl line %d" % withheld[0][0]):
+                    need(shown.whole == ("rc" in whole_record[0]), "json.keys", "`rc` stands exactly at a whole segment")
+                    if shown.whole:
+                        commitments[position] = parse_hex(whole_record[0]["rc"], 32, "rc")
+        self.close_segment(segment, shown, places, erased, settled, commitments)
+
+    def close_segment(self, segment: Segment, shown: Shown, places: Any, erased: Set[int], settled: Set[int],
+                      commitments: Dict[int, bytes]) -> None:  # fmt: skip
+        """Count the hits of a segment; at strength A rebuild record-root from every commitment."""
+        where = "entry %d" % segment.index
+        self.hits["all"] += len(places)
+        self.hits["erased"] += len(erased)
+        self.hits["erased_edge"] += len(shown.edges)
+        for place in places:
+            if place not in settled and place not in erased:
+                self.findings.add("hit.no_state", "%s position %d" % (where, place),
+                                  "hit is neither produced, withheld nor erased: the sum does not close")  # fmt: skip
+        if shown.whole and len(commitments) == segment.records:
+            root = tree_root([commitments[place] for place in places])
+            self.expect(root == segment.record_root, "record.root", where, "records do not lead to record-root")
+            enough = len(shown.undated) <= segment.undated
+            self.expect(enough, "segment.undated", where, "more undated records than declared")
+        for place, hit in shown.hits.items() if self.promises else ():
+            if hit is not None:
+                self.commitments[segment.source, hit[2]] = hit[0]
+        for place, rc in commitments.items() if self.promises and shown.whole else ():
+            self.commitments[segment.source, segment.seq[0] + place] = rc
+
+    # -- steps 11 to 14 ------------------------------------------------------------------------------------
+
+    def step_11_sums(self) -> None:
+        """Check that the three sums close, counted from proofs and never read from a summary (§11)."""
+        hits, fields, contents = self.hits, self.fields, self.contents
+        closes = hits["all"] == hits["produced"] + hits["withheld"] + hits["erased"]
+        self.expect(closes, "sum.hits", "package", "hits do not close: %s" % hits)
+        closes = fields["all"] == fields["open"] + fields["redacted"]
+        self.expect(closes, "sum.fields", "package", "fields do not close: %s" % fields)
+        closes = contents["all"] == contents["delivered"] + contents["withheld"]
+        self.expect(closes, "sum.contents", "package", "contents do not close: %s" % contents)
+
+    def step_12_audit(self) -> None:
+        """Check the auditor's verdict (strength B).
+
+        Established: a cosigner of the trust file recomputed the index of these segments from a contentless stream: its
+        order, multiplicity and bounds are those of the claims. Not that the claims are true.
+        """
+        trust, query = self.trust, self.query
+        if "audit/verdict" not in self.package.members:
+            asked = query is not None and query.strength == "B"
+            self.expect(not asked, "audit.missing", "audit/verdict", "strength B needs an auditor's verdict")
+            return
+        need(trust is not None, "audit.signature_missing", "no trust")
+        if trust is None:
+            return
+        with self.findings.at("audit/verdict"):
+            note = parse_note(self.package.read("audit/verdict", MAX_VERDICT))
+            lines = note.text.decode("utf-8").split("\n")[:-1]
+            need(lines[:2] == ["scelle/audit/v1", "origin " + trust.origin], "audit.format", "not a verdict on this log")
+            audited: Set[int] = set()
+            for line in lines[2:]:
+                word, _, rest = line.partition(" ")
+                number, _, leaf = rest.partition(" ")
+                index = parse_decimal(number, "segment")
+                need(word == "segment" and index > max(audited, default=-1), "audit.format", "lines not in order")
+                segment = self.segments.get(index)
+                same = segment is not None and segment.leaf == parse_base64(leaf, 32, "leaf hash")
+                need(same, "audit.segment", "entry %d is not the segment that was audited" % index)
+                audited.add(index)
+            faults, good = check_signatures(note, [], trust.cosigners, None, "audit.signature")
+            for fault in faults:
+                raise fault
+            need(bool(good), "audit.signature_missing", "no valid signature of a cosigner of the trust file")
+            self.audited = audited
+        if query is not None and query.strength == "B":
+            for index, segment in self.segments.items():
+                if segment.records and self.matches(query, segment.source):
+                    done = self.audited is not None and index in self.audited
+                    self.expect(done, "audit.segment", "entry %d" % index, "the query touches it; it was not audited")
+
+    def step_13_tokens(self) -> None:
+        """List time-stamp tokens; an anchor in a manifest must be one of those shown, if any are shown."""
+        digests = {self.package.digests.get(name) for name in self.package.members if name.startswith("tokens/")}
+        for entry in self.entries if digests else ():
+            anchor = entry.fields.get("anchor") if entry is not None else None
+            if entry is not None and anchor is not None:
+                shown = anchor.hex() in digests
+                self.expect(shown, "segment.anchor", "entry %d" % entry.at, "anchor is no file of tokens/")
+
+    def step_14_promises(self) -> None:
+        """Judge promises given with --promise (§6)."""
+        read: List[Tuple[str, Promise]] = []
+        for name, data in self.promises:
+            with self.findings.at("promise %s" % name):
+                read.append((name, self.judge_promise(data)))
+        for i, (name, one) in enumerate(read):
+            for other_name, other in read[i + 1 :]:
+                overlap = one.source == other.source and one.low < other.high and other.low < one.high
+                self.expect(not overlap or one == other, "promise.broken", "promises %s and %s" % (name, other_name),
+                            "two promises for the same places with different roots")  # fmt: skip
+
+    def judge_promise(self, data: bytes) -> Promise:
+        """Tell whether a promise was kept as far as this package shows."""
+        trust = self.trust
+        note = parse_note(data)
+        promise = parse_promise(note.text)
+        if trust is None:
+            raise Fault("promise.format", "no trust")
+        need(promise.origin == trust.origin and promise.genesis == trust.genesis, "promise.format", "of another log")
+        signers = [key for _, key in self.keys[ED25519]]
+        _, good = check_signatures(note, [], signers, None, "promise.signature")
+        need(bool(good), "promise.signature", "not signed by the log")
+        places = [(promise.source, seq) for seq in range(promise.low, promise.high)]
+        rcs = [self.commitments[place] for place in places if place in self.commitments]
+        last = self.chains.get(promise.source, Chain()).last
+        state = "undecided: not every record of the batch was shown"
+        if len(rcs) == len(places):
+            need(tree_root(rcs) == promise.root, "promise.broken", "another record at one of these places")
+            state = "sealed as promised; the time is undecided without a cosigner"
+            if self.attested is not None:
+                state = "kept" if self.attested <= promise.deadline else "sealed; attested after the deadline"
+        elif self.attested is not None and self.attested > promise.deadline:
+            there = last is not None and last.seq[1] >= promise.high
+            need(there, "promise.broken", "absent from a checkpoint attested after the deadline")
+        self.promise_notes.append("%s [%d, %d): %s" % (promise.source, promise.low, promise.high, state))
+        return promise
+
+
+def window_of(query: Query, name: str) -> Tuple[int, int]:
+    """Return the times [low, high) that a range covers (§7)."""
+    if name == "undated":
+        return UNDATED, UNDATED + 1
+    if query.start is None and query.until is None:
+        return UNDATED, MAX_TIME + 1
+    return MIN_TIME if query.start is None else query.start, MAX_TIME + 1 if query.until is None else query.until
+
+
+def proof_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
+    """Check the keys of a line of proofs.jsonl; return its sort key."""
+    if "whole" in line:
+        need_keys(line, "at whole", "line")
+        need(line["whole"] is True, "json.shape", "whole is true or absent")
+        return need_integer(line["at"], 0, MAX_TIME, "at"), "", 0
+    need_keys(line, "at hits left lo proof range right", "line")
+    need(isinstance(line["hits"], list) and isinstance(line["proof"], list), "json.shape", "hits and proof are lists")
+    need(line["range"] in ("dated", "undated"), "json.shape", "range is dated or undated")
+    return need_integer(line["at"], 0, MAX_TIME, "at"), line["range"], need_integer(line["lo"], 0, MAX_TIME, "lo")
+
+
+def record_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
+    """Check the keys of a line of records.jsonl; return its sort key."""
+    need_keys(line, "at item p pos v" + (" k" if line.get("p") == 0 else ""), "line")
+    need_integer(line["p"], 0, 1, "p")
+    need(isinstance(line["item"], dict), "json.shape", "item: an object is expected")
+    for path in line["item"].values():
+        need_text(path, ITEM, "item")
+    return need_integer(line["at"], 0, MAX_TIME, "at"), need_integer(line["pos"], 0, MAX_TIME, "pos")
+
+
+def withheld_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
+    """Check the keys of a line of withheld.jsonl; return its sort key."""
+    need_keys(line, "at code field pos" + (" rc" if "rc" in line else ""), "line")
+    need_text(line["code"], CODE, "code")
+    field = line["field"]
+    name = "" if field is None else need_text(field, None, "field")
+    place = need_integer(line["at"], 0, MAX_TIME, "at"), need_integer(line["pos"], 0, MAX_TIME, "pos")
+    return (*place, field is not None, name)
+
+
+LINE_FORMS: Dict[str, Callable[[Dict[str, Any]], Tuple[Any, ...]]] = {
+    "proofs.jsonl": proof_form,
+    "records.jsonl": record_form,
+    "withheld.jsonl": withheld_form,
+}
+
+
+class RangeLine:
+    """Check one line of a range proof: leaves, neighbours, order, paths and root (§7)."""
+
+    def __init__(self, exam: Examination, query: Query, segment: Segment, ordinal: int, run: Run, shown: Shown,
+                 where: str) -> None:  # fmt: skip
+        self.exam, self.segment, self.ordinal, self.run, self.shown, self.where = exam, segment, ordinal, run, shown, where
+        self.own_tag_only = query.dimension == "source"
+        self.tag: Optional[bytes] = None
+        if exam.trust is not None and exam.trust.tag_key is not None:
+            identifier = segment.source if self.own_tag_only else query.value
+            self.tag = index_tag(exam.trust.tag_key, query.dimension, identifier)
+        self.paths: List[Tuple[int, bytes, List[bytes]]] = []  # (position in R, commitment, path)
+        self.opaque: List[int] = []
+
+    def expect(self, condition: bool, code: str, detail: str) -> bool:
+        """Add a finding about this line unless the condition holds."""
+        return self.exam.expect(condition, code, self.where, detail)
+
+    def check(self, line: Dict[str, Any]) -> None:
+        """Check the line and update the state of its range."""
+        segment, run = self.segment, self.run
+        left, right, hits, low = line["left"], line["right"], line["hits"], line["lo"]
+        count = len(hits) + (left is not None) + (right is not None)
+        start, end = (self.ordinal - 1) * segment.records, self.ordinal * segment.records
+        if run.lines == 0:
+            at_edge = left is not None or low == start
+            self.expect(at_edge, "range.no_left", "no left neighbour although the range does not start at its block")
+        else:
+            self.expect(left is None, "range.left_again", "only the first line of a range has a left neighbour")
+            self.expect(low == run.next_position, "range.line_gap", "lines of one range do not follow one another")
+            self.expect(not run.closed, "range.right_early", "only the last line of a range has a right neighbour")
+        run.lines += 1
+        run.next_position, run.closed = low + count, right is not None
+        need(count > 0, "range.empty", "a line that shows nothing")
+        inside = start <= low and low + count <= end
+        self.expect(inside, "range.edge", "range goes over the edge of its block: neighbour of another dimension")
+        proof = [parse_hex(text, 32, "proof") for text in line["proof"]]
+        hashes = [] if left is None else [self.neighbour(left, low, -1)]
+        for offset, hit in enumerate(hits):
+            hashes.append(self.hit(hit, low + (left is not None) + offset))
+        if right is not None:
+            hashes.append(self.neighbour(right, low + count - 1, 1))
+        self.check_commitments()
+        if self.tag is not None:
+            same = range_root(segment.index_size, low, hashes, proof) == segment.index_root
+            self.expect(same, "range.root", "range root is not index-root")
+
+    def opened(self, value: Any, place: int) -> Tuple[int, int, bytes, bytes]:
+        """Read an opened index entry [salt, time, seq, rc, path]; return time, seq, rc and its leaf hash."""
+        segment = self.segment
+        need(isinstance(value, list) and len(value) == 5, "json.shape", "an opened entry is [salt, time, seq, rc, path]")
+        salt, rc = parse_hex(value[0], 16, "index salt"), parse_hex(value[3], 32, "rc")
+        time = need_integer(value[1], UNDATED, MAX_TIME, "time")
+        seq = need_integer(value[2], 0, MAX_TIME, "seq")
+        need(isinstance(value[4], list), "json.shape", "a path is a list")
+        path = [parse_hex(text, 32, "path") for text in value[4]]
+        in_segment = segment.seq[0] <= seq < segment.seq[1]
+        if self.expect(in_segment, "hit.seq", "sequence number %d is not of this segment" % seq):
+            position = seq - segment.seq[0]
+            self.paths.append((position, rc, path))
+            living = position not in segment.erased_records
+            self.expect(living, "tombstone.opened", "a record under a tombstone is opened: seq %d" % seq)
+        self.exam.note_time(segment, self.where, time, place, self.shown)
+        tag = self.tag or bytes(16)
+        return time, seq, rc, index_leaf(self.ordinal, tag, index_inner(salt, time, seq, rc))
+
+    def hit(self, hit: Any, place: int) -> bytes:
+        """Check one hit; return its leaf hash."""
+        shown, run, segment = self.shown, self.run, self.segment
+        if isinstance(hit, str):
+            leaf = parse_hex(hit, 32, "leaf hash")
+            erased = place in segment.erased_places
+            self.expect(erased, "tombstone.missing", "opaque hit without tombstone, position %d" % place)
+            self.expect(shown.hits.get(place) is None, "range.twice", "position %d in two ranges" % place)
+            shown.hits[place] = None
+            run.trailing.append(place)
+            self.opaque.append(place)
+            if run.last_key is None:
+                shown.edges.add(place)
+            return leaf
+        time, seq, rc, leaf = self.opened(hit, place)
+        low, high = run.window
+        self.expect(low <= time < high, "range.outside", "hit outside the range: seq %d" % seq)
+        in_order = run.last_key is None or run.last_key < (time, seq)
+        self.expect(in_order, "range.order", "hits not sorted by time and sequence number: seq %d" % seq)
+        self.expect(place not in segment.erased_places, "tombstone.opened", "a tombstoned position is opened: %d" % place)
+        fresh = place not in shown.hits and seq not in shown.sequence_numbers
+        self.expect(fresh, "range.twice", "a position or record twice among the hits: seq %d" % seq)
+        shown.hits[place] = rc, time, seq
+        shown.sequence_numbers.add(seq)
+        run.last_key = time, seq
+        run.trailing = []
+        return leaf
+
+    def neighbour(self, value: Any, place: int, side: int) -> bytes:
+        """Check a neighbour (side -1 left, 1 right); return its leaf hash.
+
+        Established: it sorts strictly outside the range, so that nothing of the range lies beyond it.
+        """
+        need(isinstance(value, list) and len(value) == 2, "json.shape", "a neighbour is [tag, hash] or [tag, entry]")
+        need(isinstance(value[0], str) and len(value[0]) in (2, 4, 32), "neighbour.prefix",
+             "tag prefix must be 1, 2 or 16 bytes")  # fmt: skip
+        shown = parse_hex(value[0], len(value[0]) // 2, "tag prefix")
+        here = place not in self.segment.erased_places
+        self.expect(here, "tombstone.opened", "a neighbour at a tombstoned position %d" % place)
+        if isinstance(value[1], list):
+            need(len(shown) == 16, "neighbour.prefix", "a same-tag neighbour shows its whole tag")
+            same = self.tag is None or shown == self.tag
+            self.expect(same, "neighbour.opened", "a neighbour of another tag is opened")
+            time, _, _, leaf = self.opened(value[1], place)
+            low, high = self.run.window
+            outside = time < low if side < 0 else time >= high
+            self.expect(outside, "neighbour.inside", "%s neighbour is inside the range" % SIDE[side])
+            return leaf
+        below = parse_hex(value[1], 32, "neighbour")
+        tag = self.tag
+        if tag is not None:
+            if shown == tag:
+                raise Fault("neighbour.same_tag", "a neighbour of the same tag must show salt, time, seq, rc")
+            if self.own_tag_only:
+                self.expect(False, "neighbour.source_tag", "tag shown in dimension source is not the manifest's own")
+            enough = 1 if shown[0] != tag[0] else 2 if shown[1:2] != tag[1:2] else 16
+            exact = len(shown) == enough and shown != tag[: len(shown)]
+            self.expect(exact, "neighbour.prefix", "%d tag bytes shown where %d differ" % (len(shown), enough))
+            beyond = shown < tag[: len(shown)] if side < 0 else shown > tag[: len(shown)]
+            self.expect(beyond, "neighbour.order", "%s neighbour does not sort outside the range" % SIDE[side])
+        return index_leaf(self.ordinal, shown, below)
+
+    def check_commitments(self) -> None:
+        """Check that each opened entry's rc stands in R at its sequence number.
+
+        A line that shows all N records may do so with empty paths: then record-root is rebuilt from the rcs by sequence
+        number, erased ones from their tombstones. (The published packages carry paths there too; both are proof.)
+        """
+        segment, total = self.segment, self.segment.records
+        bare = not any(path for _, _, path in self.paths)
+        if bare and len(self.paths) + len(self.opaque) == total:
+            rcs: Dict[int, bytes] = {position: rc for position, rc, _ in self.paths}
+            for place in self.opaque:
+                position = segment.erased_places.get(place, -1)
+                rcs.setdefault(position, segment.erased_records.get(position, b""))
+            whole = sorted(rcs) == list(range(total))
+            same = whole and tree_root([rcs[i] for i in range(total)]) == segment.record_root
+            self.expect(same, "hit.record_root", "rcs by sequence number do not lead to record-root")
+            return
+        for position, rc, path in self.paths:
+            try:
+                same = inclusion_root(total, position, rc, path) == segment.record_root
+            except Fault:
+                same = False
+            self.expect(same, "hit.record_root", "rc is not in R at its seq %d" % (segment.seq[0] + position))
+
+
+SIDE = {-1: "left", 1: "right"}
+
+
+class RecordLine:
+    """Check one produced record: commitment, types, key fields, redactions and contents (§2, §11)."""
+
+    def __init__(self, exam: Examination, query: Query, segment: Segment, schema: Schema, shown: Shown, place: int) -> None:
+        self.exam, self.query, self.segment, self.schema, self.shown = exam, query, segment, schema, shown
+        self.place = place
+        self.where = "records.jsonl (entry %d position %d)" % (segment.index, place)
+
+    def expect(self, condition: bool, code: str, detail: str) -> bool:
+        """Add a finding about this record unless the condition holds."""
+        return self.exam.expect(condition, code, self.where, detail)
+
+    def check(self, line: Dict[str, Any], hit: Optional[Tuple[bytes, int, int]], parts: Dict[str, Any]) -> bytes:
+        """Check the record against its hit (None at a whole segment); return its commitment."""
+        schema = self.schema
+        need(line["p"] == self.segment.profile, "record.profile", "profile is not that of the manifest")
+        opened = open_record(line)
+        self.expect(hit is None or hit[0] == opened.rc, "record.rc", "rc differs: not the record that was sealed")
+        need(len(opened.values) == len(schema.fields), "record.fields", "not as many fields as the schema has")
+        for j, value in enumerate(opened.values):
+            name, kind = schema.fields[j]
+            allowed = value is None or value.letter == kind or (value.letter == "n" and j > 1)
+            self.expect(allowed, "record.type", "type of field %s is not that of the schema" % name)
+        self.check_keys(opened, hit)
+        for name in [name for name in parts if "rc" in parts[name]]:
+            same = self.shown.whole and parts[name]["rc"] == opened.rc.hex()
+            self.expect(same, "withheld.rc", "rc of a withheld part is not the record's")
+        self.check_redactions(opened, parts)
+        self.check_contents(opened, dict(line["item"]), parts)
+        for name in parts:
+            self.expect(False, "withheld.part", "withheld.jsonl names field %s, which is open or unknown" % name)
+        return opened.rc
+
+    def check_keys(self, opened: Opened, hit: Optional[Tuple[bytes, int, int]]) -> None:
+        """Check time, sequence number and queried identifier: they are never redacted and must be the hit's."""
+        segment, dimensions = self.segment, self.schema.dimensions
+        keys = [0, 1] + [d for d in (dimensions.index(self.query.dimension) + 1,) if d > 1]
+        closed = [self.schema.fields[j][0] for j in keys if opened.values[j] is None]
+        if closed:
+            raise Fault("record.key_redacted", "key field redacted: %s" % ", ".join(closed))
+        time, seq = (
+            int.from_bytes(value.data, "big", signed=True) if value is not None else 0 for value in opened.values[:2]
+        )
+        if hit is None:
+            self.expect(seq == segment.seq[0] + self.place, "record.seq", "sequence number is not that of its place")
+            self.exam.note_time(segment, self.where, time, self.place, self.shown)
+        else:
+            self.expect(time == hit[1], "record.time", "time is not that of the index entry")
+            self.expect(seq == hit[2], "record.seq", "sequence number is not that of the index entry")
+        value = opened.values[keys[-1]] if len(keys) == 3 else None
+        if value is not None:
+            name = self.schema.fields[keys[-1]][0]
+            same = value.data == self.query.value.encode("utf-8", "surrogatepass")
+            self.expect(same, "record.identifier", "key field %s of the record is not the queried one" % name)
+
+    def check_redactions(self, opened: Opened, parts: Dict[str, Any]) -> None:
+        """Check that what was asked is redacted, with `raw`, and that each redaction has its line."""
+        asked, names = self.query.redact, [name for name, _ in self.schema.fields]
+        closed = [name for j, name in enumerate(names) if opened.values[j] is None]
+        sums = self.exam.fields
+        sums["all"] += len(names)
+        sums["redacted"] += len(closed)
+        sums["open"] += len([value for value in opened.values if value is not None])
+        for name in asked:
+            open_still = name in names and name not in closed
+            self.expect(not open_still, "record.not_redacted", "field %s was to be redacted" % name)
+        if closed and "raw" in names:
+            self.expect("raw" in closed, "record.raw_open", "raw is open although another field is redacted")
+        raw_code = parts["raw"]["code"] if "raw" in parts else None
+        reasons = {"raw"} | {asked[name] for name in closed if name in asked}
+        reasons |= {parts[name]["code"] for name in closed if name in parts and name != "raw"}
+        for name in closed:
+            line = parts.pop(name, None)
+            sums["redacted_not_asked"] += name not in asked and name != "raw"
+            if line is None:
+                # The published packages give one line, `raw` with the asked code, for raw and the field asked for.
+                stands_for = name in asked and raw_code == asked[name] and "raw" in closed
+                self.expect(stands_for, "withheld.no_line", "redacted field %s has no line in withheld.jsonl" % name)
+                key_field = names.index(name) <= len(self.schema.dimensions)  # of another dimension than the queried one
+                self.expect(stands_for or not key_field, "record.key_redacted", "key field redacted: %s" % name)
+            elif name == "raw":
+                self.expect(line["code"] in reasons, "withheld.code", "raw takes the code raw")
+            else:
+                self.expect(asked.get(name, line["code"]) == line["code"], "withheld.code", "not the code asked for")
+
+    def check_contents(self, opened: Opened, items: Dict[str, str], parts: Dict[str, Any]) -> None:
+        """Check that each open content is delivered, byte for byte, or withheld."""
+        exam, schema, sums = self.exam, self.schema, self.exam.contents
+        for j, value in enumerate(opened.values):
+            name = schema.fields[j][0]
+            if value is None or value.letter != "h" or (schema.digest == DOCUMENT_V1 and name == "chunks"):
+                continue
+            sums["all"] += 1
+            path, line = items.pop(name, None), parts.pop(name, None)
+            if path is not None:
+                sums["delivered"] += 1
+                self.expect(line is None, "content.two_states", "content %s is delivered and withheld" % name)
+                self.check_item(path, value)
+            elif line is not None:
+                sums["withheld"] += 1
+            else:
+                self.expect(False, "content.missing", "contents do not close: %s neither delivered nor withheld" % name)
+        exam.item_floor = exam.item_top
+        for name in items:
+            self.expect(False, "item.field", "item of field %s, which is no open content" % name)
+
+    def check_item(self, path: str, value: Value) -> None:
+        """Compare a member of items/ with the content that was sealed."""
+        exam, match = self.exam, ITEM.fullmatch(path)
+        if match is None or not self.expect(path in exam.package.members, "item.missing", "no member %s" % path):
+            return
+        size, digest = int.from_bytes(value.data[32:], "big"), exam.package.digests.get(path)
+        same = digest == value.data[:32].hex() and exam.package.members[path].size == size
+        self.expect(same, "item.differs", "%s is not the content that was sealed" % path)
+        if path in exam.item_names:
+            return
+        exam.item_names.add(path)
+        prefix, number = match.group(1), int(match.group(2))
+        rising = number > exam.item_floor and number not in exam.item_numbers
+        self.expect(rising, "item.order", "production numbers do not rise: %s" % path)
+        self.expect(exam.item_prefix in ("", prefix), "item.order", "two prefixes of production numbers")
+        exam.item_prefix = prefix
+        exam.item_numbers.add(number)
+        exam.item_top = max(exam.item_top, number)
+
+
+class Promise(NamedTuple):
+    """Hold a promise to seal a batch (§6)."""
+
+    origin: str
+    genesis: bytes
+    source: str
+    batch: bytes
+    low: int
+    high: int
+    root: bytes
+    received: int
+    deadline: int
+
+
+def parse_promise(text: bytes) -> Promise:
+    """Read the lines of a promise."""
+    lines = [line.split(" ") for line in text.decode("utf-8", "replace").split("\n")]
+    names = ["scelle/promise/v1", "origin", "genesis", "source", "batch", "seq", "batch-root", "received", "deadline"]
+    widths = [1, 2, 2, 2, 2, 3, 2, 2, 2]
+    need([line[0] for line in lines] == [*names, ""], "promise.format", "not the lines of a promise")
+    need([len(line) for line in lines] == [*widths, 1], "promise.format", "not the values of a promise")
+    low, high = parse_decimal(lines[5][1], "seq"), parse_decimal(lines[5][2], "seq")
+    need(0 < high - low <= MAX_RECORDS, "promise.format", "a batch has 1 to 2^20 records")
+    return Promise(
+        lines[1][1], parse_base64(lines[2][1], 32, "genesis"), need_text(lines[3][1], ALIAS, "source"),
+        parse_hex(lines[4][1], 16, "batch"), low, high, parse_base64(lines[6][1], 32, "batch-root"),
+        parse_time(lines[7][1], "received"), parse_time(lines[8][1], "deadline"),
+    )  # fmt: skip
+
+
+def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
+    """Check a proof of one record: a C2SP tlog-proof of its manifest with the record in the extra line (§11).
+
+    Established: this record was sealed at this place of this order's log. Not established: anything about other
+    records, tombstones, later rotations of keys, or how the query was answered.
+    """
+    head, _, rest = data.partition(b"\n\n")
+    lines = head.decode("utf-8").split("\n")
+    need(len(lines) >= 3 and lines[0] == "c2sp.org/tlog-proof@v1", "opening.format", "not a tlog-proof")
+    need(lines[1].startswith("extra ") and lines[2].startswith("index "), "opening.format", "extra and index lines")
+    extra = parse_json(parse_base64(lines[1][6:], None, "extra"))
+    index = parse_decimal(lines[2][6:], "index")
+    path = [parse_base64(line, 32, "path") for line in lines[3:]]
+    need_keys(extra, "entry format index of proof record schema", "extra")
+    need(extra["format"] == "scelle/opening/v1", "opening.format", "unknown format")
+    note = parse_note(rest)
+    point = parse_checkpoint(note.text)
+    need(point.origin == trust.origin, "checkpoint.origin", "another origin")
+    faults, _ = check_signatures(note, trust.log, trust.cosigners + trust.authority, point, "checkpoint.signature")
+    for fault in faults:
+        raise fault
+    manifest = parse_base64(extra["entry"], None, "entry")
+    entry = parse_entry(index, manifest)
+    need(inclusion_root(point.size, index, entry.leaf, path) == point.root, "opening.log", "manifest is not in the log")
+    need(entry.kind == "scelle/segment/v1" and entry.fields["order"] == trust.order, "opening.log", "no segment of it")
+    schema_bytes = parse_base64(extra["schema"], None, "schema")
+    need(sha256(schema_bytes) == entry.fields["schema"], "opening.schema", "schema is not the manifest's")
+    schema, record = parse_schema(schema_bytes), extra["record"]
+    need(isinstance(record, dict) and isinstance(extra["proof"], list), "json.shape", "record and proof")
+    place = record_form(record)
+    need(place == (index, extra["index"]) and extra["of"] == entry.fields["records"], "opening.place", "place differs")
+    need(record["p"] == int(entry.fields["profile"]), "record.profile", "profile is not that of the manifest")
+    opened = open_record(record)
+    proof = [parse_hex(text, 32, "proof") for text in extra["proof"]]
+    root = inclusion_root(extra["of"], extra["index"], opened.rc, proof)
+    need(root == entry.fields["record-root"], "opening.record", "record is not in record-root at its place")
+    need(len(opened.values) == len(schema.fields), "record.fields", "not as many fields as the schema has")
+    shown: Dict[str, Any] = {}
+    for j, value in enumerate(opened.values):
+        name, kind = schema.fields[j]
+        allowed = value is None or value.letter == kind or (value.letter == "n" and j > 1)
+        need(allowed, "record.type", "type of field %s is not that of the schema" % name)
+        shown[ascii_only(name)] = "(redacted)" if value is None else ascii_only(show_value(value))
+    return {"source": entry.fields["source"], "seq": entry.fields["seq"][0] + extra["index"], "fields": shown}
+
+
+# ======================================================================================================
+# Part 10. The report. Counts carry their denominators; what is not proven stands beside what is.
+# ======================================================================================================
+
+
+def show_time(time: Optional[int]) -> str:
+    """Write microseconds since 1970 as RFC 3339 UTC, or as a plain number outside the years 1 to 9999."""
+    if time is None:
+        return "-"
+    days, rest = divmod(time, 86_400_000_000)
+    if not -719_162 <= days <= 2_932_896:
+        return "%d us" % time
+    era, day_of_era = divmod(days + 719_468, 146_097)  # civil calendar from days, without time zones
+    year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
+    day = day_of_era - (365 * year + year // 4 - year // 100)
+    month = (5 * day + 2) // 153
+    text = "%04d-%02d-%02d" % (year + era * 400 + (month > 9), month + (3 if month < 10 else -9), day - (153 * month + 2) // 5 + 1)
+    second, micro = divmod(rest, 1_000_000)
+    return "%sT%02d:%02d:%02d%sZ" % (
+        text, second // 3600, second // 60 % 60, second % 60, ".%06d" % micro if micro else ""
+    )  # fmt: skip
+
+
+def show_value(value: Value) -> str:
+    """Write a value as text, derived from its canonical bytes alone."""
+    data = value.data
+    if value.letter in "sDj":
+        return data.decode("utf-8")
+    if value.letter == "i":
+        return str(int.from_bytes(data, "big", signed=True))
+    if value.letter == "t":
+        time = int.from_bytes(data, "big", signed=True)
+        return "" if time == UNDATED else show_time(time)
+    if value.letter == "d":
+        return repr(struct.unpack(">d", data)[0])
+    if value.letter == "b":
+        return "true" if data == b"\1" else "false"
+    if value.letter == "h":
+        return "sha256:%s size:%d" % (data[:32].hex(), int.from_bytes(data[32:], "big"))
+    return "" if value.letter == "n" else "base64:" + b64(data)
+
+
+STRENGTHS = {
+    "A": "whole window: all records of the source's segments; no index, tag or time bound is relied on",
+    "B": "range and audit: ranges are whole, and an auditor recomputed index and bounds from what was claimed at sealing",
+    "C": "range: ranges are whole; segments left out by their time bounds rest on the manifest's word",
+}
+LIMITS = [
+    "Nothing proves that something which never reached a recorder did not exist.",
+    "A wrong account or time given at sealing is found only by opening records (strength A, sampling, promises).",
+    "Reasons given for withholdings and redactions are the producer's; what they cover is not seen here.",
+    "Tombstones by `letter` or `order` are the platform's word; only `consent` is proof, and the link between an erased "
+    "record and its index positions rests on that consent.",
+    "A log could have been rewritten before its first escrow, cosignature or time stamp; compare held checkpoints.",
+    "loadfile/ is bound by MANIFEST and not by proof; use --write-loadfile FILE for one made from the proven bytes.",
+]
+
+
+def build_report(exam: Examination, findings: Findings, running: str) -> Dict[str, Any]:
+    """Gather the verdict and everything that is said with it, as one JSON document."""
+    query, trust, package = exam.query, exam.given_trust, exam.package
+    gaps = [dict(gap, entry=index) for index, gap in exam.gaps.items()
+            if query is not None and exam.matches(query, gap["source"])]  # fmt: skip
+    valid = trust is not None and findings.count == 0
+    strength = query.strength if query is not None and valid else None
+    return {
+        "valid": valid,
+        "findings": findings.listed,
+        "findings_total": findings.count,
+        "trusted": trust is not None,
+        "strength": strength,
+        "strength_meaning": STRENGTHS.get(strength or "", "none: nothing is proven"),
+        "query": None if query is None else json.loads(query.data),
+        "query_by": "authority" if exam.given_query is not None else "producer",
+        "query_logged": query is not None and sha256(query.data) in exam.requests,
+        "origin": exam.trust.origin if exam.trust else None,
+        "size": exam.size,
+        "root": exam.notes["checkpoint"][1].root.hex() if "checkpoint" in getattr(exam, "notes", {}) else None,
+        "attested": None if exam.attested is None else show_time(exam.attested),
+        "cosigned": exam.cosigned,
+        "hits": exam.hits,
+        "fields": exam.fields,
+        "contents": exam.contents,
+        "segments": exam.touched,
+        "gaps": gaps,
+        "counts": [{key: value for key, value in count.items() if key != "order"} for count in exam.counts],
+        "tombstones": exam.tombstones,
+        "documents": exam.documents,
+        "released": None if exam.released is None else {"entry": exam.released[0], "signed": exam.released[1]},
+        "promises": exam.promise_notes,
+        "tokens": sorted(name for name in package.members if name.startswith("tokens/")),
+        "loadfile": sorted(name for name in package.members if name.startswith("loadfile/")),
+        "verifier": {
+            "running": running,
+            "trust_file": trust.verifier_sha256 if trust else None,
+            "in_package": package.digests.get("scelle_verify.py"),
+        },
+        "limits": LIMITS,
+    }
+
+
+def verdict_line(report: Dict[str, Any]) -> str:
+    """Return the line that stands first and last."""
+    stated = "" if report["query_by"] == "authority" else "; answers the query that the producer states: %s" % ascii_only(
+        json.dumps(report["query"])
+    )
+    if not report["trusted"]:
+        inner = "inner consistency only" if report["findings_total"] == 1 else "not even consistent with itself"
+        return "NOT VALID: no trust file was given, %s%s" % (inner, stated)
+    if not report["valid"]:
+        return "NOT VALID: %d finding(s)%s" % (report["findings_total"], stated)
+    if stated:
+        return "VALID, strength %s%s" % (report["strength"], stated)
+    return "VALID, strength %s: the answer to the authority's query is complete in the sense below" % report["strength"]
+
+
+def print_report(report: Dict[str, Any]) -> None:
+    """Print the report as escaped ASCII."""
+    hits, fields, contents, segments = report["hits"], report["fields"], report["contents"], report["segments"]
+    dimension = (report["query"] or {}).get("dimension")
+    out = [verdict_line(report), ""]
+    out.append("log        %s, %d entries, root %s" % (report["origin"], report["size"], report["root"]))
+    out.append("attested   %s by %d cosigner(s)" % (report["attested"] or "never", report["cosigned"]))
+    out.append("query      %s" % json.dumps(report["query"]))
+    out.append("           logged by the platform: %s" % ("yes" if report["query_logged"] else "no"))
+    out.append("strength   %s (%s)" % (report["strength"] or "none", report["strength_meaning"]))
+    out.append("hits       %(all)d = %(produced)d produced + %(withheld)d withheld + %(erased)d erased" % hits)
+    out.append("           of the erased, %d at the edge of a range: may or may not match" % hits["erased_edge"])
+    out.append("fields     %(all)d of produced records = %(open)d open + %(redacted)d redacted" % fields)
+    out.append("           of the redacted, %(redacted_not_asked)d were not asked for by the query" % fields)
+    out.append("contents   %(all)d = %(delivered)d delivered + %(withheld)d withheld" % contents)
+    out.append("segments   %(all)d touched = %(searched)d searched + %(undated_only)d searched for undated records only"
+               " + %(left_out)d left out + %(not_searchable)d not searchable + %(empty)d empty" % segments)  # fmt: skip
+    out.append("           left out on the manifest's word: %d of %d" % (
+        segments["left_out"] + segments["undated_only"], segments["all"]))  # fmt: skip
+    out.append("           not searchable by %s: %d of %d" % (dimension, segments["not_searchable"], segments["all"]))
+    for gap in report["gaps"]:
+        state = "open" if gap["to"] is None and gap["closed_by"] is None else "closed"
+        until = "closed by entry %s" % gap["closed_by"] if gap["to"] is None else show_time(gap["to"])
+        lost = "unknown" if gap["lost_at_most"] is None else gap["lost_at_most"]
+        out.append("gap        %s, %s to %s (%s), cause %s, lost at most %s" % (
+            gap["source"], show_time(gap["from"]), until if state == "closed" else "now", state, gap["cause"], lost))  # fmt: skip
+    for count in report["counts"]:
+        text = "count      %(source)s by %(system)s: offered %(offered)s, sealed %(sealed)s, failed %(failed)s, excluded "
+        out.append((text + "%(excluded)s, lost %(lost)s (a claim)") % count)
+    out.append("tombstones %(consent)d by consent (proof); on the platform's word: %(letter)d by letter, %(order)d by "
+               "another order, %(release)d after release" % report["tombstones"])  # fmt: skip
+    out += ["           %s" % line for line in report["documents"]]
+    if report["released"]:
+        signed = "signed by the authority" if report["released"]["signed"] else "on the platform's word"
+        out.append("release    entry %d, %s" % (report["released"]["entry"], signed))
+    out += ["promise    %s" % line for line in report["promises"]]
+    out += ["token      %s: not checked here: openssl ts -verify .." % name for name in report["tokens"]]
+    out += ["load file  %s: bound by MANIFEST and not by proof" % name for name in report["loadfile"]]
+    for name, digest in report["verifier"].items():
+        out.append("verifier   %-10s %s" % (name, digest))
+    same = len(set(report["verifier"].values())) == 1
+    out.append("           %s; this proves nothing by itself" % ("all the same" if same else "they differ"))
+    out.append("")
+    out.append("findings   %d" % report["findings_total"])
+    out += ["  %(code)s | %(subject)s | %(detail)s" % finding for finding in report["findings"]]
+    if report["findings_total"] > len(report["findings"]):
+        out.append("  .. %d more" % (report["findings_total"] - len(report["findings"])))
+    out.append("")
+    out.append("not proven")
+    out += ["  " + limit for limit in report["limits"]]
+    out += ["", verdict_line(report)]
+    # text in findings and documents is escaped already; this catches the rest, and leaves ASCII as it is
+    print("\n".join(line.encode("ascii", "backslashreplace").decode() for line in out))
+
+
+PLAIN_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+
+
+def csv_cell(text: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: a leading = + - @ ' TAB or CR gets an apostrophe before.
+
+    A plain negative number stays as it is. Taking one leading apostrophe away gives the text back.
+    """
+    risky = text[:1] in tuple("=+-@'\t\r") and text != "" and PLAIN_NUMBER.fullmatch(text) is None
+    return "'" + text if risky else text
+
+
+def write_load_file(exam: Examination, path: str) -> int:
+    """Write the produced records as CSV (RFC 4180, UTF-8) from the bytes just proven; return their number."""
+    names: List[str] = []
+    for index in sorted(exam.wanted):
+        schema = exam.segments[index].schema
+        names += [name for name, _ in (schema.fields if schema else []) if name not in names]
+    rows = 0
+    with open(path, "x", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+        writer.writerow(["source", "log index", "position", "items"] + [csv_cell(name) for name in names])
+        for _, data in exam.package.lines("records.jsonl"):
+            line = parse_json(data)
+            segment = exam.segments[line["at"]]
+            if segment.schema is None:
+                continue
+            cells = dict.fromkeys(names, "")
+            for (name, _), value in zip(segment.schema.fields, open_record(line).values):  # noqa: B905
+                cells[name] = "(redacted)" if value is None else show_value(value)
+            head = [segment.source, str(line["at"]), str(line["pos"]), " ".join(sorted(set(line["item"].values())))]
+            writer.writerow([csv_cell(cell) for cell in head + [cells[name] for name in names]])
+            rows += 1
+    return rows
+
+
+# ======================================================================================================
+# Part 11. The command line.
+# ======================================================================================================
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """Read a small file whole."""
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    need(len(data) <= limit, "file.too_long", "longer than %d bytes" % limit)
+    return data
+
+
+def read_trust(path: str) -> Trust:
+    """Read the trust file, without which nothing can be proven."""
+    try:
+        return parse_trust(read_file(path, MAX_JSON_DOCUMENT), "trust")
+    except OSError as error:
+        raise Unreadable("trust file: %s" % error.strerror) from None
+    except Fault as fault:
+        raise Unreadable("trust file: %s" % fault.detail) from None
+
+
+def running_digest() -> str:
+    """Return the SHA-256 of the file that runs."""
+    try:
+        with open(__file__, "rb") as file:
+            return sha256(file.read()).hex()
+    except (OSError, NameError):
+        return "unknown"
+
+
+def verify_package(path: str, trust: Optional[Trust], query: Optional[str], held: List[str], promises: List[str],
+                   load_file: Optional[str]) -> Dict[str, Any]:  # fmt: skip
+    """Examine a package; return the report."""
+    findings = Findings()
+    files: Dict[str, bytes] = {}
+    for name in ([query] if query is not None else []) + held + promises:
+        with findings.at("file %s" % name):
+            try:
+                files[name] = read_file(name, MAX_JSON_DOCUMENT)
+            except OSError as error:
+                raise Fault("file.unreadable", str(error.strerror)) from None
+    if trust is None:
+        findings.add("trust.none", "--trust", "no trust file: inner consistency only, nothing is proven")
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise Unreadable("package: %s" % error.strerror) from None
+    with file:
+        package = Package(file, findings)
+        given = files.get(query, b"") if query is not None else None
+        exam = Examination(package, findings, trust, given, [(name, files[name]) for name in held if name in files],
+                           [(name, files[name]) for name in promises if name in files])  # fmt: skip
+        exam.run()
+        if load_file is not None and findings.count:
+            findings.add("loadfile.not_written", load_file, "no load file: it would not be made from proven bytes")
+        elif load_file is not None:
+            with findings.at("load file %s" % load_file):
+                write_load_file(exam, load_file)
+        return build_report(exam, findings, running_digest())
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command line; return 0 valid, 1 not valid, 2 directory of the package or trust file unreadable."""
+    parser = argparse.ArgumentParser(
+        prog="scelle-verify", description="Check a Scellé production package, offline, with this one file.",
+        epilog="Exit code: 0 valid; 1 not valid; 2 the package's directory or the trust file cannot be read.",
+    )  # fmt: skip
+    parser.add_argument("package", nargs="?", help="the package, NAME.scelle")
+    parser.add_argument("--trust", metavar="FILE", help="trust.json, as you were given it at the beginning")
+    parser.add_argument("--query", metavar="FILE", help="query.json, the question you asked")
+    parser.add_argument("--held", metavar="CHECKPOINT", action="append", default=[], help="a checkpoint you hold")
+    parser.add_argument("--promise", metavar="FILE", action="append", default=[], help="a promise you hold")
+    parser.add_argument("--opening", metavar="FILE", help="check a proof of one record instead of a package")
+    parser.add_argument("--write-loadfile", metavar="FILE", help="write a CSV load file from the proven bytes")
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    options = parser.parse_args(argv)
+    if (options.package is None) == (options.opening is None):
+        parser.error("give a package, or --opening FILE")
+    try:
+        trust = read_trust(options.trust) if options.trust is not None else None
+        if options.opening is not None:
+            return run_opening(options.opening, trust, options.json)
+        report = verify_package(
+            options.package, trust, options.query, options.held, options.promise, options.write_loadfile
+        )
+    except Unreadable as error:
+        print("scelle-verify: cannot read %s" % ascii_only(error), file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(report, ensure_ascii=True))
+    else:
+        print_report(report)
+    return 0 if report["valid"] else 1
+
+
+def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
+    """Check a proof of one record and print the result."""
+    findings = Findings()
+    result: Dict[str, Any] = {}
+    if trust is None:
+        findings.add("trust.none", "--trust", "no trust file: nothing is proven")
+    with findings.at("opening %s" % path):
+        try:
+            data = read_file(path, 2 * MAX_LINE)
+        except OSError as error:
+            raise Fault("file.unreadable", str(error.strerror)) from None
+        if trust is not None:
+            result = check_opening(data, trust)
+    valid = findings.count == 0
+    if as_json:
+        print(json.dumps({"valid": valid, "findings": findings.listed, "record": result}, ensure_ascii=True))
+        return 0 if valid else 1
+    print("VALID: this record was sealed in this log; nothing is said of any other" if valid else "NOT VALID")
+    for finding in findings.listed:
+        print("  %(code)s | %(subject)s | %(detail)s" % finding)
+    for key, value in result.items():
+        print("%s: %s" % (key, ascii_only(json.dumps(value))))
+    return 0 if valid else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
