@@ -1,13 +1,13 @@
--- name: create
-CREATE TABLE IF NOT EXISTS capture_scope (
+-- name: tables
+CREATE TABLE capture_scope (
   id INTEGER PRIMARY KEY, "order" TEXT NOT NULL, source TEXT NOT NULL, learned INTEGER NOT NULL DEFAULT 0,
   UNIQUE ("order", source)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS capture_item (
+CREATE TABLE capture_item (
   id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, item BLOB NOT NULL, stamp BLOB NOT NULL,
   version BLOB NOT NULL, pass INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, item)
 ) STRICT;
-CREATE TABLE IF NOT EXISTS capture_pass ("order" TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT;
+CREATE TABLE capture_pass ("order" TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT;
 
 -- name: scope_id
 SELECT id, learned FROM capture_scope WHERE "order" = ? AND source = ?;

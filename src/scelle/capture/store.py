@@ -17,6 +17,7 @@ from scelle.vault.sql import load_queries
 KEY_BYTES = 16
 _SIDE = struct.Struct(">16s16s16sQ")
 _QUERIES = load_queries(__package__)
+TABLES = _QUERIES["tables"]
 
 
 class Known(NamedTuple):
@@ -89,7 +90,6 @@ class CaptureIndex:
     def __init__(self, catalog: Catalog, order: str, source: str) -> None:
         self._catalog, self._order, self._source = catalog, order, source
         self._connection = catalog.connection
-        self._connection.executescript(_QUERIES["create"])
         self._find = _QUERIES["find"]
         row = self._connection.execute(_QUERIES["scope_id"], (order, source)).fetchone()
         if row is None:
@@ -143,7 +143,6 @@ class CaptureIndex:
 
 def start_pass(catalog: Catalog, order: str, new_id: int) -> int:
     """Return the id of the order's unfinished pass, or begin the pass `new_id`."""
-    catalog.connection.executescript(_QUERIES["create"])
     row = catalog.connection.execute(_QUERIES["unfinished"], (order,)).fetchone()
     if row is not None:
         return int(row[0])

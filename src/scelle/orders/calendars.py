@@ -71,19 +71,18 @@ class CalendarRule:
     ``shifts_to``: the holidays over which (with Saturdays and Sundays) a last day may move to a working day.
     """
 
-    name: str
     counts_first_day: tuple[bool, ...]
     shifts_to: Holidays | None
     source: str
 
 
 EU_1182_71: Final = CalendarRule(
-    "EU", (False,), EU_INSTITUTIONS, "Regulation (EEC, Euratom) 1182/71, Article 3 [S]"
+    (False,), EU_INSTITUTIONS, "Regulation (EEC, Euratom) 1182/71, Article 3 [S]"
 )
-UK_BEGINNING_WITH: Final = CalendarRule("UK, beginning with", (True,), None, 'UK, "beginning with" [S]')
-UK_AFTER: Final = CalendarRule("UK, after", (True, False), None, "UK, first day not settled [D]")
-FR_CPP_801: Final = CalendarRule("FR", (False,), FRANCE, "CPP, Article 801 [M]")
-NOT_SETTLED: Final = CalendarRule("not settled", (True, False), None, "no rule found; both ways [D]")
+UK_BEGINNING_WITH: Final = CalendarRule((True,), None, 'UK, "beginning with" [S]')
+UK_AFTER: Final = CalendarRule((True, False), None, "UK, first day not settled [D]")
+FR_CPP_801: Final = CalendarRule((False,), FRANCE, "CPP, Article 801 [M]")
+NOT_SETTLED: Final = CalendarRule((True, False), None, "no rule found; both ways [D]")
 
 
 def last_days(event: date, period: Period, rule: CalendarRule) -> Mapping[str, date]:

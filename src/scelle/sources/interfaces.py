@@ -28,10 +28,10 @@ class Kind(Enum):
 class Offered:
     """Describe one thing that a pass enumerated; not frozen, because a pass makes 100,000 of them.
 
-    `native` is the source's own id, raw bytes; `path` is what the globs of a clause are matched against, relative
-    to the source's root. Equal `stamp`s mean "unchanged since"; an empty one means "always read". `mtime_ns` is
-    for the rule that an mtime within two seconds of the pass is read again; 0 where the stamp is made of content
-    and the rule does not apply. `place` says, to its own source only, where to read.
+    `native` is the source's own id, raw bytes; `path` is what the globs of a clause are matched against,
+    relative to the source's root. Equal `stamp`s mean "unchanged since"; an empty one means "always read".
+    `mtime_ns` is for the rule that an mtime within two seconds of the pass is read again; 0 where the stamp
+    is made of content and the rule does not apply. `place` says, to its own source only, where to read.
     """
 
     native: bytes
@@ -60,8 +60,9 @@ class Document:
     """Carry what was read, consistent in itself: content, metadata, time and stamp of the same moment.
 
     Exactly one of `data` and `stream` is set. Each call of `stream` reads again from the start and raises
-    ItemChanged, at the latest after the last piece, when the bytes are not those that this document describes.
-    `meta_json` is RFC 8785. `time_us` is the item's own time; `time_basis` says where it was found.
+    ItemChanged, at the latest after the last piece, when the bytes are not those that this document
+    describes. `meta_json` is RFC 8785. `time_us` is the item's own time; `time_basis` says where it was
+    found.
     """
 
     data: bytes | None

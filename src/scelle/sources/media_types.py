@@ -1,7 +1,7 @@
 """Tell the media type of content from its first bytes and its name, cheaply.
 
-Bytes that are certain win over the name; where a container's bytes are certain and the name says which of its kind it
-is (a .docx is a zip), the name refines. No library: this runs for every file of a pass.
+Bytes that are certain win over the name; where a container's bytes are certain and the name says which of its
+kind it is (a .docx is a zip), the name refines. No library: this runs for every file of a pass.
 """
 
 from typing import Final
@@ -244,7 +244,9 @@ def _extension(path: bytes) -> bytes:
 
 
 def _is_text(head: bytes) -> bool:
-    """Say whether bytes are UTF-8 without NULs, forgiving a character cut at the end; or UTF-16 with its mark."""
+    """Say whether bytes are UTF-8 without NULs, forgiving a character cut at the end; or UTF-16 with its
+    mark.
+    """
     if b"\0" in head:
         return head.startswith(_TEXT_MARKS)
     try:

@@ -1,7 +1,7 @@
 """Write the metadata of a file as canonical JSON, quickly where it is plain."""
 
 import os
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from typing import TypeAlias
 
 from scelle.formats.canonical_json import JsonObject, canonical_json
@@ -25,13 +25,18 @@ def text_or_base64(data: bytes) -> str | dict[str, str]:
         return {"b64": b64encode(data).decode("ascii")}
 
 
+def bytes_of(value: str | dict[str, str]) -> bytes:
+    """Give back the bytes that `text_or_base64` wrote."""
+    return value.encode("utf-8") if isinstance(value, str) else b64decode(value["b64"], validate=True)
+
+
 def file_meta(
     path: bytes, kind: str, status: os.stat_result, birth_ns: int | None, attributes: Attributes | None
 ) -> JsonObject:
     """Describe a file or link: times in nanoseconds and 64-bit numbers as decimal text, mode in octal.
 
-    `attributes` None says that the file system has none. `path` is repeated only where it is not UTF-8, because
-    the text form of a native id cannot be read back to bytes with certainty then.
+    `attributes` None says that the file system has none. `path` is repeated only where it is not UTF-8,
+    because the text form of a native id cannot be read back to bytes with certainty then.
     """
     meta: JsonObject = {
         "blocks": str(status.st_blocks),
@@ -60,7 +65,7 @@ def file_meta_json(
     """Give `canonical_json(file_meta(..))`, by formatting where nothing needs more."""
     if attributes or attributes is None or not path.isascii():
         return canonical_json(file_meta(path, kind, status, birth_ns, attributes))
-    # A stat_result unpacks its first ten fields faster than they can be named; its times there are whole seconds.
+    # A stat_result unpacks its first ten fields faster than they can be named; its times there are seconds.
     mode, inode, device, links, uid, gid, *_ = status
     rest = (
         status.st_blocks, status.st_ctime_ns, device, gid, inode, kind.encode(), links, mode,

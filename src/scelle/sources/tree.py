@@ -1,10 +1,13 @@
-"""Walk a tree of files and read them, without ever following a link, waiting for a writer, or changing anything.
+"""Walk a tree of files and read them, without ever following a link, waiting for a writer, or changing
+anything.
 
-Paths are bytes, relative to the root, parted by `/`. Every name is opened relative to its directory's descriptor, one
-component at a time: no depth is too deep for PATH_MAX, and a directory that is swapped for a link while it is walked
-leads nowhere. `O_NONBLOCK` keeps a file that was swapped for a fifo from hanging the pass.
+Paths are bytes, relative to the root, parted by `/`. Every name is opened relative to its directory's
+descriptor, one component at a time: no depth is too deep for PATH_MAX, and a directory that is swapped for a
+link while it is walked leads nowhere. `O_NONBLOCK` keeps a file that was swapped for a fifo from hanging the
+pass.
 """
-# ruff: noqa: PTH  pathlib knows neither paths that are bytes nor directory descriptors.
+# pathlib knows neither paths that are bytes nor directory descriptors.
+# ruff: noqa: PTH
 
 import errno
 import os
@@ -15,7 +18,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from scelle.errors import ItemChanged, ItemError, ItemUnreadable, ItemVanished, SourceMissing, SourceUnreadable
+from scelle.errors import (
+    ItemChanged,
+    ItemError,
+    ItemUnreadable,
+    ItemVanished,
+    SourceMissing,
+    SourceUnreadable,
+)
 from scelle.formats.tokens import shown
 from scelle.sources.birth import BirthClock
 from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, Kind, Offered, Trouble
@@ -88,7 +98,9 @@ def item_error(error: OSError, path: bytes) -> ItemError:
         return ItemVanished(f"{shown(path)} is not there any more: the next pass will note it")
     if cause == "changed-while-read":
         return changed(path)
-    return ItemUnreadable(f"{shown(path)} cannot be read ({cause}): give Scellé access, then run again", cause)
+    return ItemUnreadable(
+        f"{shown(path)} cannot be read ({cause}): give Scellé access, then run again", cause
+    )
 
 
 def changed(path: bytes) -> ItemChanged:
@@ -109,8 +121,8 @@ def open_quietly(name: bytes, flags: int, directory: int | None = None) -> int:
 class Tree:
     """Walk and read what lies under one root.
 
-    A root that is a symbolic link is followed, because the operator named it; below it none is. A root that is a
-    regular file is a tree of one item. `first` names entries that are listed before their sisters.
+    A root that is a symbolic link is followed, because the operator named it; below it none is. A root that
+    is a regular file is a tree of one item. `first` names entries that are listed before their sisters.
     """
 
     def __init__(self, root: bytes, source: str, first: bytes = b"") -> None:
@@ -162,8 +174,8 @@ class Tree:
     def read_file(self, path: bytes, offered: Offered | None = None) -> Reading:
         """Read one regular file; raises ItemChanged, ItemVanished or ItemUnreadable.
 
-        A file whose stamp after reading is the one that it was offered with did not change in between; any other is
-        looked at before and after.
+        A file whose stamp after reading is the one that it was offered with did not change in between; any
+        other is looked at before and after.
         """
         try:
             reader = self._reader()
@@ -254,7 +266,7 @@ class Tree:
             mode = os.stat(self._root).st_mode
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SourceMissing(
-                f"nothing at {shown(self._root)} of source {shown(self._source)}: mount it, or correct its URL"
+                f"nothing at {shown(self._root)}, source {shown(self._source)}: mount it, or correct its URL"
             ) from error
         except OSError as error:
             raise self._unreadable(cause_of(error)) from error
@@ -266,8 +278,8 @@ class Tree:
 
     def _unreadable(self, why: str) -> SourceUnreadable:
         return SourceUnreadable(
-            f"{shown(self._root)} of source {shown(self._source)} cannot be read ({why}): give Scellé access, or "
-            "correct its URL"
+            f"{shown(self._root)}, source {shown(self._source)}, cannot be read ({why}): give Scellé access, "
+            "or correct its URL"
         )
 
     def _root_level(self, root: bytes, only: bytes) -> "_Level":
@@ -309,7 +321,15 @@ class Tree:
                 kind, reason = sort
                 mtime_ns = status.st_mtime_ns
                 yield Offered(
-                    path, path, kind, stamp_of(status), status.st_size, mtime_ns // 1000, basis, reason, mtime_ns
+                    path,
+                    path,
+                    kind,
+                    stamp_of(status),
+                    status.st_size,
+                    mtime_ns // 1000,
+                    basis,
+                    reason,
+                    mtime_ns,
                 )
                 continue
             below = self._go_down(levels, name, path)
@@ -324,7 +344,9 @@ class Tree:
             descriptor = open_quietly(name, _LIST_FLAGS, levels[-1].descriptor)
             try:
                 identity = _identity(os.fstat(descriptor))
-                if any(level.identity == identity for level in levels):  # a bind mount of a directory into itself
+                if any(
+                    level.identity == identity for level in levels
+                ):  # a bind mount of a directory into itself
                     os.close(descriptor)
                     return Trouble(path, path, "directory-loop")
                 names = self._sorted_names(descriptor)
@@ -493,7 +515,11 @@ def _attributes(descriptor: int) -> Attributes | None:
 
 def _attribute(target: int | bytes, name: str) -> bytes | None:
     try:
-        return os.getxattr(target, name, follow_symlinks=False) if isinstance(target, bytes) else os.getxattr(target, name)
+        return (
+            os.getxattr(target, name, follow_symlinks=False)
+            if isinstance(target, bytes)
+            else os.getxattr(target, name)
+        )
     except OSError:
         return None
 

@@ -1,8 +1,8 @@
 """Walk through DER, as far as time-stamp tokens need it.
 
 The library that reads and verifies tokens refuses certificates that are not sorted in their SET OF, as many
-authorities send them, and drops the fraction of a second. Both are put right here, on a copy: certificates are
-not under the signature, so sorting them changes nothing that was signed.
+authorities send them, and drops the fraction of a second. Both are put right here, on a copy: certificates
+are not under the signature, so sorting them changes nothing that was signed.
 """
 
 import re

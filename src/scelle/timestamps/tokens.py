@@ -122,8 +122,8 @@ def verify_token(raw: bytes, message: bytes, roots_pem: bytes | None) -> TokenRe
     """Check a stored response or bare token against the text it should be over and the roots we trust.
 
     With `roots_pem` None only the digest is compared. The library judges the bytes as they are; what it does
-    not read goes to OpenSSL; where there is none, the library judges a copy with sorted certificates. The chain
-    is judged at the stamped time. Raises TimestampRootsWrong; all else is reported.
+    not read goes to OpenSSL; where there is none, the library judges a copy with sorted certificates. The
+    chain is judged at the stamped time. Raises TimestampRootsWrong; all else is reported.
     """
     roots = None if roots_pem is None else _load_roots(roots_pem)
     problems: list[TokenProblem] = []

@@ -25,6 +25,7 @@ _SETTINGS: Final = (
     "PRAGMA temp_store = MEMORY",  # nothing of it in /tmp
     f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
 )
+_STALE_CODES: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 
 
 class Catalog:
@@ -39,7 +40,8 @@ class Catalog:
 
     def commit(self) -> None:
         """Commit; a crash afterwards may still lose it (`synchronous=NORMAL`), but never a part of it."""
-        durable.commit(self.connection, self.path)
+        with self.access() as connection:
+            durable.commit(connection, self.path)
 
     def close(self) -> None:
         """Close the connection; what was not committed is dropped."""
@@ -56,17 +58,15 @@ class Catalog:
 
 
 def catalog_error(path: Path, error: sqlite3.Error) -> Exception:
-    """Say what an error of SQLite means: the disk's fault is not the catalog's."""
-    if isinstance(error, sqlite3.OperationalError):
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-            return StorageFull(f"{path}: no room left on the disk: free some and run again")
-        if error.sqlite_errorcode & 0xFF in (
-            sqlite3.SQLITE_BUSY,
-            sqlite3.SQLITE_IOERR,
-            sqlite3.SQLITE_READONLY,
-        ):
-            return StorageFailed(f"{path}: {error}: check the disk and its permissions, then run again")
-    return CatalogStale(f"{path} is damaged ({error}): run `scelle rebuild-catalog`")
+    """Say what an error of SQLite means: a fault of the disk, of the file, or of the program."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, sqlite3.ProgrammingError) or not code:
+        return error
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull(f"{path}: no room left on the disk: free some and run again")
+    if code in _STALE_CODES:
+        return CatalogStale(f"{path} is damaged ({error}): run `scelle rebuild-catalog`")
+    return StorageFailed(f"{path}: {error}: check the disk and its permissions, then run again")
 
 
 def schema_version(tables: Sequence[str]) -> int:
@@ -106,6 +106,7 @@ def create_catalog(path: Path, tables: Sequence[str]) -> Catalog:
         stale = path.with_name(path.name + suffix)
         if stale.exists():
             durable.remove(stale)
+    durable.write_file(path, b"")  # so that it, and what SQLite puts beside it, has mode 0600
     catalog = _connect(path)
     with catalog.access() as connection:
         connection.executescript("BEGIN;\n" + "\n".join(tables))

@@ -15,6 +15,7 @@ from scelle.vault.frames import (
     KEYS_HEADER_BYTES,
     LARGE,
     LARGE_TABLE_BYTES,
+    MARKER,
     PACK_HEADER_BYTES,
     TAG_BYTES,
     ZSTD,
@@ -36,6 +37,7 @@ from scelle.vault.keys import WRAPPED_BYTES, VaultKey
 
 _KEYS_MAX_BYTES: Final = 64 << 20
 _READ_AHEAD_BYTES: Final = 512 << 10
+_SEARCH_BYTES: Final = 1 << 20
 _LARGE_OVERHEAD_BYTES: Final = PACK_HEADER_BYTES + FRAME_HEADER_BYTES + LARGE_TABLE_BYTES + END_FRAME_BYTES
 _SEALED_CHUNK_BYTES: Final = CHUNK_BYTES + TAG_BYTES
 
@@ -113,6 +115,54 @@ class PackFile:
             return FrameView(self, offset).table()
         large = LargeObject(self)
         return [(large.digest, large.size)]
+
+    def after(self, header: FrameHeader, offset: int, *, is_intact: bool) -> int | None:
+        """Say where the frame behind this one begins, None if there is none.
+
+        A damaged frame's own word counts only where another header, or the end of the pack, bears it out.
+        """
+        end = offset + header.frame_size
+        if is_intact or end == self.size or self._is_header(end):
+            return end
+        return self.next_marker(offset + 1)
+
+    def next_marker(self, offset: int) -> int | None:
+        """Say where the next frame may begin, at `offset` or behind it; None if there is none."""
+        while offset < self.size:
+            found = self.bytes_at(offset, _SEARCH_BYTES).find(MARKER)
+            if found >= 0:
+                return offset + found
+            offset += _SEARCH_BYTES - len(MARKER) + 1
+        return None
+
+    def tables(self) -> Iterator[tuple[int, Table]]:
+        """Give offset and table of every frame whose table is intact and has objects; skip the others."""
+        offset: int | None = PACK_HEADER_BYTES
+        while offset is not None and offset < self.size:
+            try:
+                header, _ = self.header_at(offset)
+            except FrameDamage:
+                offset = self.next_marker(offset + 1)
+                continue
+            table = self._table_or_none(offset)
+            if table:
+                yield offset, table
+            if header.kind == LARGE:
+                return
+            offset = self.after(header, offset, is_intact=table is not None)
+
+    def _table_or_none(self, offset: int) -> Table | None:
+        try:
+            return self.table_at(offset)
+        except FrameDamage:
+            return None
+
+    def _is_header(self, offset: int) -> bool:
+        try:
+            parse_frame_header(self.bytes_at(offset, FRAME_HEADER_BYTES))
+        except FormatError:
+            return False
+        return True
 
 
 class FrameView:

@@ -8,14 +8,12 @@ established: that an object which some record needs is in any pack at all.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from scelle.errors import BlobMissing, FormatError, StorageError
+from scelle.errors import BlobMissing, StorageError
 from scelle.vault.frames import (
     END,
-    FRAME_HEADER_BYTES,
     LARGE,
-    MARKER,
     PACK_HEADER_BYTES,
     FrameCoder,
     FrameDamage,
@@ -23,7 +21,6 @@ from scelle.vault.frames import (
     Table,
     keys_name,
     pack_name,
-    parse_frame_header,
 )
 from scelle.vault.interfaces import Backend
 from scelle.vault.keys import VaultKey
@@ -33,8 +30,6 @@ PieceSink: TypeAlias = Callable[[bytes], None]
 """Takes the plaintext of one object, piece by piece (up to 1 MiB; small objects whole)."""
 OnObject: TypeAlias = Callable[[bytes, int], PieceSink | None]
 """Takes the claimed digest (32 bytes) and size of an object that comes next; gives where its pieces go."""
-
-_SEARCH_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +141,7 @@ class _Scan:
             yield self._fault(
                 damage.code, f"no frame header as written stands here ({damage})", self._expected
             )
-            self._move_to(self._next_marker(self._offset + 1))
+            self._move_to(self._file.next_marker(self._offset + 1))
             return
         yield from self._order_faults(header)
         offset, self._expected = self._offset, header.number + 1
@@ -157,7 +152,7 @@ class _Scan:
         for result in self._group(header, offset):
             is_intact = is_intact and isinstance(result, ScannedObject)
             yield result
-        self._move_to(self._after(header, offset, is_intact=is_intact))
+        self._move_to(self._file.after(header, offset, is_intact=is_intact))
         if header.kind == END and is_intact:
             self._end_frame = header.number
 
@@ -197,7 +192,7 @@ class _Scan:
             large = LargeObject(self._file)
         except FrameDamage as damage:
             yield self._fault(damage.code, str(damage), 0)
-            self._move_to(self._next_marker(offset + 1))
+            self._move_to(self._file.next_marker(offset + 1))
             return
         try:
             yield self._fed(large, offset)
@@ -226,29 +221,6 @@ class _Scan:
         if hasher.digest() != large.digest:
             return self._fault("vault.content_digest", "it has another SHA-256", 0, lost=(large.digest,))
         return ScannedObject(large.digest, large.size, self._file.pack_id, 0, offset)
-
-    def _after(self, header: FrameHeader, offset: int, *, is_intact: bool) -> int | None:
-        """Say where the next frame begins; a damaged frame's own word counts only where a header bears it
-        out."""
-        end = offset + header.frame_size
-        if is_intact or end == self._file.size or self._is_header(end):
-            return end
-        return self._next_marker(offset + 1)
-
-    def _is_header(self, offset: int) -> bool:
-        try:
-            parse_frame_header(self._file.bytes_at(offset, FRAME_HEADER_BYTES))
-        except FormatError:
-            return False
-        return True
-
-    def _next_marker(self, offset: int) -> int | None:
-        while offset < self._file.size:
-            found = self._file.bytes_at(offset, _SEARCH_BYTES).find(MARKER)
-            if found >= 0:
-                return offset + found
-            offset += _SEARCH_BYTES - len(MARKER) + 1
-        return None
 
     def _move_to(self, offset: int | None) -> None:
         self._offset = self._file.size if offset is None else offset

@@ -141,8 +141,11 @@ def test_every_flipped_byte_is_found() -> None:
     for at in range(len(SMALL)):
         file = io.BytesIO(SMALL[:at] + bytes((SMALL[at] ^ 1,)) + SMALL[at + 1 :])
         with pytest.raises((FormatError, MemberError)):
-            for member in read_canonical_zip(file):
-                read_member(file, member, 1000)
+            _read_all(file)
+
+
+def _read_all(file: BinaryIO) -> list[bytes]:
+    return [read_member(file, member, 1000) for member in read_canonical_zip(file)]
 
 
 def test_every_cut_is_found() -> None:
@@ -265,9 +268,9 @@ def _empty(archive: zipfile.ZipFile) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        _with_comment, _with_member_comment, _with_extra_field, _with_needless_zip64, _compressed, _bomb, _with_time,
-        _with_mode, _from_dos, _escaping, _with_folder, _unicode_name, _unsorted, _manifest_late, _twin, _same_name,
-        _empty,
+        _with_comment, _with_member_comment, _with_extra_field, _with_needless_zip64, _compressed,
+        _bomb, _with_time, _with_mode, _from_dos, _escaping, _with_folder, _unicode_name, _unsorted,
+        _manifest_late, _twin, _same_name, _empty,
     ],
 )  # fmt: skip
 def test_archive_of_another_form_is_refused(change: Callable[[zipfile.ZipFile], None]) -> None:
@@ -291,7 +294,7 @@ class _Pipe(io.RawIOBase):
 
 def test_data_descriptors_are_refused() -> None:
     pipe = _Pipe()
-    with zipfile.ZipFile(pipe, "w") as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(pipe, "w") as archive:
         _plain(archive)
     with pytest.raises(FormatError):
         read_canonical_zip(io.BytesIO(pipe.data))
@@ -351,7 +354,7 @@ def test_members_that_overlap_are_refused() -> None:
 
 
 def test_hidden_name_in_a_local_header_is_refused() -> None:
-    data = SMALL.replace(b"a", b"q", 1) if SMALL.index(b"a") > 30 else SMALL
+    data = SMALL.replace(b"\0aabc", b"\0qabc", 1)
     with pytest.raises(FormatError, match="local header of a"):
         read_canonical_zip(io.BytesIO(data))
 
@@ -381,9 +384,7 @@ def test_directory_cut_inside_a_header_is_refused() -> None:
 
 def test_name_that_is_not_ascii_is_refused() -> None:
     with pytest.raises(FormatError, match="not ASCII"):
-        read_canonical_zip(
-            io.BytesIO(SMALL.replace(b"PK\1\2", b"PK\1\2").replace(b"MANIFEST", b"MANIFES\xff"))
-        )
+        read_canonical_zip(io.BytesIO(SMALL.replace(b"MANIFEST", b"MANIFES\xff")))
 
 
 def test_content_is_compared_with_its_crc() -> None:
@@ -441,7 +442,7 @@ class _Sparse(io.FileIO):
         return super().write(data)
 
 
-def _zeros_member(path: str, size: int, monkeypatch: pytest.MonkeyPatch) -> Member:
+def _zeros_member(path: str, size: int) -> Member:
     return Member(path, size, 0, lambda: _Zeros(size))  # type: ignore[arg-type, return-value]
 
 
@@ -452,7 +453,7 @@ def test_zip64_by_size_and_offset(size: int, tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "large.zip"
     with _Sparse(path, "w") as out:
         members = [bytes_member("MANIFEST", b""), bytes_member("z", b"z")]
-        write_canonical_zip(out, [*members, _zeros_member("a", size, monkeypatch)])  # type: ignore[arg-type]
+        write_canonical_zip(out, [*members, _zeros_member("a", size)])
     with path.open("rb") as file:
         first, large, last = read_canonical_zip(file)
         assert (first.path, large.size_bytes, last.size_bytes) == ("MANIFEST", size, 1)

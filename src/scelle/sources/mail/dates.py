@@ -16,7 +16,13 @@ _DAY: Final = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _ZONE: Final = rb"([+-]\d{4}|[A-Z]{1,5})"
 
 _STRICT_DATE: Final = re.compile(
-    rb"[ \t]*(?:" + _DAY + rb",)?[ \t]+(\d{1,2}) " + _MONTH + rb" (\d{4}) " + _CLOCK + rb" ([+-])(\d\d)(\d\d)\b"
+    rb"[ \t]*(?:"
+    + _DAY
+    + rb",)?[ \t]+(\d{1,2}) "
+    + _MONTH
+    + rb" (\d{4}) "
+    + _CLOCK
+    + rb" ([+-])(\d\d)(\d\d)\b"
 )
 _ASCTIME: Final = re.compile(
     rb"\s" + _DAY + rb",?\s+" + _MONTH + rb"\s+(\d{1,2})\s+" + _CLOCK + rb"(?:\s+" + _ZONE + rb")?\s+(\d{4})"
@@ -41,8 +47,8 @@ class ItemTime(NamedTuple):
 def message_time(head: bytes, from_line: bytes, mtime_ns: int) -> ItemTime:
     """Find a message's time in its first bytes; the file's own time is the last resort.
 
-    What is read is the header block up to the first blank line, whatever else is wrong with it. A date that names
-    no day, or none that a calendar of the years 1 to 9999 has, is passed over. No zone counts as UTC.
+    What is read is the header block up to the first blank line, whatever else is wrong with it. A date that
+    names no day, or none that a calendar of the years 1 to 9999 has, is passed over. No zone counts as UTC.
     """
     fields = b"\n" + _header_block(head)
     for value in _values(fields, b"date"):

@@ -17,8 +17,8 @@ _LONGEST_NAME_BYTES: Final = 1 << 10
 _LONGEST_BOUNDARY_BYTES: Final = 500
 
 _MAIL_NAMES: Final = frozenset(
-    b"bcc cc content-type date delivered-to from in-reply-to message-id mime-version received references reply-to"
-    b" return-path sender subject to x-mozilla-status".split()
+    b"bcc cc content-type date delivered-to from in-reply-to message-id mime-version received references "
+    b"reply-to return-path sender subject to x-mozilla-status".split()
 )
 
 
@@ -66,7 +66,9 @@ def mime_info(fields: list[Field], default: str = "text/plain") -> MimeInfo:
         message["Content-Type"] = kind
     if disposition is not None:
         message["Content-Disposition"] = disposition
-    name = _parameter(message, "filename", "content-disposition") or _parameter(message, "name", "content-type")
+    name = _parameter(message, "filename", "content-disposition") or _parameter(
+        message, "name", "content-type"
+    )
     media_type = message.get_content_type() if kind is not None else default
     return MimeInfo(
         media_type if _MEDIA_TYPE.fullmatch(media_type) else "application/octet-stream",

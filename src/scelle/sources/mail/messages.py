@@ -19,12 +19,16 @@ _MOST_HEADERS: Final = 2_000
 
 
 def looks_like_mail(head: bytes, is_named_so: bool) -> bool:
-    """Say whether content is taken for a message: by its place or name, else by its fields; never a known binary."""
+    """Say whether content is taken for a message: by its place or name, else by its fields; never a known
+    binary.
+    """
     return media_type_of_bytes(head[:512]) is None and (is_named_so or is_mail(head))
 
 
 def describe(pieces: Iterator[bytes]) -> JsonObject:
-    """Read a whole message and give `headers`, `attachments`, and what was wrong with it; only `pieces` raises."""
+    """Read a whole message and give `headers`, `attachments`, and what was wrong with it; only `pieces`
+    raises.
+    """
     findings = scan(pieces)
     shown = _shown(findings.fields)
     meta: JsonObject = {

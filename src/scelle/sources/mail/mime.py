@@ -1,8 +1,8 @@
 """List the attachments of a message while its bytes go by, once and in flat memory.
 
-The standard library's parser keeps a message in memory several times over and looks at every line once for each level of
-nesting; this one looks for boundary lines only. It never fails a message: what is malformed becomes a defect, and the
-bytes are sealed as they are.
+The standard library's parser keeps a message in memory several times over and looks at every line once for
+each level of nesting; this one looks for boundary lines only. It never fails a message: what is malformed
+becomes a defect, and the bytes are sealed as they are.
 """
 
 import re
@@ -26,8 +26,15 @@ LONGEST_HEAD_BYTES: Final = 256 << 10
 _LONGEST_LINE_BYTES: Final = 2_000
 
 PARSE_ERRORS: Final = (
-    MessageError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RecursionError
-)  # fmt: skip
+    MessageError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+)
 """What the standard library has been seen to raise on malformed mail."""
 
 _FIELD_START: Final = re.compile(rb"[!-9;-~\x80-\xff]+[ \t]*:|[ \t]|From ")
@@ -130,7 +137,9 @@ class _Scan:
             fields = self._head(is_root)
             info = self._info(fields, default)
             kind = info.media_type.partition("/")[0]
-            if len(self._levels) >= MAX_DEPTH and (kind == "multipart" or info.media_type == "message/rfc822"):
+            if len(self._levels) >= MAX_DEPTH and (
+                kind == "multipart" or info.media_type == "message/rfc822"
+            ):
                 self.findings.note("nested-too-deep")
             elif kind == "multipart" and info.boundary:
                 child = "message/rfc822" if info.media_type == "multipart/digest" else "text/plain"
@@ -265,7 +274,9 @@ class _Input:
             lines.append(line)
 
     def data(self, boundaries: dict[bytes, int]) -> Iterator[bytes]:
-        """Give data up to the next boundary line of any open level, without the newline before it; set `mark`."""
+        """Give data up to the next boundary line of any open level, without the newline before it; set
+        `mark`.
+        """
         self.mark = None
         if boundaries:
             line = self._line(_LONGEST_LINE_BYTES)
@@ -290,7 +301,9 @@ class _Input:
                     raise GaveUp("too-many-lookalikes")
                 search = self._at + len(newline)
                 continue
-            keep = 3 if boundaries else 0  # CR, LF and a hyphen may be parted from the rest by the end of a piece
+            keep = (
+                3 if boundaries else 0
+            )  # CR, LF and a hyphen may be parted from the rest by the end of a piece
             yield self._take(max(self._at, len(self._buffer) - keep))
             if not self._more():
                 yield self._take(len(self._buffer))
@@ -305,7 +318,9 @@ class _Input:
     def _line(self, limit_bytes: int, ahead: int = 0) -> bytes:
         """Give the line `ahead` bytes on, without taking it; cut where it is too long."""
         seen = self._at + ahead
-        while (newline := self._buffer.find(b"\n", seen)) < 0 and len(self._buffer) - self._at - ahead < limit_bytes:
+        while (newline := self._buffer.find(b"\n", seen)) < 0 and len(
+            self._buffer
+        ) - self._at - ahead < limit_bytes:
             unseen = max(seen, len(self._buffer)) - self._at
             if not self._more():
                 break

@@ -4,11 +4,11 @@ There is no one mbox. A `From ` line parts two messages here when
 
 * it has a date as programs write it, and stands at the start of the file, after a blank line, or right before
   something that looks like a header field (old writers left the blank line out); or
-* it has no such date, stands at the start or after a blank line, and is followed by a header field that mail always has
-  (Thunderbird writes such lines).
+* it has no such date, stands at the start or after a blank line, and is followed by a header field that mail
+  always has (Thunderbird writes such lines).
 
-So a body's "From here on .." parts nothing, quoted (mboxo, mboxrd) or not. `Content-Length` (mboxcl, mboxcl2) is
-honoured only where it leads exactly to a separator or to the end: it has been lying since 1990.
+So a body's "From here on .." parts nothing, quoted (mboxo, mboxrd) or not. `Content-Length` (mboxcl, mboxcl2)
+is honoured only where it leads exactly to a separator or to the end: it has been lying since 1990.
 """
 
 import re
@@ -30,7 +30,7 @@ _LONGEST_HEAD_BYTES: Final = 256 << 10
 _ANY_FIELD: Final = re.compile(rb"[!-9;-~]{1,76}[ \t]*:")
 _MAIL_FIELD: Final = re.compile(
     rb"(?:Received|Return-Path|Delivered-To|Envelope-To|Message-ID|Date|From|To|Cc|Subject|Reply-To|Sender"
-    rb"|MIME-Version|Content-Type|X-Mozilla-Status2?|X-Mozilla-Keys|X-Gmail-Labels|X-GM-THRID|Status|X-Status)[ \t]*:",
+    rb"|MIME-Version|Content-Type|X-Mozilla-Status2?|X-Mozilla-Keys|X-Gmail-Labels|X-GM-THRID|Status)[ \t]*:",
     re.IGNORECASE,
 )
 _LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r?\n")
@@ -39,10 +39,11 @@ _GAPS: Final = (b"", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bound one stretch of an mbox: `[start, content)` From_ line, `[content, content_end)` message, `[.., end)` rest.
+    """Bound one stretch of an mbox: `[start, content)` From_ line, `[content, content_end)` message, `[..,
+    end)` rest.
 
-    `number` counts messages from 1; 0 is what stands before the first From_ line. The rest is what the format adds
-    after a message: a blank line, or nothing. `length_honoured` says that Content-Length set the end.
+    `number` counts messages from 1; 0 is what stands before the first From_ line. The rest is what the format
+    adds after a message: a blank line, or nothing. `length_honoured` says that Content-Length set the end.
     """
 
     start: int
@@ -84,7 +85,7 @@ class _Text:
         self._base = 0
 
     def separator_from(self, offset: int) -> int:
-        """Give the first separator at or after `offset`, which begins a line; the size where there is none."""
+        """Give the first separator at or after `offset`, which begins a line; the size if there is none."""
         if self._is_separator(offset):
             return offset
         while (before := self._find(b"\nFrom ", offset)) >= 0:
@@ -99,7 +100,9 @@ class _Text:
         return self._size if newline < 0 else newline + 1
 
     def ends_by_length(self, content: int) -> tuple[int, int] | None:
-        """Give the end of the message and of its gap by its Content-Length, if that leads to a separator or the end."""
+        """Give the end of the message and of its gap by its Content-Length, if that leads to a separator or
+        the end.
+        """
         head = self._bytes(content, _HEAD_BYTES)
         body = _blank_line_end(head)
         if body < 0 and len(head) == _HEAD_BYTES:
@@ -111,9 +114,10 @@ class _Text:
         content_end = content + body + int(length[1])
         for gap in _GAPS:
             end = content_end + len(gap)
-            if end <= self._size and self._bytes(content_end, len(gap)) == gap:
-                if end == self._size or (self._begins_line(end) and self._is_separator(end)):
-                    return content_end, end
+            if end > self._size or self._bytes(content_end, len(gap)) != gap:
+                continue
+            if end == self._size or (self._begins_line(end) and self._is_separator(end)):
+                return content_end, end
         return None
 
     def without_blank_line(self, content: int, end: int) -> int:

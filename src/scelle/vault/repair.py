@@ -1,0 +1,168 @@
+"""Bring the packs into order after a crash, and the index into agreement with the packs.
+
+What a crash leaves (docs/formats/vault.md): an unfinished pack with the keys of the frames that were durable, and
+behind those a tail that was never confirmed to anyone. The tail is cut, the pack ended and published. Nothing that a
+key can still open is ever cut.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from scelle.errors import BlobMissing
+from scelle.vault.frames import (
+    END,
+    KEYS_HEADER_BYTES,
+    LARGE,
+    PACK_HEADER_BYTES,
+    FrameCoder,
+    FrameDamage,
+    FrameHeader,
+    keys_name,
+    pack_id_of,
+    pack_name,
+)
+from scelle.vault.interfaces import Backend, ContentIndex
+from scelle.vault.keys import WRAPPED_BYTES, VaultKey
+from scelle.vault.reading import FrameView, PackFile
+
+PACKS_PREFIX: Final = "packs/"
+_LEFT_BY_A_REPLACE: Final = ".keys.tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """Count what a repair did, for the operator: packs ended, packs dropped, bytes cut, packs (un)indexed."""
+
+    ended_packs: int = 0
+    dropped_packs: int = 0
+    cut_bytes: int = 0
+    indexed_packs: int = 0
+    forgotten_packs: int = 0
+
+
+def repair_after_crash(backend: Backend, key: VaultKey, index: ContentIndex) -> RepairReport:
+    """End or drop every unfinished pack, then make `index` agree with the packs and commit it.
+
+    Only the one writer may call this. Idempotent: a crash within leaves work that the next call does.
+    """
+    for name in backend.list(PACKS_PREFIX):
+        if name.endswith(_LEFT_BY_A_REPLACE):
+            backend.remove(name)
+    endings = [_end(backend, key, pack_id) for pack_id in _unfinished_ids(backend)]
+    cuts = [cut for cut in endings if cut is not None]
+    indexed, forgotten = _reconcile(backend, key, index)
+    return RepairReport(len(cuts), len(endings) - len(cuts), sum(cuts), indexed, forgotten)
+
+
+def index_pack(backend: Backend, key: VaultKey, index: ContentIndex, pack_id: str) -> None:
+    """Add all objects of a pack to the index, from the tables of its frames; damaged frames are left out."""
+    try:
+        file = PackFile(backend, key, pack_id)
+    except BlobMissing:
+        return
+    try:
+        for offset, table in file.tables():
+            index.add_frame(pack_id, offset, table)
+        if file.is_sealed:
+            index.complete_pack(pack_id)
+    finally:
+        file.close()
+
+
+def _unfinished_ids(backend: Backend) -> list[str]:
+    names = backend.unfinished(PACKS_PREFIX)
+    return sorted({pack_id for name in names if (pack_id := pack_id_of(name)) is not None})
+
+
+def _reconcile(backend: Backend, key: VaultKey, index: ContentIndex) -> tuple[int, int]:
+    sealed = {pack_id_of(name) for name in backend.list(PACKS_PREFIX) if name.endswith(".pack")} - {None}
+    gone = index.known_packs() - sealed
+    for pack_id in gone:
+        index.forget_pack(pack_id)
+    new = sorted(pack_id for pack_id in sealed if pack_id and pack_id not in index.complete_packs())
+    for pack_id in new:
+        index_pack(backend, key, index, pack_id)
+    index.commit()
+    return len(new), len(gone)
+
+
+def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
+    """End one unfinished pack and return how many bytes were cut, or drop it and return None."""
+    try:
+        file = PackFile(backend, key, pack_id)
+    except BlobMissing:  # keys without their pack: no crash leaves that, so it stays, for `verify` to name
+        return 0
+    try:
+        are_keys_sealed = backend.exists(keys_name(pack_id))
+        count = _opening_keys(file)
+        if not count or (_is_large(file) and not are_keys_sealed):
+            _drop(backend, pack_id)
+            return None
+        end, is_ended = _durable_end(file, count)
+        size = file.size
+    finally:
+        file.close()
+    if not are_keys_sealed:
+        _finish(backend, key, pack_id, end=end, count=count, is_ended=is_ended)
+    else:  # then the whole pack was durable: cutting could only hide damage
+        end = size
+    backend.resume(pack_name(pack_id), end).seal()
+    return size - end
+
+
+def _opening_keys(file: PackFile) -> int:
+    """Count the keys up to the last one that opens; what follows it is the torn end of a write."""
+    for number in reversed(range(len(file.keys))):
+        try:
+            file.cipher(number)
+        except FrameDamage:
+            continue
+        return number + 1
+    return 0
+
+
+def _is_large(file: PackFile) -> bool:
+    try:
+        return file.header_at(PACK_HEADER_BYTES)[0].kind == LARGE
+    except FrameDamage:
+        return False
+
+
+def _durable_end(file: PackFile, count: int) -> tuple[int, bool]:
+    """Say where the `count` durable frames end, and whether the last one ends the pack.
+
+    Where that cannot be told, since one of them is damaged, nothing is cut.
+    """
+    offset: int | None = PACK_HEADER_BYTES
+    while offset is not None and offset < file.size:
+        try:
+            header, _ = file.header_at(offset)
+        except FrameDamage:
+            offset = file.next_marker(offset + 1)
+            continue
+        is_intact = _is_intact(file, offset)
+        offset = file.after(header, offset, is_intact=is_intact)
+        if header.number == count - 1 and is_intact:
+            return offset or file.size, header.kind == END
+    return file.size, False
+
+
+def _is_intact(file: PackFile, offset: int) -> bool:
+    try:
+        FrameView(file, offset).table()
+    except FrameDamage:
+        return False
+    return True
+
+
+def _finish(backend: Backend, key: VaultKey, pack_id: str, *, end: int, count: int, is_ended: bool) -> None:
+    """Cut the tail, write the end frame and its key, make both durable, and publish the keys."""
+    keys = backend.resume(keys_name(pack_id), KEYS_HEADER_BYTES + WRAPPED_BYTES * count)
+    pack = backend.resume(pack_name(pack_id), end)
+    if not is_ended:
+        frame = FrameCoder(key).seal_end(_identity(key, pack_id), count)
+        pack.write(frame.data)
+        keys.write(frame.wrapped_key)
+    pack.sync()
+    pack.close()
+    keys.seal()
