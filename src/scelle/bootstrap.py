@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scelle.capture import store as capture_store
 from scelle.capture.service import NamedSource, PassTools, Progress
-from scelle.errors import InputError
+from scelle.errors import CatalogStale, InputError
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
 from scelle.ledger.events import events, record_event
@@ -25,11 +27,14 @@ from scelle.sources.registry import SourceSpec, named_sources
 from scelle.sources.urls import open_source
 from scelle.timestamps.rfc3161 import Rfc3161Authority
 from scelle.vault import durable
-from scelle.vault.catalog import Catalog
+from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
+from scelle.vault.contents import CONTENTS_TABLES, CatalogContentIndex
 from scelle.vault.lock import WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, create_vault, open_vault
+
+CATALOG_TABLES = (CONTENTS_TABLES, capture_store.TABLES)
 
 
 def now_us() -> int:
@@ -72,16 +77,30 @@ class Session:
     def catalog(self) -> Catalog:
         """Return the derived catalog, remade where it was missing or of another version."""
         if self._catalog is None:
-            self._catalog = Catalog.open(self.path / "catalog.db", remake=self.writing)
+            self._catalog = self._open_catalog()
         return self._catalog
+
+    def _open_catalog(self) -> Catalog:
+        """Open the catalog; a writing session makes a stale or missing one again from the evidence."""
+        path = self.path / CATALOG_NAME
+        try:
+            return open_catalog(path, CATALOG_TABLES)
+        except CatalogStale:
+            if not self.writing:
+                raise
+        catalog = create_catalog(path, CATALOG_TABLES)
+        index = CatalogContentIndex(catalog, self.key)
+        PackStore(PosixBackend(self.path), self.key, index, background=False).rebuild_index()
+        return catalog
 
     @property
     def packs(self) -> PackStore:
         """Return the content packs; a writing session recovers them first."""
         if self._packs is None:
-            self._packs = PackStore.open(
-                PosixBackend(self.path / "packs"), self.key, self.catalog, writing=self.writing
-            )
+            index = CatalogContentIndex(self.catalog, self.key)
+            self._packs = PackStore(PosixBackend(self.path), self.key, index, background=self.writing)
+            if self.writing:
+                self._packs.recover()
         return self._packs
 
     def ledger(self, order: str) -> OrderLedger:
@@ -158,7 +177,7 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
         finally:
             session.close()
         return
-    with WriterLock(path):
+    with WriterLock(path).acquire(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")):
         session = Session(vault, choice, writing=True)
         try:
             yield session

@@ -461,3 +461,30 @@ class SourceHeld(HeldError):
     """Say that an order's clause names a source, so that it cannot be removed."""
 
     code = "sources.held"
+
+
+# --- productions -------------------------------------------------------------------------------------------
+
+
+class RequestWrong(InputError):
+    """Say that a request cannot be answered as it was made: its dimension, value, period or redactions."""
+
+    code = "productions.request_wrong"
+
+
+class PackageNameRefused(InputError):
+    """Say that no package can be put where it was asked for: something is there, or the folder is not."""
+
+    code = "productions.package_name_refused"
+
+
+class ContentNotAsSealed(IntegrityError):
+    """Say that the vault does not give the content that a record was sealed with; nothing was produced."""
+
+    code = "productions.content_not_as_sealed"
+
+
+class RecordNotAsSealed(IntegrityError):
+    """Say that a record does not lead to the roots that the log committed to; nothing was produced."""
+
+    code = "productions.record_not_as_sealed"

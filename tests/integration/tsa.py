@@ -160,7 +160,7 @@ class OpensslAuthority:
 
 @dataclass(slots=True)
 class TimestampServer:
-    """The authority behind HTTP; set `fault` to make it misbehave. `queries` holds what was asked, in order."""
+    """The authority behind HTTP; set `fault` to make it misbehave. `queries` holds what was asked."""
 
     authority: OpensslAuthority
     url: str

@@ -38,7 +38,8 @@ DAY_US = 86_400_000_000
 ZONES = st.sampled_from(
     [
         "UTC", "Europe/Brussels", "Europe/London", "America/New_York", "Asia/Beirut", "America/Havana",
-        "America/St_Johns", "Pacific/Apia", "Asia/Kathmandu", "Africa/Cairo", "America/Sao_Paulo", "Antarctica/Troll",
+        "America/St_Johns", "Pacific/Apia", "Asia/Kathmandu", "Africa/Cairo",
+        "America/Sao_Paulo", "Antarctica/Troll",
     ]
 )  # fmt: skip
 DAYS = st.dates(date(1990, 1, 1), date(2060, 12, 31))

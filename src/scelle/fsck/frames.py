@@ -76,11 +76,12 @@ class SealedFrames:
                 yield Place(number, offset, header)
                 offset, number, search_from = end, number + 1, offset + 1
                 continue
-            found = self._find(max(search_from, 0), number)
-            after = self._file.size if found is None else found.offset
-            yield Hole(number, offset, max(after - offset, 0))
+            found = self._find(search_from, number)
             if found is None:
+                yield Hole(number, offset, self._file.size - offset)
                 return
+            if found.number != number or found.offset > offset:  # else the frame before led to a wrong place
+                yield Hole(number, offset, max(found.offset - offset, 0))
             offset, number = found.offset, found.number
 
     def open(self, place: Place) -> bytes:

@@ -450,6 +450,31 @@ class SegmentReader:
             for offset in range(0, len(plain), 32):
                 yield plain[offset : offset + 32]
 
+    @property
+    def row_frames(self) -> int:
+        """Count the frames that hold the rows."""
+        return len(self._rows.places())
+
+    def frame_rows(self, number: int) -> list[Row]:
+        """Return the rows of one frame; the first one's own sequence number says where it stands."""
+        plain = self._rows.read(self._rows.places()[number])
+        return list(decode_rows(plain, int.from_bytes(plain[54:62], "big", signed=True)))
+
+    def index_frame(self, dimension: int, number: int) -> bytes:
+        """Return up to `FRAME_ROWS` sort keys of 32 bytes each: frame `number` of a dimension (1 ..)."""
+        per_block = -(-self.manifest.records // FRAME_ROWS)
+        return self._index.read(self._index.places()[(dimension - 1) * per_block + number])
+
+    def hashes(self, start: int, stop: int) -> bytes:
+        """Return leaf hashes [start, stop) as kept beside the rows: those of R, then those of X."""
+        path = self.folder / "tree"
+        with path.open("rb") as file:
+            file.seek(32 * start)
+            data = file.read(32 * (stop - start))
+        if len(data) != 32 * (stop - start):
+            raise SegmentDamaged(f"{path}: cut short: run `scelle verify`")
+        return data
+
 
 def parse_sort_key(key: bytes) -> tuple[bytes, int, int]:
     """Return tag, time (microseconds, signed) and seq of a sort key."""

@@ -79,7 +79,7 @@ class CalendarRule:
 EU_1182_71: Final = CalendarRule(
     (False,), EU_INSTITUTIONS, "Regulation (EEC, Euratom) 1182/71, Article 3 [S]"
 )
-UK_BEGINNING_WITH: Final = CalendarRule((True,), None, 'UK, "beginning with" [S]')
+UK_BEGINNING_WITH: Final = CalendarRule((True,), None, 'UK, "beginning with" [M]')
 UK_AFTER: Final = CalendarRule((True, False), None, "UK, first day not settled [D]")
 FR_CPP_801: Final = CalendarRule((False,), FRANCE, "CPP, Article 801 [M]")
 NOT_SETTLED: Final = CalendarRule((True, False), None, "no rule found; both ways [D]")

@@ -209,7 +209,7 @@ def _order_id(table: Table) -> str:
     text = table.text("id")
     if not is_order_id(text):
         raise OrderValueWrong(
-            f"{table.at('id')}: {text!a} must be 1 to 63 of a-z 0-9 . - and start with a letter or a digit"
+            f"{table.at('id')}: {text!a} must be 1 to 63 of a-z 0-9 . - without a sign first; choose another"
         )
     if text == RESERVED_ORDER_ID:
         raise OrderValueWrong(f"{table.at('id')}: {text!a} is the vault's own; choose another")
@@ -325,7 +325,7 @@ def _oddities(order: Order, clauses: tuple[Clause, ...], table: Table) -> tuple[
     odd = []
     if "zone" not in table.values and rule.usual_zone is not None:
         odd.append(f"zone: not given, so days are read in UTC; this authority's are mostly {rule.usual_zone}")
-    if rule.reach is Temporal.SNAPSHOT and order.temporal is not Temporal.SNAPSHOT:
+    if rule.kind is Kind.HOLD and rule.reach is Temporal.SNAPSHOT and order.temporal is not Temporal.SNAPSHOT:
         odd.append(f"temporal: an order of type {order.type} mostly reaches only what is there: ask counsel")
     if rule.kind is Kind.DEADLINE_ONLY and clauses:
         odd.append(f"type: {order.type} makes no hold; put these clauses under an internal hold beside it")

@@ -73,7 +73,7 @@ class Table:
         """Return true or false; false where the key is absent."""
         value = self.values.get(key, False)
         if not isinstance(value, bool):
-            raise OrderValueWrong(f"{self.at(key)}: must be true or false, without quotes")
+            raise OrderValueWrong(f"{self.at(key)}: must be true or false; write it without quotes")
         return value
 
     def choice(self, key: str, default: _Choice) -> _Choice:
@@ -137,7 +137,7 @@ def _day_or_time(value: object, where: str, years: range) -> date | datetime:
         raise OrderValueWrong(f"{where}: must be a date or a time ({hint}); write 2026-01-08")
     if value.year not in years:
         raise OrderValueWrong(
-            f"{where}: year {value.year} is outside {years[0]} to {years[-1]}; correct it or leave the key out"
+            f"{where}: year {value.year} is outside {years[0]} to {years[-1]}; correct it or leave it out"
         )
     return value
 

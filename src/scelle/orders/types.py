@@ -373,7 +373,7 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
         ),
         OrderType.FR_REQUISITION: _answer_due(
             "Requisition to hand over information",
-            "Code de procédure pénale, Articles 60-1, 60-2, 77-1-1, 99-3",
+            "Code de procédure pénale, Articles 60-1 [M], 60-2, 77-1-1, 99-3",
             "V",
             _PARIS,
             acknowledgement="answer as soon as possible, by electronic means [V]",

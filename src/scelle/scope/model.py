@@ -27,7 +27,6 @@ from scelle.errors import ClauseWrong
 from scelle.formats.tokens import UNDATED
 from scelle.scope.globs import compile_glob, matches_every_path, path_text
 
-
 PERIOD_MAX_US: Final = 2**53
 """The largest bound of a period, either way: what RFC 8785 writes exactly."""
 
@@ -203,7 +202,9 @@ def check_clause(clause: Clause) -> None:
     start, end = clause.period_from_us, clause.period_to_us
     for key, bound_us in (("from", start), ("to", end)):
         if bound_us is not None and abs(bound_us) > PERIOD_MAX_US:
-            raise ClauseWrong(f"{key}: {bound_us} is no time between 1684 and 2255; leave it out for no bound")
+            raise ClauseWrong(
+                f"{key}: {bound_us} is no time between 1684 and 2255; leave it out for no bound"
+            )
     if start is not None and end is not None and start >= end:
         raise ClauseWrong("from: not before `to`, which is exclusive, so nothing lies between; correct one")
     for pattern in clause.paths:

@@ -9,10 +9,7 @@ from scelle.formats.canonical_json import JsonObject, canonical_json
 Attributes: TypeAlias = list[tuple[bytes, bytes | None]]
 """Extended attributes, sorted by name; None where the system refused to give the value."""
 
-_PLAIN = (
-    b'"blocks":"%d","ctime_ns":"%d","device":"%d","gid":%d,"inode":"%d","kind":"%b","links":%d,"mode":"%o",'
-    b'"mtime_ns":"%d","uid":%d,"xattrs":[]}'
-)
+_PLAIN = b'"ctime_ns":"%d","gid":%d,"kind":"%b","links":%d,"mode":"%o","mtime_ns":"%d","uid":%d,"xattrs":%b}'
 _PLAIN_WITH_BIRTH = b'{"birth_ns":"%d",' + _PLAIN
 _PLAIN_WITHOUT_BIRTH = b"{" + _PLAIN
 
@@ -33,17 +30,16 @@ def bytes_of(value: str | dict[str, str]) -> bytes:
 def file_meta(
     path: bytes, kind: str, status: os.stat_result, birth_ns: int | None, attributes: Attributes | None
 ) -> JsonObject:
-    """Describe a file or link: times in nanoseconds and 64-bit numbers as decimal text, mode in octal.
+    """Describe a file or link: times in nanoseconds as decimal text, mode in octal.
 
-    `attributes` None says that the file system has none. `path` is repeated only where it is not UTF-8,
-    because the text form of a native id cannot be read back to bytes with certainty then.
+    What may change while the file does not is left out (device and inode numbers on some file systems,
+    allocated blocks): a file read again must give the same bytes. `attributes` None says that the file system
+    has none. `path` is repeated only where it is not UTF-8, because the text form of a native id cannot be
+    read back to bytes with certainty then.
     """
     meta: JsonObject = {
-        "blocks": str(status.st_blocks),
         "ctime_ns": str(status.st_ctime_ns),
-        "device": str(status.st_dev),
         "gid": status.st_gid,
-        "inode": str(status.st_ino),
         "kind": kind,
         "links": status.st_nlink,
         "mode": f"{status.st_mode:o}",
@@ -63,14 +59,12 @@ def file_meta_json(
     path: bytes, kind: str, status: os.stat_result, birth_ns: int | None, attributes: Attributes | None
 ) -> bytes:
     """Give `canonical_json(file_meta(..))`, by formatting where nothing needs more."""
-    if attributes or attributes is None or not path.isascii():
+    if attributes or not (path.isascii() or isinstance(text_or_base64(path), str)):
         return canonical_json(file_meta(path, kind, status, birth_ns, attributes))
     # A stat_result unpacks its first ten fields faster than they can be named; its times there are seconds.
-    mode, inode, device, links, uid, gid, *_ = status
-    rest = (
-        status.st_blocks, status.st_ctime_ns, device, gid, inode, kind.encode(), links, mode,
-        status.st_mtime_ns, uid,
-    )  # fmt: skip
+    mode, _, _, links, uid, gid, *_ = status
+    none = b"null" if attributes is None else b"[]"
+    rest = (status.st_ctime_ns, gid, kind.encode(), links, mode, status.st_mtime_ns, uid, none)
     if birth_ns is None:
         return _PLAIN_WITHOUT_BIRTH % rest
     return _PLAIN_WITH_BIRTH % (birth_ns, *rest)

@@ -7,7 +7,7 @@ link while it is walked leads nowhere. `O_NONBLOCK` keeps a file that was swappe
 pass.
 """
 # pathlib knows neither paths that are bytes nor directory descriptors.
-# ruff: noqa: PTH
+# ruff: noqa: PTH116, PTH118, PTH208
 
 import errno
 import os

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from rfc3161_client import TimeStampResponse, VerificationError, VerifierBuilder, decode_timestamp_response
 
 from scelle.errors import FormatError, TimestampAnswerWrong, TimestampRefused, TimestampRootsWrong
@@ -34,6 +35,15 @@ _DIGESTS: Final = {
 _GRANTED: Final = (0, 1)  # granted, granted with modifications: RFC 3161 §2.4.2
 _STATUS_NAMES: Final = {2: "rejection", 3: "waiting", 4: "revocation warning", 5: "revocation notification"}
 _MESSAGE_CHARACTERS: Final = 200
+_UNREADABLE: Final = (
+    ValueError,
+    KeyError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
+"""What the libraries raise for bytes that are no token or certificate; only the first is documented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +174,7 @@ def _refusal_text(raw: bytes, status: int) -> str:
 def _decoded(response: bytes) -> TimeStampResponse:
     try:
         return decode_timestamp_response(response)
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise FormatError(f"not a time-stamp response: {printable(str(error))}") from None
 
 
@@ -180,7 +190,7 @@ def _content(token: bytes, response: TimeStampResponse) -> TokenContent:
             imprint=info.message_imprint.message,
             nonce=info.nonce,
         )
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise FormatError(f"not a time-stamp token: {printable(str(error))}") from None
 
 
@@ -262,6 +272,6 @@ def _library_refusal(token: bytes, roots: _Roots) -> str | None:
     builder = VerifierBuilder(roots=list(roots.certificates))
     try:
         builder.build().verify(response, response.tst_info.message_imprint.message)
-    except (VerificationError, ValueError) as error:
+    except (VerificationError, *_UNREADABLE) as error:
         return printable(str(error))
     return None

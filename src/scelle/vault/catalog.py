@@ -25,7 +25,12 @@ _SETTINGS: Final = (
     "PRAGMA temp_store = MEMORY",  # nothing of it in /tmp
     f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}",
 )
-_STALE_CODES: Final = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_STALE_CODES: Final = (
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+)
 
 
 class Catalog:

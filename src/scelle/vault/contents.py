@@ -82,6 +82,11 @@ class CatalogContentIndex:
             connection.execute(_QUERIES["remove_pack"], (number,))
         self._load_packs()
 
+    def forget(self, digest: bytes) -> None:
+        """Forget where one content stands."""
+        with self._catalog.access() as connection:
+            connection.execute(_QUERIES["remove_content"], (self._hidden(digest),))
+
     def clear(self) -> None:
         """Forget everything."""
         with self._catalog.access() as connection:

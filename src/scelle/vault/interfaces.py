@@ -177,6 +177,10 @@ class ContentIndex(Protocol):
         """Forget a pack and its contents."""
         ...
 
+    def forget(self, digest: bytes) -> None:
+        """Forget where one content stands."""
+        ...
+
     def clear(self) -> None:
         """Forget everything."""
         ...

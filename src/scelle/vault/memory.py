@@ -187,6 +187,10 @@ class MemoryContentIndex:
         self._packs.discard(pack_id)
         self._complete.discard(pack_id)
 
+    def forget(self, digest: bytes) -> None:
+        """Forget where one content stands."""
+        self.places.pop(digest, None)
+
     def clear(self) -> None:
         """Forget everything."""
         self.places, self._packs, self._complete = {}, set(), set()

@@ -38,6 +38,9 @@ UPDATE packs SET is_complete = 1 WHERE pack_id = ?
 -- name: remove_contents_of_pack
 DELETE FROM contents WHERE pack = ?
 
+-- name: remove_content
+DELETE FROM contents WHERE content = ?
+
 -- name: remove_pack
 DELETE FROM packs WHERE number = ?
 

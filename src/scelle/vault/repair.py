@@ -1,8 +1,8 @@
 """Bring the packs into order after a crash, and the index into agreement with the packs.
 
-What a crash leaves (docs/formats/vault.md): an unfinished pack with the keys of the frames that were durable, and
-behind those a tail that was never confirmed to anyone. The tail is cut, the pack ended and published. Nothing that a
-key can still open is ever cut.
+What a crash leaves (docs/formats/vault.md): an unfinished pack with the keys of the frames that were durable,
+and behind those a tail that was never confirmed to anyone. The tail is cut, the pack ended and published.
+Nothing that a key can still open is ever cut.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from scelle.vault.frames import (
     PACK_HEADER_BYTES,
     FrameCoder,
     FrameDamage,
-    FrameHeader,
     keys_name,
     pack_id_of,
+    pack_identity,
     pack_name,
 )
 from scelle.vault.interfaces import Backend, ContentIndex
@@ -70,8 +70,9 @@ def index_pack(backend: Backend, key: VaultKey, index: ContentIndex, pack_id: st
 
 
 def _unfinished_ids(backend: Backend) -> list[str]:
-    names = backend.unfinished(PACKS_PREFIX)
-    return sorted({pack_id for name in names if (pack_id := pack_id_of(name)) is not None})
+    """List unfinished packs. Keys without a pack are left, for `verify` to name: no crash leaves them."""
+    names = (name for name in backend.unfinished(PACKS_PREFIX) if name.endswith(".pack"))
+    return sorted(pack_id for name in names if (pack_id := pack_id_of(name)) is not None)
 
 
 def _reconcile(backend: Backend, key: VaultKey, index: ContentIndex) -> tuple[int, int]:
@@ -88,10 +89,7 @@ def _reconcile(backend: Backend, key: VaultKey, index: ContentIndex) -> tuple[in
 
 def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
     """End one unfinished pack and return how many bytes were cut, or drop it and return None."""
-    try:
-        file = PackFile(backend, key, pack_id)
-    except BlobMissing:  # keys without their pack: no crash leaves that, so it stays, for `verify` to name
-        return 0
+    file = PackFile(backend, key, pack_id)
     try:
         are_keys_sealed = backend.exists(keys_name(pack_id))
         count = _opening_keys(file)
@@ -159,10 +157,18 @@ def _finish(backend: Backend, key: VaultKey, pack_id: str, *, end: int, count: i
     """Cut the tail, write the end frame and its key, make both durable, and publish the keys."""
     keys = backend.resume(keys_name(pack_id), KEYS_HEADER_BYTES + WRAPPED_BYTES * count)
     pack = backend.resume(pack_name(pack_id), end)
-    if not is_ended:
-        frame = FrameCoder(key).seal_end(_identity(key, pack_id), count)
+    if is_ended:
+        pack.sync()
+    else:
+        frame = FrameCoder(key).seal_end(pack_identity(key.vault_id, pack_id), count)
         pack.write(frame.data)
+        pack.sync()  # before its key, as always
         keys.write(frame.wrapped_key)
-    pack.sync()
     pack.close()
     keys.seal()
+
+
+def _drop(backend: Backend, pack_id: str) -> None:
+    """Drop a pack of which nothing was confirmed; keys first, so that no key is left without its pack."""
+    backend.remove(keys_name(pack_id))
+    backend.remove(pack_name(pack_id))

@@ -1,8 +1,8 @@
 """Write packs: one open pack for groups of objects, and a pack of its own for each large object.
 
-The order of writes carries the recovery (`vault.repair`): a frame's key reaches the keys file only when the frame is
-durable. So after a crash every key that can be read says that its frame was durable, and what has no key was never
-confirmed to anyone.
+The order of writes carries the recovery (`vault.repair`): a frame's key reaches the keys file only when the
+frame is durable. So after a crash every key that can be read says that its frame was durable, and what has no
+key was never confirmed to anyone.
 """
 
 import hashlib
@@ -61,7 +61,8 @@ class OpenPack:
         return self._pack.write(frame.data)
 
     def sync(self) -> None:
-        """Make all frames durable, then their keys. A crash in between leaves frames that nobody counts on."""
+        """Make all frames durable, then their keys. A crash in between leaves frames that nobody counts
+        on."""
         if not self._unwritten_keys:
             return
         self._pack.sync()
@@ -97,7 +98,8 @@ class OpenPack:
 
 
 class LargePack:
-    """Stream one large object to a pack of its own: `feed` its pieces, then `seal` or `abandon`. Memory is flat."""
+    """Stream one large object to a pack of its own: `feed` its pieces, then `seal` or `abandon`. Memory is
+    flat."""
 
     def __init__(self, backend: Backend, key: VaultKey, *, compress: bool) -> None:
         self.pack_id = os.urandom(PACK_ID_BYTES).hex()
@@ -145,7 +147,8 @@ class LargePack:
         self._pack.abandon()
 
     def _store(self, data: bytes) -> None:
-        """Write whole chunks, always keeping something back: only the last chunk may say that it is the last."""
+        """Write whole chunks, always keeping something back: only the last chunk may say that it is the
+        last."""
         if len(self._pending) in (0, CHUNK_BYTES) and 0 < len(data) <= CHUNK_BYTES:  # no copy: the usual case
             if self._pending:
                 self._pack.write(self._sealer.chunk(self._pending, is_last=False))
@@ -160,7 +163,8 @@ class LargePack:
 
 
 def split_start(pieces: Iterator[bytes], size: int) -> tuple[bytes, bool]:
-    """Take pieces until there are more than `size` bytes; return them, and whether the stream ended before."""
+    """Take pieces until there are more than `size` bytes; return them, and whether the stream ended
+    before."""
     taken: list[bytes] = []
     total = 0
     for piece in pieces:

@@ -1946,9 +1946,8 @@ class Examination:
                 value = parse_json(line)
                 need(isinstance(value, dict), "json.shape", "an object is expected")
                 key = LINE_FORMS[name](value)
-                stem = name.split(".")[0]
-                self.expect(key != previous, stem + ".twice", "%s line %d" % (name, number), "the same place twice")
-                self.expect(key >= previous, stem + ".order", "%s line %d" % (name, number), "lines not sorted")
+                self.expect(key != previous, "lines.twice", "%s line %d" % (name, number), "the same place twice")
+                self.expect(key >= previous, "lines.order", "%s line %d" % (name, number), "lines not sorted")
                 previous = key
                 yield number, value
 
@@ -1989,7 +1988,7 @@ class Examination:
         for name, lines in (("records", self.records), ("withheld", self.withheld)):
             while lines.head is not None and (lines.at(), lines.pos()) < (index, position):
                 number, _ = lines.take()
-                self.findings.add(name + ".no_hit", "%s.jsonl line %d" % (name, number), "there is no hit at this place")
+                self.findings.add("lines.no_hit", "%s.jsonl line %d" % (name, number), "there is no hit at this place")
 
     def examine_ranges(self, query: Query, segment: Segment, schema: Schema, proofs: Ahead) -> Shown:
         """Check all proof lines of one segment."""
@@ -2060,7 +2059,7 @@ class Examination:
             where = "entry %d position %d" % (segment.index, position)
             for name, lines in (("records", records), ("withheld", withheld)):
                 if lines and position not in places:
-                    self.findings.add(name + ".no_hit", "%s.jsonl line %d" % (name, lines[0][0]), "no hit at " + where)
+                    self.findings.add("lines.no_hit", "%s.jsonl line %d" % (name, lines[0][0]), "no hit at " + where)
             if position not in places:
                 continue
             if position in erased:

@@ -10,7 +10,8 @@ TEXT = VERDICT.text()
 def test_verdict_reads_back() -> None:
     assert parse_audit_verdict(TEXT) == VERDICT
     assert TEXT.decode() == (
-        f"scelle/audit/v1\norigin platform.example/po/o1\nsegment 4 {'A' * 43}=\nsegment 10 {'AQEB' * 10}AQE=\n"
+        "scelle/audit/v1\norigin platform.example/po/o1\n"
+        f"segment 4 {'A' * 43}=\nsegment 10 {'AQEB' * 10}AQE=\n"
     )
 
 

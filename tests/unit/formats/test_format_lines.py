@@ -211,7 +211,8 @@ def test_record_lines_are_the_page_written_out() -> None:
         f'{{"at":4,"item":{{}},"p":1,"pos":9,"v":[["{"03" * 16}","bgAAAAA="],"{"00" * 32}"]}}\n'
     )
     assert WholeRecord(4, 9, SALT, (NULL,), {"f": "items/A-0000001.bin"}).encode().decode() == (
-        f'{{"at":4,"item":{{"f":"items/A-0000001.bin"}},"k":"{"03" * 16}","p":0,"pos":9,"v":"AAFuAAAAAA=="}}\n'
+        f'{{"at":4,"item":{{"f":"items/A-0000001.bin"}},"k":"{"03" * 16}",'
+        '"p":0,"pos":9,"v":"AAFuAAAAAA=="}\n'
     )
 
 

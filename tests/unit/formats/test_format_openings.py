@@ -24,7 +24,8 @@ def test_opening_reads_back(opening: Opening) -> None:
 def test_opening_is_the_page_written_out() -> None:
     record = RECORD.encode().decode().strip()
     assert OPENING.encode().decode() == (
-        f'{{"entry":"ZW50cnkK","format":"scelle/opening/v1","index":1,"of":3,"proof":["{"00" * 32}","{"01" * 32}"],'
+        f'{{"entry":"ZW50cnkK","format":"scelle/opening/v1","index":1,"of":3,'
+        f'"proof":["{"00" * 32}","{"01" * 32}"],'
         f'"record":{record},"schema":"e30="}}'
     )
 

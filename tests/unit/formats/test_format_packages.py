@@ -14,7 +14,8 @@ def test_manifest_reads_back() -> None:
     assert parse_manifest(TEXT) == MANIFEST
     assert Manifest(ORIGIN, 25, FILES[::-1]).text() == TEXT
     assert TEXT.decode() == (
-        f"scelle/package/v1\norigin {ORIGIN}\nsize 25\nfile {'00' * 32} 0 README.txt\nfile {'01' * 32} 5 a/b\n"
+        f"scelle/package/v1\norigin {ORIGIN}\nsize 25\n"
+        f"file {'00' * 32} 0 README.txt\nfile {'01' * 32} 5 a/b\n"
     )
     empty = Manifest(ORIGIN, 0, ())
     assert parse_manifest(empty.text()) == empty

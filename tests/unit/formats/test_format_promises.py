@@ -16,7 +16,8 @@ def test_promise_reads_back() -> None:
     assert parse_promise(TEXT) == PROMISE
     assert TEXT.decode() == (
         f"scelle/promise/v1\norigin platform.example/po/o1\ngenesis {'A' * 43}=\nsource s0001/1\n"
-        f"batch 000102030405060708090a0b0c0d0e0f\nseq 5 9\nbatch-root {'AQEB' * 10}AQE=\nreceived -5\ndeadline 2000\n"
+        f"batch 000102030405060708090a0b0c0d0e0f\nseq 5 9\n"
+        f"batch-root {'AQEB' * 10}AQE=\nreceived -5\ndeadline 2000\n"
     )
 
 

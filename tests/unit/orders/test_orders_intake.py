@@ -14,6 +14,7 @@ from scelle.errors import (
     OrderDocumentUnreadable,
     OrderFileUnreadable,
     OrderKeyMissing,
+    OrderKeyUnknown,
     OrderNotToml,
     OrderSourceUnknown,
     OrderValueWrong,
@@ -125,7 +126,7 @@ def test_right_orders_are_read_without_a_warning(path: Path) -> None:
 
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
 def test_wrong_orders_are_refused_in_one_line(path: Path) -> None:
-    code = path.read_text().splitlines()[0].removeprefix("# refused: ")
+    code = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# refused: ")
     with pytest.raises(InputError) as caught:
         read_order_file(path)
     assert caught.value.code == code
@@ -314,7 +315,7 @@ def test_dates_that_are_none(read: Read, written: str) -> None:
 
 @pytest.mark.parametrize("written", ["9999-12-31", "1699-12-31", '"0001-01-01"'])
 def test_periods_that_are_out_of_reach(read: Read, written: str) -> None:
-    assert "leave the key out" in refusal(OrderValueWrong, lambda: read(clause=f"to = {written}"))
+    assert "leave it out" in refusal(OrderValueWrong, lambda: read(clause=f"to = {written}"))
 
 
 @pytest.mark.parametrize(
@@ -336,6 +337,12 @@ def test_values_of_clauses_that_are_none(read: Read, clause: str, said: str) -> 
     message = refusal(OrderValueWrong, lambda: read(clause=clause))
     assert said in message
     assert "clause 'all', " in message
+
+
+def test_keys_before_any_table(read: Read) -> None:
+    said = refusal(OrderKeyUnknown, lambda: read(whole=b'until = 2026-12-31\n' + (ORDER + CLAUSE).encode()))
+    assert said.endswith("until: unknown table or key; it belongs below [order]")
+    refusal(OrderKeyUnknown, lambda: read(whole=b"version = 2\n" + (ORDER + CLAUSE).encode()))
 
 
 def test_clauses_without_a_name_are_counted(read: Read) -> None:

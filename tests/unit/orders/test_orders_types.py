@@ -13,7 +13,8 @@ from scelle.orders.types import Bound
 DOCS = Path(__file__).parents[3] / "docs" / "orders.md"
 HOLDS = {
     "dsa-retention", "epoc-pr", "epoc", "budapest-domestic", "budapest-mla", "us-2703f", "us-2258a-h",
-    "us-civil-hold", "fr-60-2", "fr-l34-1", "uk-dpn", "uk-csea-retention", "eu-tco-art6", "ie-2011-7a", "internal",
+    "us-civil-hold", "fr-60-2", "fr-l34-1", "uk-dpn", "uk-csea-retention", "eu-tco-art6",
+    "ie-2011-7a", "internal",
 }  # fmt: skip
 DEADLINES = {
     "dsa-rfi-simple", "dsa-rfi-decision", "dsa-interim", "dsa-art9", "dsa-art10", "fr-requisition", "uk-s100",
@@ -60,12 +61,12 @@ def test_orders_that_are_not_of_the_union_are_no_ground_of_union_law() -> None:
 
 
 def test_the_documentation_has_this_table() -> None:
-    text = DOCS.read_text()
+    text = DOCS.read_text(encoding="utf-8")
     found = text.partition("<!-- types_table begins -->\n")[2].partition("<!-- types_table ends -->")[0]
     assert found.strip() == types_table().strip()
 
 
 def test_the_documentation_names_every_key() -> None:
-    text = DOCS.read_text()
+    text = DOCS.read_text(encoding="utf-8")
     for key in _ORDER_KEYS + _CLAUSE_KEYS:
         assert f"| `{key}` |" in text

@@ -1,7 +1,7 @@
 """An attacker's workshop: builds logs and packages from the specification alone, and breaks them on request.
 
-Test code. It shares no line with the library or the verifier, holds every key of the log, and can change an
-entry before it is hashed, a line before it is proven, a member before MANIFEST is signed, or the archive after.
+Test code. It shares no line with the library or the verifier, holds every key of the log, and can change
+an entry before it is hashed, a line before it is proven, a member before MANIFEST is signed, or the archive.
 """
 
 import base64
@@ -559,7 +559,7 @@ class Log:
 
 
 def query_of(**changes: Any) -> dict[str, Any]:
-    base = {
+    base: dict[str, Any] = {
         "dimension": "source",
         "format": "scelle/query/v1",
         "from": None,
@@ -583,7 +583,7 @@ def bundles(entries: Sequence[bytes]) -> dict[str, bytes]:
 
 
 class Draft:
-    """A package before it is closed: change anything, then `bytes()` binds and signs it again."""
+    """A package before it is closed: change anything, then `close()` binds and signs it again."""
 
     def __init__(
         self,
@@ -717,7 +717,7 @@ class Draft:
         members |= self.items | self.members
         return {name: data for name, data in members.items() if name not in self.removed}
 
-    def bytes(self) -> bytes:
+    def close(self) -> bytes:
         members = self.all_members()
         head = f"scelle/package/v1\norigin {ORIGIN}\nsize {self.size}\n"
         listed = [f"file {sha(members[n]).hex()} {len(members[n])} {n}\n" for n in sorted(members)]
@@ -828,11 +828,12 @@ def world(
         f"scelle/gap/v1\norder {ORDER}\nsource s0001\ninterval {T0} -\ncause restart\n"
         "lost-at-most 3\ncloses -\n",
     )
+    n = log.segments["chat0"].count
     log.segment(
         "chat2",
         "s0001",
         CHAT,
-        [chat(7, T0 + 5, "account:1", "eight"), chat(8, T0 + 6, "account:4", "nine")],
+        [chat(n, T0 + 5, "account:1", "eight"), chat(n + 1, T0 + 6, "account:4", "nine")],
         position="lsn 2",
     )
     log.segment("family1", "s0004/1", LOGIN, [login(0, T0, "account:1", 1, "f1")])

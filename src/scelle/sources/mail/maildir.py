@@ -55,12 +55,12 @@ class MaildirSource:
         self._tree.test()
         if self._tree.only:
             raise SourceUnreadable(
-                f"{shown(self._root)} of source {shown(self._name)} is a file: a Maildir is a directory; for one "
+                f"{shown(self._root)}, source {shown(self._name)}, is a file and no Maildir: for a "
                 "file use mbox:// or eml://"
             )
 
     def offered(self) -> Iterator[Offered | Trouble]:
-        """Enumerate messages, other files, links and specials; the headers are read for the time of the item."""
+        """Enumerate messages, other files, links and specials; the headers are read for the item's time."""
         seen = _Seen(self._tree)
         for found in self._tree.walk("file-mtime"):
             if not isinstance(found, Offered) or found.kind is not Kind.DOCUMENT:

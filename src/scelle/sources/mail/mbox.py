@@ -7,8 +7,6 @@ another. So an mbox that grows keeps its ids, and one message deleted is one mes
 stamp is made of content too: on the next pass an unchanged message is known after one reading of the mbox
 from end to end.
 """
-# pathlib knows no descriptors.
-# ruff: noqa: PTH
 
 import os
 import struct

@@ -1,6 +1,4 @@
 """Offer and read files that hold one message each, or something that is no mail."""
-# pathlib knows no descriptors.
-# ruff: noqa: PTH
 
 import os
 from collections.abc import Callable, Iterator

@@ -1,0 +1,1 @@
+"""Run the whole life of an order on real documents, and try to cheat the authority."""

@@ -1,0 +1,416 @@
+"""Judge the rows of one frame: decode strictly, commit again, and index again. The hot part of a verification.
+
+Everything comes back in flat buffers, 32 bytes a record each, since a process hands them to another.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from scelle.errors import FormatError
+from scelle.formats.canonical_json import is_canonical_json, parse_json_strict
+from scelle.formats.index import Tagger, index_leaves, inner, sort_key
+from scelle.formats.records import FIELDS_MAX, record_commitment
+from scelle.formats.schema import DOCUMENT_V1, Schema
+from scelle.formats.values import NULL, UNDATED, decode_value
+
+HASH_BYTES: Final = 32
+WANT_BYTES: Final = 96
+_NO_ROOT: Final = bytes(32)
+_TAG_CACHE: Final = 10_000
+_TIME_HEAD: Final = b"t\0\0\0\x08"
+_SEQ_HEAD: Final = b"i\0\0\0\x08"
+_CONTENT_HEAD: Final = b"h\0\0\0\x28"
+_KEPT_MARK: Final = b'"keep":"digest"'
+_META_DEPTH: Final = 128
+
+_TEXT: Final = rb'"[ !#-\[\]-~]*"'
+_SCALAR: Final = rb"(?:%b|-?[1-9][0-9]{0,14}|0|true|false|null|\[\])" % _TEXT
+_FLAT_OBJECT: Final = re.compile(rb"\{%b:%b(?:,%b:%b)*\}" % (_TEXT, _SCALAR, _TEXT, _SCALAR))
+_PAIR: Final = re.compile(rb"(%b):%b[,}]" % (_TEXT, _SCALAR))
+
+Check: TypeAlias = Callable[[bytes], bool]
+
+
+class RowFault(NamedTuple):
+    """Say what is wrong with one row: its place in the frame, its sequence number if known, code, detail."""
+
+    seq: int | None
+    code: str
+    detail: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRows:
+    """What the rows of one frame give, in capture order. Buffers have 32 bytes a record.
+
+    `leaves` and `keys` have one buffer a dimension; without a tag key `leaves` is empty and `inners` has what the
+    leaf hashes are made of. `wants` has 96 bytes for each content that must be in a pack. Where not all of the `count`
+    rows were judged (a sample, or a row that cannot be), `seqs` says which; else it is None.
+    """
+
+    number: int
+    first_seq: int
+    count: int
+    commitments: bytes
+    leaves: tuple[bytes, ...]
+    keys: tuple[bytes, ...]
+    inners: bytes
+    minimum_us: int | None
+    maximum_us: int | None
+    undated: int
+    wants: bytes
+    digest_only: int
+    faults: tuple[RowFault, ...]
+    seqs: tuple[int, ...] | None = None
+
+
+class Want(NamedTuple):
+    """Name one content that a record needs: digest, chunk root (32 zero bytes: none), salt, size, place."""
+
+    digest: bytes
+    root: bytes | None
+    salt: bytes
+    size: int
+    place: int
+
+
+def parse_want(data: bytes) -> Want:
+    """Read the 96 bytes of a want."""
+    root = data[32:64]
+    return Want(
+        data[:32],
+        None if root == _NO_ROOT else root,
+        data[64:80],
+        int.from_bytes(data[80:88], "big"),
+        int.from_bytes(data[88:], "big"),
+    )
+
+
+class RowJudge:
+    """Judge the rows of one segment, frame by frame.
+
+    `place` is what wants of its record 0 carry as their place; that of record k is `place + k`.
+    """
+
+    def __init__(
+        self, *, alias: str, schema: Schema | None, profile: int, tag_key: bytes | None, seq_lo: int, place: int
+    ) -> None:
+        self._schema, self._profile = schema, profile
+        self._seq_lo, self._place = seq_lo, place
+        self._tagger = None if tag_key is None or schema is None else Tagger(tag_key)
+        self._source_tag = b"" if self._tagger is None else self._tagger.tag("source", alias)
+        self._dimensions = () if schema is None else schema.dimensions
+        self._caches: list[dict[bytes, bytes]] = [{} for _ in self._dimensions]
+        self._checks = () if schema is None else tuple(_check_of(field.type) for field in schema.fields)
+        self._is_document = schema is not None and schema.digest == DOCUMENT_V1.digest
+        self._content_fields = _content_fields(schema)
+        self._name_field = _name_field(schema)
+
+    def judge(self, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None = None) -> FrameRows:
+        """Judge the rows of frame `number`; `expected_seq` counts where a row does not tell its own."""
+        return _FrameJudgement(self, number, plain, expected_seq, only).run()
+
+    def name(self, values: Sequence[bytes]) -> str:
+        """Give the native id of a record, or what else names it; empty where nothing does."""
+        field = self._name_field
+        if field is None or field >= len(values) or values[field][:1] != b"s":
+            return ""
+        return values[field][5:].decode("utf-8", "replace")
+
+    def can_judge(self, values: Sequence[bytes]) -> bool:
+        """Tell whether a record can be committed and indexed again: time, seq and every identifier are there."""
+        return (
+            max(2, len(self._dimensions) + 1) <= len(values) <= FIELDS_MAX
+            and values[1][:5] == _SEQ_HEAD
+            and values[0][:5] == _TIME_HEAD
+        )
+
+    def value_faults(self, values: Sequence[bytes]) -> list[str]:
+        """List what is wrong with the values of one record, field by field."""
+        schema = self._schema
+        if schema is None:
+            return [fault for value in values if (fault := _decode_fault(value))]
+        if len(values) != len(schema.fields):
+            return [f"it has {len(values)} values, schema {schema.name} has {len(schema.fields)} fields"]
+        return [
+            f"field {field.name}: {_decode_fault(value) or f'type {value[:1]!a}, must be {field.type}'}"
+            for field, check, value in zip(schema.fields, self._checks, values, strict=True)
+            if not check(value)
+        ]
+
+    def are_strict(self, values: Sequence[bytes]) -> bool:
+        """Tell whether all values are canonical and of the types that the schema allows."""
+        checks = self._checks
+        if not checks or len(checks) != len(values):
+            return not self.value_faults(values)
+        for check, value in zip(checks, values, strict=True):  # a generator costs as much as the checks
+            if not check(value):  # noqa: SIM110
+                return False
+        return True
+
+    def tags(self, values: Sequence[bytes]) -> list[bytes]:
+        """Give the tag of each dimension; the tag key is there."""
+        tags = [self._source_tag]
+        for dimension in range(1, len(self._dimensions)):
+            value = values[dimension + 1]
+            cache = self._caches[dimension]
+            found = cache.get(value)
+            if found is None:
+                if len(cache) >= _TAG_CACHE:
+                    cache.clear()
+                found = cache[value] = self._tag(self._dimensions[dimension], value[5:])
+            tags.append(found)
+        return tags
+
+    def _tag(self, dimension: str, identifier: bytes) -> bytes:
+        if self._tagger is None:
+            raise AssertionError("tags are asked for only where the tag key is there")
+        return self._tagger.tag(dimension, identifier.decode("utf-8", "replace"))
+
+    @property
+    def has_tags(self) -> bool:
+        """Tell whether tags can be made: the tag key opens and the schema is known."""
+        return self._tagger is not None
+
+    @property
+    def profile(self) -> int:
+        """Give the profile of the commitments."""
+        return self._profile
+
+    @property
+    def dimensions(self) -> int:
+        """Count the dimensions; 0 where the schema is not known."""
+        return len(self._dimensions)
+
+    def wants(self, seq: int, record_key: bytes, values: Sequence[bytes]) -> tuple[bytes, int]:
+        """Give the wants of a record, and how many contents it kept by digest only."""
+        if self._is_document:
+            return self._document_wants(seq, record_key, values)
+        found = b""
+        for field in self._content_fields:
+            if values[field][:5] == _CONTENT_HEAD:
+                value = values[field]
+                found += self._want(seq, record_key, value[5:37], _NO_ROOT, value[37:])
+        return found, 0
+
+    def _document_wants(self, seq: int, record_key: bytes, values: Sequence[bytes]) -> tuple[bytes, int]:
+        content, chunks = values[5], values[6]
+        if content[:5] != _CONTENT_HEAD:
+            return b"", 0
+        if _KEPT_MARK in values[8] and _is_kept_by_digest(values[8][5:]):
+            return b"", 1
+        root = chunks[5:37] if chunks[:5] == _CONTENT_HEAD else _NO_ROOT
+        return self._want(seq, record_key, content[5:37], root, content[37:]), 0
+
+    def _want(self, seq: int, record_key: bytes, digest: bytes, root: bytes, size: bytes) -> bytes:
+        place = self._place + seq - self._seq_lo
+        return b"".join((digest, root, record_key[:16], size, place.to_bytes(8, "big")))
+
+    def disagreement(self, values: Sequence[bytes]) -> str | None:
+        """Say where a document contradicts itself: its content and its chunks are of one size."""
+        if self._is_document and values[5][:1] == values[6][:1] == b"h" and values[5][37:] != values[6][37:]:
+            return "content and chunks are not of one size"
+        if self._is_document and values[5][:1] != values[6][:1]:
+            return "content and chunks are not both there"
+        return None
+
+
+class _FrameJudgement:
+    """The buffers that one frame fills."""
+
+    def __init__(
+        self, judge: RowJudge, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None
+    ) -> None:
+        self._judge, self._number, self._plain, self._only = judge, number, plain, only
+        self._expected_seq = expected_seq
+        self._first_seq: int | None = None
+        self._count = 0
+        self._commitments = bytearray()
+        self._inners = bytearray()
+        self._leaves = [bytearray() for _ in range(judge.dimensions)]
+        self._keys = [bytearray() for _ in range(judge.dimensions)]
+        self._minimum_us: int | None = None
+        self._maximum_us: int | None = None
+        self._undated = self._digest_only = 0
+        self._wants = bytearray()
+        self._faults: list[RowFault] = []
+        self._seqs: list[int] | None = None if only is None else []
+
+    def run(self) -> FrameRows:
+        plain, offset, end = self._plain, 0, len(self._plain)
+        from_bytes = int.from_bytes
+        while offset < end:
+            values_at = offset + 36
+            side_at = values_at + from_bytes(plain[offset + 32 : values_at], "big")
+            stop = side_at + 2 + from_bytes(plain[side_at : side_at + 2], "big")
+            values, at = [], values_at
+            while at < side_at:
+                after = at + 5 + from_bytes(plain[at + 1 : at + 5], "big")
+                values.append(plain[at:after])
+                at = after
+            if stop > end or side_at + 2 > end or at != side_at:
+                self._fault(None, "segment.row", f"the row at byte {offset} of the frame is not made of whole values")
+                break
+            self._row(plain[offset : offset + 32], values)
+            offset = stop
+        return self._result()
+
+    def _row(self, record_key: bytes, values: list[bytes]) -> None:
+        expected = self._expected_seq if self._first_seq is None else self._first_seq + self._count
+        if not self._judge.can_judge(values):
+            self._fault(expected, "record.value", "it has no time, sequence number and identifiers at its head", values)
+            self._skip(expected)
+            return
+        seq = int.from_bytes(values[1][5:], "big", signed=True)
+        if self._first_seq is None:
+            self._first_seq = expected = seq
+        self._count += 1
+        if seq != expected:
+            self._fault(expected, "record.seq", f"its own sequence number is {seq}", values)
+        if self._only is None or expected in self._only:
+            self._judge_row(expected, record_key, values)
+
+    def _skip(self, expected: int) -> None:
+        """Leave a row out of the buffers; from here on they say for themselves which rows they have."""
+        if self._first_seq is None:
+            self._first_seq = expected
+        if self._seqs is None:
+            self._seqs = list(range(self._first_seq, expected))
+        self._count += 1
+
+    def _judge_row(self, seq: int, record_key: bytes, values: list[bytes]) -> None:
+        judge = self._judge
+        is_strict = judge.are_strict(values)
+        if not is_strict:
+            for fault in judge.value_faults(values):
+                self._fault(seq, "record.value", fault, values)
+        commitment = record_commitment(judge.profile, record_key[:16], values)
+        self._commitments += commitment
+        time_us = int.from_bytes(values[0][5:], "big", signed=True)
+        self._index(seq, time_us, record_key[16:], commitment, values)
+        if time_us == UNDATED:
+            self._undated += 1
+        else:
+            if self._minimum_us is None or time_us < self._minimum_us:
+                self._minimum_us = time_us
+            if self._maximum_us is None or time_us > self._maximum_us:
+                self._maximum_us = time_us
+        if is_strict:
+            self._content(seq, record_key, values)
+        if self._seqs is not None:
+            self._seqs.append(seq)
+
+    def _index(self, seq: int, time_us: int, index_salt: bytes, commitment: bytes, values: list[bytes]) -> None:
+        judge = self._judge
+        if not judge.has_tags:
+            self._inners += inner(index_salt, time_us, seq, commitment)
+            return
+        order = sort_key(time_us, seq)
+        tags = judge.tags(values)
+        hashes = index_leaves(tags, index_salt, time_us, seq, commitment)
+        for leaves, keys, tag, leaf in zip(self._leaves, self._keys, tags, hashes, strict=True):
+            leaves += leaf
+            keys += tag
+            keys += order
+
+    def _content(self, seq: int, record_key: bytes, values: list[bytes]) -> None:
+        wants, digest_only = self._judge.wants(seq, record_key, values)
+        self._wants += wants
+        self._digest_only += digest_only
+        disagreement = self._judge.disagreement(values)
+        if disagreement is not None:
+            self._fault(seq, "record.value", disagreement, values)
+
+    def _fault(self, seq: int | None, code: str, detail: str, values: Sequence[bytes] = ()) -> None:
+        self._faults.append(RowFault(seq, code, detail, self._judge.name(values)))
+
+    def _result(self) -> FrameRows:
+        return FrameRows(
+            number=self._number,
+            first_seq=self._expected_seq if self._first_seq is None else self._first_seq,
+            count=self._count,
+            commitments=bytes(self._commitments),
+            leaves=tuple(map(bytes, self._leaves)) if self._judge.has_tags else (),
+            keys=tuple(map(bytes, self._keys)) if self._judge.has_tags else (),
+            inners=bytes(self._inners),
+            minimum_us=self._minimum_us,
+            maximum_us=self._maximum_us,
+            undated=self._undated,
+            wants=bytes(self._wants),
+            digest_only=self._digest_only,
+            faults=tuple(self._faults),
+            seqs=None if self._seqs is None else tuple(self._seqs),
+        )
+
+
+def is_canonical_structure(payload: bytes) -> bool:
+    """Tell whether `payload` is RFC 8785 JSON: quickly where it is a flat object of plain texts and numbers."""
+    if _FLAT_OBJECT.fullmatch(payload) is None:
+        return is_canonical_json(payload)
+    keys = _PAIR.findall(payload, 1)
+    return len(keys) == 1 or all(map(bytes.__lt__, keys, keys[1:]))
+
+
+def _is_kept_by_digest(meta: bytes) -> bool:
+    try:
+        document = parse_json_strict(meta, _META_DEPTH)
+    except FormatError:  # doubles, for instance: nothing that capture writes beside this mark
+        return False
+    return isinstance(document, dict) and document.get("keep") == "digest"
+
+
+def _decode_fault(value: bytes) -> str | None:
+    try:
+        _, _, end = decode_value(value)
+    except FormatError as error:
+        return str(error)
+    return None if end == len(value) else "it is longer than its length says"
+
+
+def _check_of(letter: str) -> Check:
+    """Give the quickest strict check of a field of type `letter`, which may also be null (the first two may not)."""
+    special = {"t": _is_eight, "i": _is_eight, "s": _is_text, "h": _is_content, "j": _is_structure}
+    head = letter.encode("ascii")
+    check = special.get(letter)
+    if check is None:
+        return lambda value: value == NULL or (value[:1] == head and _decode_fault(value) is None)
+    return lambda value: check(value) if value[:1] == head else value == NULL
+
+
+def _is_eight(value: bytes) -> bool:
+    return len(value) == 13
+
+
+def _is_text(value: bytes) -> bool:
+    if value.isascii():
+        return True
+    try:
+        value[5:].decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_content(value: bytes) -> bool:
+    return len(value) == 45 and value[37] < 0x80
+
+
+def _is_structure(value: bytes) -> bool:
+    return is_canonical_structure(value[5:])
+
+
+def _content_fields(schema: Schema | None) -> tuple[int, ...]:
+    if schema is None:
+        return ()
+    return tuple(number for number, field in enumerate(schema.fields) if field.type == "h")
+
+
+def _name_field(schema: Schema | None) -> int | None:
+    """Give the field that names a record best: its native id, else the identifier of its last dimension."""
+    if schema is None:
+        return None
+    native = schema.dimension_number("native")
+    return native if native is not None else len(schema.dimensions)

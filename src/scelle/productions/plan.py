@@ -1,0 +1,175 @@
+"""Decide from the log alone which segments an answer must show, and by which ranges (pure; ledger.md §7).
+
+The verifier decides the same from the package's entries. A rule that differs here makes packages that nobody
+accepts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from scelle.errors import RequestWrong
+from scelle.formats.entries import End, Entry, Erase, Segment
+from scelle.formats.packages import Query
+from scelle.formats.schema import Schema
+from scelle.formats.tokens import INT64_MAX, TIME_MIN, UNDATED, is_family_member, is_reserved_alias, shown
+from scelle.productions.model import RAW, SOURCE, Notice, SegmentCounts
+
+RangeName: TypeAlias = Literal["whole", "dated", "undated"]
+
+_END_OF_TIME: Final = INT64_MAX + 1
+
+
+@dataclass(slots=True)
+class Tombstones:
+    """Hold what is erased of one segment: commitments by position in R, and positions in X."""
+
+    records: dict[int, bytes] = field(default_factory=dict)
+    places: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Name one segment to be answered: its manifest, queried dimension (1 ..), ranges, and what is erased."""
+
+    at: int
+    manifest: Segment
+    schema: Schema
+    ordinal: int
+    ranges: tuple[RangeName, ...]
+    erased: Tombstones
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """List the segments to be answered, count those that the query touches, and note what is not right."""
+
+    tasks: tuple[Task, ...]
+    counts: SegmentCounts
+    notices: tuple[Notice, ...]
+
+
+def window_of(query: Query, name: RangeName) -> tuple[int, int]:
+    """Return the times [low, high) that a range covers; `high` may lie beyond the last time there is."""
+    if name == "undated":
+        return UNDATED, UNDATED + 1
+    if query.from_us is None and query.until_us is None:
+        return UNDATED, _END_OF_TIME
+    low = TIME_MIN if query.from_us is None else query.from_us
+    return low, _END_OF_TIME if query.until_us is None else query.until_us
+
+
+def touches(query: Query, alias: str) -> bool:
+    """Say whether a query touches a log source: its family, or every one where it asks by something else."""
+    return query.dimension != SOURCE or is_family_member(alias, query.value)
+
+
+def ranges_of(query: Query, manifest: Segment) -> tuple[RangeName, ...]:
+    """Return the ranges that a segment with records must show, none where its bounds exclude the window."""
+    if query.strength == "A":
+        return ("whole",)
+    if query.from_us is None and query.until_us is None:
+        return ("dated",)
+    found: list[RangeName] = []
+    if manifest.time is not None:
+        first, last = manifest.time
+        low, high = window_of(query, "dated")
+        if first < high and last >= low:
+            found.append("dated")
+    if manifest.undated:
+        found.append("undated")
+    return tuple(found)
+
+
+def make_plan(entries: Sequence[Entry], schema_of: Callable[[bytes], Schema], query: Query) -> Plan:
+    """Plan the answer to a query over all entries of a log.
+
+    Raises `RequestWrong` for a source or dimension that the log does not have, and for redactions that cannot
+    be made.
+    """
+    segments = [(at, entry) for at, entry in enumerate(entries) if isinstance(entry, Segment)]
+    touched = [(at, entry) for at, entry in segments if touches(query, entry.source)]
+    if not touched:
+        known = ", ".join(sorted({entry.source for _, entry in segments}))
+        raise RequestWrong(f"the log has no source {shown(query.value)}: it has {known or 'none yet'}")
+    erased = _tombstones(entries)
+    counts = dict.fromkeys(SegmentCounts.__slots__, 0)
+    tasks: list[Task] = []
+    searchable = False
+    for at, manifest in touched:
+        schema = schema_of(manifest.schema)
+        counts["touched"] += 1
+        searchable = searchable or query.dimension in schema.dimensions
+        if manifest.records == 0:
+            counts["empty"] += 1
+        elif query.dimension not in schema.dimensions:
+            counts["not_searchable"] += 1
+        else:
+            ordinal = schema.dimensions.index(query.dimension) + 1
+            ranges = ranges_of(query, manifest)
+            counts[_kind(ranges, manifest)] += 1
+            if ranges:
+                tasks.append(Task(at, manifest, schema, ordinal, ranges, erased.get(at, Tombstones())))
+    if not searchable:
+        raise RequestWrong(f"no source of the log has the dimension {shown(query.dimension)}: ask by another")
+    _check_redactions(query, [schema_of(manifest.schema) for _, manifest in touched])
+    return Plan(tuple(tasks), SegmentCounts(**counts), tuple(_open_sources(entries, query)))
+
+
+def _kind(ranges: tuple[RangeName, ...], manifest: Segment) -> str:
+    if not ranges:
+        return "left_out"
+    return "undated_only" if ranges == ("undated",) and manifest.time is not None else "searched"
+
+
+def _tombstones(entries: Sequence[Entry]) -> dict[int, Tombstones]:
+    found: dict[int, Tombstones] = {}
+    for entry in entries:
+        if isinstance(entry, Erase):
+            of_segment = found.setdefault(entry.segment[0], Tombstones())
+            of_segment.records[entry.record[0]] = entry.record[1]
+            of_segment.places.update(entry.index)
+    return found
+
+
+def _check_redactions(query: Query, schemas: Sequence[Schema]) -> None:
+    """Refuse to redact key fields, and fields that no touched schema has: a slip would leave them open."""
+    names = {each.name for schema in schemas for each in schema.fields}
+    for name in sorted(set(query.redact) - names):
+        raise RequestWrong(f"no record of this answer has a field {shown(name)}: nothing would be redacted by it")
+    for schema in schemas:
+        if query.dimension not in schema.dimensions:
+            continue
+        keys = key_fields(schema, query.dimension)
+        closed = [j for j, each in enumerate(schema.fields) if each.name in query.redact]
+        closed += [j for j, each in enumerate(schema.fields) if closed and each.name == RAW]
+        for j in sorted(keys & set(closed)):
+            raise RequestWrong(
+                f"field {schema.fields[j].name} of {schema.name} is a key field and is never redacted: ask without it"
+            )
+
+
+def key_fields(schema: Schema, dimension: str) -> set[int]:
+    """Return the numbers of the key fields: time, sequence number, and the queried dimension's."""
+    ordinal = schema.dimensions.index(dimension) + 1
+    return {0, 1, ordinal} if ordinal > 1 else {0, 1}
+
+
+def _open_sources(entries: Sequence[Entry], query: Query) -> list[Notice]:
+    """Note the sources that nobody looked at up to the end of the period (ledger.md §4)."""
+    watermarks: dict[str, int] = {}
+    for entry in entries:
+        if isinstance(entry, Segment) and touches(query, entry.source) and not is_reserved_alias(entry.source):
+            watermarks[entry.source] = entry.watermark[1]
+        elif isinstance(entry, End):
+            watermarks.pop(entry.source, None)
+    return [
+        Notice(
+            "source.open",
+            alias,
+            f"captured until {mark} only, the period ends at {query.until_us}: the verifier will say so; capture "
+            "again, or ask for an earlier end",
+        )
+        for alias, mark in sorted(watermarks.items())
+        if query.until_us is not None and mark < query.until_us
+    ]

@@ -1,0 +1,133 @@
+"""Collect the parts of a package in files beside it, and let the package appear only when it is whole.
+
+Nothing is written there that the package does not show: records that are withheld and fields that are
+redacted never reach the disk in plain.
+"""
+
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from scelle.errors import PackageNameRefused
+from scelle.formats.packages import ManifestFile
+from scelle.formats.zips import Member
+from scelle.vault import durable
+
+BUFFER_BYTES: Final = 1 << 20
+
+
+class Scratch:
+    """Append to one file and know its size, CRC-32 and SHA-256; what is read back was drained before."""
+
+    def __init__(self, path: Path, *, hashed: bool = True) -> None:
+        self.path = path
+        with suppress(FileNotFoundError):
+            path.unlink()  # left by a run that was killed
+        self._file = durable.AppendFile(path, exclusive=True)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._buffer = bytearray()
+        self._crc32 = 0
+        self._state = sha256() if hashed else None
+        self.size_bytes = 0
+
+    def write(self, data: bytes) -> int:
+        """Append `data` and return how many bytes that were, as a file does."""
+        self._buffer += data
+        self.size_bytes += len(data)
+        if len(self._buffer) >= BUFFER_BYTES:
+            self.drain()
+        return len(data)
+
+    def drain(self) -> None:
+        """Hand everything written so far to the file."""
+        if self._state is not None:
+            self._crc32 = zlib.crc32(self._buffer, self._crc32)
+            self._state.update(self._buffer)
+        self._file.write(self._buffer)
+        self._buffer.clear()
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes that were drained."""
+        return os.pread(self._descriptor, size_bytes, offset)
+
+    def sha256(self) -> bytes:
+        """Return the SHA-256 of all that was drained; only where it is hashed."""
+        return self._state.digest() if self._state is not None else b""
+
+    def member(self, name: str) -> tuple[Member, ManifestFile]:
+        """Announce the whole file as a member of a package."""
+        self.drain()
+        member = Member(name, self.size_bytes, self._crc32, self._open)
+        return member, ManifestFile(self.sha256(), self.size_bytes, name)
+
+    def _open(self) -> BinaryIO:
+        return self.path.open("rb")
+
+    def publish(self, out: Path) -> None:
+        """Make the file durable and give it its name; a crash before leaves nothing of that name."""
+        self.drain()
+        self._file.sync()
+        refuse_taken(out)
+        durable.replace(self.path, out)
+
+    def close(self) -> None:
+        """Let go of the file and remove it, if it was not published."""
+        self._file.close()
+        os.close(self._descriptor)
+        with suppress(OSError):
+            self.path.unlink()
+
+
+class Slice:
+    """Open a part of a scratch file, at most a few MiB."""
+
+    __slots__ = ("_offset", "_scratch", "_size_bytes")
+
+    def __init__(self, scratch: Scratch, offset: int, size_bytes: int) -> None:
+        self._scratch, self._offset, self._size_bytes = scratch, offset, size_bytes
+
+    def __call__(self) -> BinaryIO:
+        return io.BytesIO(self._scratch.read(self._offset, self._size_bytes))
+
+
+class Workspace:
+    """Hold the scratch files of one package: `.<name>.<part>.part` beside it."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._open: list[Scratch] = []
+
+    def scratch(self, part: str, *, hashed: bool = True) -> Scratch:
+        """Begin a scratch file."""
+        made = Scratch(self._out.with_name(f".{self._out.name}.{part}.part"), hashed=hashed)
+        self._open.append(made)
+        return made
+
+    def close(self) -> None:
+        """Remove all scratch files."""
+        for each in self._open:
+            each.close()
+
+
+@contextmanager
+def workspace(out: Path) -> Iterator[Workspace]:
+    """Give a workspace beside `out` and leave nothing of it behind, however the work ends."""
+    refuse_taken(out)
+    if not out.parent.is_dir():
+        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
+    made = Workspace(out)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def refuse_taken(out: Path) -> None:
+    """Raise `PackageNameRefused` where something is at `out` already: evidence is never overwritten."""
+    if out.exists() or out.is_symlink():
+        raise PackageNameRefused(f"{out} is there already and stays as it is: choose another name")

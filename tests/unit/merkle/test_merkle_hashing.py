@@ -1,0 +1,90 @@
+from hashlib import sha256
+
+import pytest
+
+from scelle.errors import ProofError
+from scelle.merkle.hashing import (
+    EMPTY_ROOT,
+    TreeHasher,
+    leaf_count,
+    leaf_hash,
+    next_level,
+    node_hash,
+    tree_root,
+)
+
+
+def _leaves(count: int) -> bytes:
+    return b"".join(leaf_hash(b"%d" % number) for number in range(count))
+
+
+def _mth(leaves: list[bytes]) -> bytes:
+    """Follow RFC 6962 §2.1 to the letter."""
+    if not leaves:
+        return sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1
+    while split * 2 < len(leaves):
+        split *= 2
+    return sha256(b"\1" + _mth(leaves[:split]) + _mth(leaves[split:])).digest()
+
+
+def test_leaf_and_node_hash() -> None:
+    assert leaf_hash(b"a") == sha256(b"\0a").digest()
+    assert node_hash(bytes(32), b"\1" * 32) == sha256(b"\1" + bytes(32) + b"\1" * 32).digest()
+
+
+@pytest.mark.parametrize(("left", "right"), [(31, 32), (32, 31), (33, 32), (31, 33), (0, 64)])
+def test_children_of_another_width_are_refused(left: int, right: int) -> None:
+    with pytest.raises(ProofError, match="width"):
+        node_hash(bytes(left), bytes(right))
+
+
+@pytest.mark.parametrize("count", [*range(20), 31, 32, 33, 255, 256, 257, 1000])
+def test_root_is_that_of_rfc_6962(count: int) -> None:
+    flat = _leaves(count)
+    expected = _mth([flat[at : at + 32] for at in range(0, len(flat), 32)])
+    assert tree_root(flat) == expected
+    assert tree_root(memoryview(flat).tobytes()) == expected
+    hasher = TreeHasher()
+    hasher.extend(flat)
+    assert (hasher.root(), hasher.size) == (expected, count)
+
+
+def test_empty_root() -> None:
+    assert sha256(b"").digest() == EMPTY_ROOT
+    assert TreeHasher().root() == EMPTY_ROOT == tree_root(b"")
+
+
+def test_hasher_gives_every_root_on_the_way() -> None:
+    flat, hasher = _leaves(70), TreeHasher()
+    for count in range(70):
+        assert hasher.root() == tree_root(flat[: 32 * count])
+        hasher.append(flat[32 * count : 32 * count + 32])
+
+
+@pytest.mark.parametrize("size", [1, 31, 33, 63])
+def test_flat_buffer_of_another_width_is_refused(size: int) -> None:
+    hasher = TreeHasher()
+    with pytest.raises(ProofError, match="flat buffer"):
+        leaf_count(bytes(size))
+    with pytest.raises(ProofError, match="flat buffer"):
+        tree_root(bytes(size))
+    with pytest.raises(ProofError, match="flat buffer"):
+        hasher.extend(bytes(size))
+    assert hasher.size == 0
+
+
+@pytest.mark.parametrize("size", [0, 31, 33, 64])
+def test_leaf_hash_of_another_width_is_refused(size: int) -> None:
+    hasher = TreeHasher()
+    with pytest.raises(ProofError, match="leaf hash"):
+        hasher.append(bytes(size))
+    assert hasher.root() == EMPTY_ROOT
+
+
+def test_odd_hash_rises_as_it_is() -> None:
+    flat = _leaves(3)
+    assert next_level(flat) == node_hash(flat[:32], flat[32:64]) + flat[64:]
+    assert next_level(flat[:32]) == flat[:32]

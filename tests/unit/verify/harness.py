@@ -1,0 +1,58 @@
+"""Run the verifier on a draft, in this process, and hand back its verdict."""
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.unit.verify.builder import Draft, canonical
+
+from scelle.verify import scelle_verify
+
+
+@dataclass(frozen=True)
+class Verdict:
+    exit_code: int
+    document: dict[str, Any]
+    error: str
+
+    @property
+    def codes(self) -> set[str]:
+        return {finding["code"] for finding in self.document.get("findings", [])}
+
+    @property
+    def findings(self) -> list[str]:
+        return ["{code} | {subject} | {detail}".format(**f) for f in self.document.get("findings", [])]
+
+
+def run(arguments: Sequence[object]) -> Verdict:
+    """Run the command line with --json."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = scelle_verify.main([*map(str, arguments), "--json"])
+    return Verdict(code, json.loads(out.getvalue()) if out.getvalue() else {}, err.getvalue())
+
+
+def run_text(arguments: Sequence[object]) -> tuple[int, str]:
+    """Run the command line for people."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = scelle_verify.main([*map(str, arguments)])
+    return code, out.getvalue()
+
+
+def files(draft: Draft, folder: Path, query: bytes | None = None) -> list[object]:
+    """Write package, trust file and query; return the arguments."""
+    package, trust, asked = folder / "p.scelle", folder / "trust.json", folder / "query.json"
+    package.write_bytes(draft.close())
+    trust.write_bytes(canonical(draft.trust) + b"\n")
+    asked.write_bytes(canonical(draft.query) + b"\n" if query is None else query)
+    return [package, "--trust", trust, "--query", asked]
+
+
+def judge(draft: Draft, folder: Path, *more: object, query: bytes | None = None) -> Verdict:
+    """Close the draft and examine it with its trust file and query."""
+    return run([*files(draft, folder, query), *more])
