@@ -70,15 +70,16 @@ def add_order(
     """Open the order's log, seal its document as item zero, its terms, clauses and sources as events.
 
     `sources` are the sealed forms of the sources that its clauses name. A crash before the one commit leaves
-    a genesis without item zero: adding the same file again completes it.
+    a genesis without item zero: adding the same file again completes it. Raises `OrderExists`.
     """
     order = order_file.order
-    if order.id in order_ids(vault) and _is_complete(vault, host, order.id, vault_key):
-        raise OrderExists(f"order {order.id} is there already: `scelle order show {order.id}`")
     authority = parse_vkey(order.authority_key) if order.authority_key else None
     ledger = OrderLedgerWriter.create(
         vault, order.id, host, vault_key, authority=authority, now_us=now_us, memory=memory
     )
+    if any(manifest.source == ORDER_SOURCE for _, manifest in ledger.manifests()):
+        ledger.close()
+        raise OrderExists(f"order {order.id} is there already: `scelle order show {order.id}`")
     _seal_papers(ledger, packs, order_file, now_us)
     record_event(ledger, now_us, actor, "received", order_to_json(order))
     for clause in order_file.clauses:
@@ -88,11 +89,6 @@ def add_order(
     packs.sync()
     ledger.seal(now_us)
     return ledger
-
-
-def _is_complete(vault: Path, host: str, order: str, vault_key: VaultKey) -> bool:
-    ledger = OrderLedger(vault, order, f"{host}/po/{order}", vault_key)
-    return any(manifest.source == ORDER_SOURCE for _, manifest in ledger.manifests())
 
 
 def _named(clauses: tuple[Clause, ...]) -> list[str]:

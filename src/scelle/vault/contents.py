@@ -24,6 +24,7 @@ class CatalogContentIndex:
         self._catalog = catalog
         self._key = key.derive("contents")
         self._connection = catalog.connection
+        self._rows: list[tuple[bytes, int, int, int, int]] = []
         self._numbers: dict[str, int] = {}
         self._packs: dict[int, str] = {}
         self._complete: set[str] = set()
@@ -31,6 +32,7 @@ class CatalogContentIndex:
 
     def find(self, digest: bytes) -> ContentPlace | None:
         """Say where a content stands; see `ContentIndex.find`."""
+        self._write_rows()
         with self._catalog.access() as connection:
             row = connection.execute(_FIND, (self._hidden(digest),)).fetchone()
         if row is None:
@@ -42,6 +44,8 @@ class CatalogContentIndex:
 
     def contains(self, digest: bytes) -> bool:
         """Say whether a content is in a known pack; see `ContentIndex.contains`."""
+        if self._rows:
+            self._write_rows()
         hidden = hashlib.blake2b(digest, digest_size=32, key=self._key).digest()
         try:
             row = self._connection.execute(_FIND_PACK, (hidden,)).fetchone()
@@ -52,12 +56,12 @@ class CatalogContentIndex:
     def add_frame(self, pack_id: str, offset: int, table: Table) -> None:
         """Add the objects of a frame; see `ContentIndex.add_frame`."""
         number = self._number_of(pack_id)
-        rows, start = [], 0
+        key, blake2b, start = self._key, hashlib.blake2b, 0
         for digest, size in table:
-            rows.append((self._hidden(digest), number, offset, start, size))
+            self._rows.append(
+                (blake2b(digest, digest_size=32, key=key).digest(), number, offset, start, size)
+            )
             start += size
-        with self._catalog.access() as connection:
-            connection.executemany(_ADD, rows)
 
     def complete_packs(self) -> set[str]:
         """Return the ids of the packs that are sealed and wholly known."""
@@ -76,6 +80,7 @@ class CatalogContentIndex:
 
     def forget_pack(self, pack_id: str) -> None:
         """Forget a pack and its contents."""
+        self._write_rows()
         number = self._numbers.get(pack_id)
         with self._catalog.access() as connection:
             connection.execute(_QUERIES["remove_contents_of_pack"], (number,))
@@ -84,11 +89,13 @@ class CatalogContentIndex:
 
     def forget(self, digest: bytes) -> None:
         """Forget where one content stands."""
+        self._write_rows()
         with self._catalog.access() as connection:
             connection.execute(_QUERIES["remove_content"], (self._hidden(digest),))
 
     def clear(self) -> None:
         """Forget everything."""
+        self._rows.clear()
         with self._catalog.access() as connection:
             connection.execute(_QUERIES["remove_all_contents"])
             connection.execute(_QUERIES["remove_all_packs"])
@@ -96,7 +103,15 @@ class CatalogContentIndex:
 
     def commit(self) -> None:
         """Commit the catalog, other rooms' rows included."""
+        self._write_rows()
         self._catalog.commit()
+
+    def _write_rows(self) -> None:
+        """Write what was added, in key order: neighbours in the tree are written together."""
+        self._rows.sort()
+        with self._catalog.access() as connection:
+            connection.executemany(_ADD, self._rows)
+        self._rows.clear()
 
     def _hidden(self, digest: bytes) -> bytes:
         return hashlib.blake2b(digest, digest_size=32, key=self._key).digest()

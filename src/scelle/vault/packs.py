@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from scelle.errors import StorageError, StorageStopped
-from scelle.vault.frames import OBJECT_MAX_BYTES, FrameCoder, SealedFrame
+from scelle.vault.frames import OBJECT_MAX_BYTES, FrameCoder, SealedFrame, Table
 from scelle.vault.interfaces import Backend, ContentIndex
 from scelle.vault.keys import VaultKey
 from scelle.vault.probe import CompressionProbe
@@ -29,6 +29,7 @@ from scelle.vault.writing import PACK_CLOSE_BYTES, LargePack, OpenPack, split_st
 SMALL_OBJECT_BYTES: Final = 128 << 10
 GROUP_BYTES: Final = 256 << 10
 FRAMES_IN_FLIGHT: Final = 2
+_FILTER_BITS: Final = 22
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class PackStore:
         self._flying_bytes = 0
         self._pack: OpenPack | None = None
         self._fresh: set[bytes] = set()
+        self._filter: bytearray | None = None
         self._placed: list[tuple[str, int, list[tuple[bytes, int]]]] = []
         self._sealed: list[str] = []
         self._failure: str | None = None
@@ -93,17 +95,23 @@ class PackStore:
     def put(self, data: bytes, digest: bytes) -> bool:
         """Keep `data`, whose SHA-256 the caller computed; say whether it was new. Durable after the next
         `sync`."""
-        if digest in self._fresh or self._index.contains(digest):
+        if self._failure is not None:
+            raise self._stopped()
+        if digest in self._fresh or self._is_indexed(digest):
             return False
         size = len(data)
         if size > OBJECT_MAX_BYTES:
             return self.put_stream(iter((data,)))[2]
-        is_text = self._probe.is_compressible(data)
-        with self._writing():
-            if size > SMALL_OBJECT_BYTES:
-                self._submit(_Group(is_text, [(digest, size)], [data], size))
-            else:
-                self._gather(self._text if is_text else self._media, data, digest, size)
+        group = self._text if self._probe.is_compressible(data) else self._media
+        if size > SMALL_OBJECT_BYTES:
+            self._submit(_Group(group.compress, [(digest, size)], [data], size))
+        else:
+            if group.size + size > GROUP_BYTES:
+                self._submit(group)
+                group.table, group.objects, group.size = [], [], 0
+            group.table.append((digest, size))
+            group.objects.append(data)
+            group.size += size
         self._fresh.add(digest)
         return True
 
@@ -138,6 +146,7 @@ class PackStore:
                 self._pack.sync()
             for pack_id, offset, table in self._placed:
                 self._index.add_frame(pack_id, offset, table)
+                self._note_in_filter(table)
             for pack_id in self._sealed:
                 self._index.complete_pack(pack_id)
             self._index.commit()
@@ -163,7 +172,7 @@ class PackStore:
 
     def contains(self, digest: bytes) -> bool:
         """Say whether a content is in the vault, or put and not yet synced."""
-        return digest in self._fresh or self._index.contains(digest)
+        return digest in self._fresh or self._is_indexed(digest)
 
     def read(self, digest: bytes) -> Iterator[bytes]:
         """Give a content in pieces, also one that was put and not yet synced; see `PackReader.read`."""
@@ -193,12 +202,15 @@ class PackStore:
         """Put the packs in order after a crash and the index into agreement with them; do so at every
         start."""
         with self._writing():
-            return repair_after_crash(self._backend, self._key, self._index)
+            report = repair_after_crash(self._backend, self._key, self._index)
+        self._filter = None if self._index.known_packs() else bytearray(1 << _FILTER_BITS)
+        return report
 
     def rebuild_index(self) -> None:
         """Make the index again from the packs alone, and commit it."""
         with self._writing():
             self._index.clear()
+            self._filter = None
             for pack_id in self.pack_ids():
                 index_pack(self._backend, self._key, self._index, pack_id)
             self._index.commit()
@@ -212,28 +224,38 @@ class PackStore:
 
     # --- inside
 
-    def _gather(self, group: _Group, data: bytes, digest: bytes, size: int) -> None:
-        if group.size + size > GROUP_BYTES:
-            self._submit(group)
-            group.table, group.objects, group.size = [], [], 0
-        group.table.append((digest, size))
-        group.objects.append(data)
-        group.size += size
+    def _is_indexed(self, digest: bytes) -> bool:
+        """Ask the index, unless it was empty at the start and nothing like `digest` has been added since.
+
+        The first load of a vault, the largest there is, asks for hardly anything that is there.
+        """
+        if (
+            self._filter is not None
+            and not self._filter[int.from_bytes(digest[:4], "big") >> 32 - _FILTER_BITS]
+        ):
+            return False
+        return self._index.contains(digest)
+
+    def _note_in_filter(self, table: Table) -> None:
+        if self._filter is not None:
+            for digest, _ in table:
+                self._filter[_filter_slot(digest)] = 1
 
     def _submit(self, group: _Group) -> None:
         """Send a group off to be sealed; wait only while two others are under way."""
-        while len(self._flights) >= FRAMES_IN_FLIGHT:
-            self._land()
-        pack = self._roomy_pack(group.size)
-        number = pack.reserve()
-        seal, arguments = self._coder.seal_group, (pack.identity, number, group.table, group.objects)
-        if self._thread is None:
-            frame: Future[SealedFrame] = Future()
-            frame.set_result(seal(*arguments, compress=group.compress))
-        else:
-            frame = self._thread.submit(seal, *arguments, compress=group.compress)
-        self._flights.append(_Flight(pack, group.table, frame))
-        self._flying_bytes += group.size
+        with self._writing():
+            while len(self._flights) >= FRAMES_IN_FLIGHT:
+                self._land()
+            pack = self._roomy_pack(group.size)
+            number = pack.reserve()
+            seal, arguments = self._coder.seal_group, (pack.identity, number, group.table, group.objects)
+            if self._thread is None:
+                frame: Future[SealedFrame] = Future()
+                frame.set_result(seal(*arguments, compress=group.compress))
+            else:
+                frame = self._thread.submit(seal, *arguments, compress=group.compress)
+            self._flights.append(_Flight(pack, group.table, frame))
+            self._flying_bytes += group.size
 
     def _land(self) -> None:
         """Append the oldest frame under way to the pack."""
@@ -295,6 +317,9 @@ class PackStore:
             self._failure = str(error) or type(error).__name__
             raise
 
+    def _stopped(self) -> StorageStopped:
+        return StorageStopped(f"the store stopped after: {self._failure}: start again, it recovers by itself")
+
     def _failing_softly(self, act: Callable[[], None]) -> None:
         try:
             act()
@@ -308,3 +333,7 @@ class PackStore:
             self._pack.close()
             self._pack = None
         self._reader.close()
+
+
+def _filter_slot(digest: bytes) -> int:
+    return int.from_bytes(digest[:4], "big") >> 32 - _FILTER_BITS

@@ -698,7 +698,8 @@ class Draft:
 
     def lines(self, name: str, values: list[dict[str, Any]]) -> bytes:
         data = b"".join(canonical(value) + b"\n" for value in values)
-        return self.edit_lines.get(name, lambda d: d)(data)
+        edit = self.edit_lines.get(name)
+        return data if edit is None else edit(data)
 
     def all_members(self) -> dict[str, bytes]:
         policy = {key: value for key, value in self.trust.items() if key not in ("tagkey", "held")}

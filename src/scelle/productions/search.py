@@ -1,0 +1,161 @@
+"""Find ranges in a segment's sorted index, rows by sequence number, and nodes of its trees; memory stays flat."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from scelle.errors import RecordNotAsSealed, SegmentDamaged
+from scelle.formats.index import sort_key
+from scelle.formats.tokens import INT64_MAX, INT64_MIN
+from scelle.ledger.segments import FRAME_ROWS, Row, SegmentReader
+from scelle.merkle.hashing import HASH_BYTES, tree_root
+from scelle.merkle.proofs import Tree, range_proof_cached, root_cached
+
+KEY_BYTES: Final = 32
+_FRAMES_KEPT: Final = 8
+_BLOCK_LEVEL: Final = 8
+_HASHES_AT_ONCE: Final = 1 << 16
+
+
+class IndexBlock:
+    """Look into one dimension's block of X: its entries by position, the living ones also by rank.
+
+    Entries under a tombstone keep their position; what the index file has there is not looked at.
+    """
+
+    def __init__(self, reader: SegmentReader, ordinal: int, erased_places: set[int]) -> None:
+        self._reader, self._ordinal = reader, ordinal
+        count = reader.manifest.records
+        self.start = (ordinal - 1) * count
+        self.stop = ordinal * count
+        erased = sorted(place - self.start for place in erased_places if self.start <= place < self.stop)
+        self._shifts = [place - before for before, place in enumerate(erased)]
+        self.living = count - len(erased)
+        self._frames: dict[int, bytes] = {}
+
+    def position(self, rank: int) -> int:
+        """Return the position in X of the living entry number `rank`."""
+        return self.start + rank + bisect_right(self._shifts, rank)
+
+    def key(self, rank: int) -> bytes:
+        """Return the sort key (tag || time + 2^63 || seq + 2^63) of a living entry."""
+        number, place = divmod(self.position(rank) - self.start, FRAME_ROWS)
+        return self._frame(number)[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+
+    def first_at_least(self, target: bytes) -> int:
+        """Return the rank of the first living entry whose key is not below `target`; `living` if there is none."""
+        return bisect_left(range(self.living), target, key=self.key)
+
+    def _frame(self, number: int) -> bytes:
+        if number not in self._frames:
+            if len(self._frames) >= _FRAMES_KEPT:
+                self._frames.pop(next(iter(self._frames)))
+            self._frames[number] = self._reader.index_frame(self._ordinal, number)
+        return self._frames[number]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRange:
+    """Place one range: positions [first, stop) of its hits in X, ranks [lo, hi) of the living among them.
+
+    The left neighbour has rank lo - 1 and position first - 1, the right one rank hi and position stop; there is
+    none at an edge of the block.
+    """
+
+    first: int
+    stop: int
+    lo: int
+    hi: int
+    has_left: bool
+    has_right: bool
+
+
+def find_range(block: IndexBlock, tag: bytes, window: tuple[int, int]) -> FoundRange:
+    """Find the entries of a tag with low <= time < high. Erased entries beside the range belong to it (§7)."""
+    low, high = window
+    lo = block.first_at_least(tag + sort_key(low, INT64_MIN))
+    beyond = tag + b"\xff" * 17 if high > INT64_MAX else tag + sort_key(high, INT64_MIN)
+    hi = block.first_at_least(beyond)
+    has_left, has_right = lo > 0, hi < block.living
+    first = block.position(lo - 1) + 1 if has_left else block.start
+    stop = block.position(hi) if has_right else block.stop
+    return FoundRange(first, stop, lo, hi, has_left, has_right)
+
+
+class Rows:
+    """Find rows by rising sequence numbers; a frame is decoded once, and most frames without a wanted row never."""
+
+    def __init__(self, reader: SegmentReader) -> None:
+        self._reader = reader
+        self._rows: list[Row] = []
+        self._start = self._stop = reader.manifest.seq[0]
+        self._known: list[tuple[int, int, int]] = []  # of each frame seen: first seq, number, seq after its last
+
+    def row(self, seq: int) -> Row:
+        """Return the row `seq`, which must not be below the one asked for before."""
+        while not self._start <= seq < self._stop:
+            self._load(self._guess(seq))
+        return self._rows[seq - self._start]
+
+    def _load(self, number: int) -> None:
+        self._rows = self._reader.frame_rows(number)
+        self._start, self._stop = self._rows[0].seq, self._rows[-1].seq + 1
+        entry = (self._start, number, self._stop)
+        place = bisect_left(self._known, entry)
+        if self._known[place : place + 1] != [entry]:
+            self._known.insert(place, entry)
+
+    def _guess(self, seq: int) -> int:
+        """Guess the frame of a row between the frames seen so far, as if those between held as many rows each."""
+        low, high = 0, self._reader.row_frames - 1
+        first, beyond = self._reader.manifest.seq
+        place = bisect_right(self._known, seq, key=lambda known: known[0])
+        if place:
+            start, number, stop = self._known[place - 1]
+            low, first = (number, start) if seq < stop else (number + 1, stop)
+        if place < len(self._known):
+            beyond, number, _ = self._known[place]
+            high = number - 1
+        if low > high or not first <= seq < beyond:
+            raise SegmentDamaged(f"{self._reader.folder}: no row with sequence number {seq}: run `scelle verify`")
+        return low + (seq - first) * (high - low + 1) // (beyond - first)
+
+
+class SegmentTree:
+    """Give nodes of a tree whose leaf hashes lie in a segment's file; keeps one hash for 256 leaves.
+
+    Raises `RecordNotAsSealed` when the leaves do not lead to `root`, which the log committed to.
+    """
+
+    def __init__(self, reader: SegmentReader, start: int, size: int, root: bytes, what: str) -> None:
+        self._reader, self._start, self.size = reader, start, size
+        width = HASH_BYTES << _BLOCK_LEVEL
+        blocks = bytearray()
+        for piece in self._pieces():
+            full = len(piece) // width * width
+            for at in range(0, full, width):
+                blocks += tree_root(piece[at : at + width])
+        self._blocks = Tree(bytes(blocks))
+        if root_cached(size, self.node) != root:
+            raise RecordNotAsSealed(
+                f"{reader.folder / 'tree'}: its hashes do not lead to the {what} of the manifest: run `scelle verify`"
+            )
+
+    def node(self, level: int, index: int) -> bytes:
+        """Give the hash of the perfect subtree over leaves [index << level, (index + 1) << level)."""
+        if level >= _BLOCK_LEVEL:
+            return self._blocks.node(level - _BLOCK_LEVEL, index)
+        return tree_root(self.leaves(index << level, (index + 1) << level))
+
+    def leaves(self, lo: int, hi: int) -> bytes:
+        """Return leaf hashes [lo, hi)."""
+        return self._reader.hashes(self._start + lo, self._start + hi)
+
+    def range_proof(self, lo: int, hi: int) -> tuple[bytes, ...]:
+        """Give the roots of the maximal subtrees outside leaves [lo, hi), left to right."""
+        return tuple(range_proof_cached(self.size, lo, hi, self.node))
+
+    def _pieces(self) -> Iterator[bytes]:
+        for start in range(0, self.size, _HASHES_AT_ONCE):
+            yield self.leaves(start, min(start + _HASHES_AT_ONCE, self.size))
