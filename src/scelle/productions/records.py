@@ -80,7 +80,6 @@ class Drafter:
     def __init__(self, task: Task, query: Query, withholding: Withholding, shelf: Shelf) -> None:
         self._task, self._withholding, self._shelf = task, withholding, shelf
         self._profile = task.manifest.profile
-        self._seq_lo = task.manifest.seq[0]
         fields = task.schema.fields
         closed = {j: query.redact[each.name] for j, each in enumerate(fields) if each.name in query.redact}
         if closed:
@@ -145,9 +144,7 @@ class Drafter:
     def _view(self, row: Row, values: Sequence[bytes], position: int) -> RecordView:
         time_us = int.from_bytes(values[0][5:], "big", signed=True)
         task = self._task
-        return RecordView(
-            task.at, position, task.manifest.source, self._seq_lo + row.seq - self._seq_lo, time_us, task.schema, values
-        )
+        return RecordView(task.at, position, task.manifest.source, row.seq, time_us, task.schema, values)
 
     def _withheld(self, view: RecordView) -> str | None:
         rule = self._withholding.record

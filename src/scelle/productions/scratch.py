@@ -55,6 +55,12 @@ class Scratch:
         """Return bytes that were drained."""
         return os.pread(self._descriptor, size_bytes, offset)
 
+    def clear(self) -> None:
+        """Empty the file."""
+        self._buffer.clear()
+        self._file.truncate(0)
+        self.size_bytes = 0
+
     def sha256(self) -> bytes:
         """Return the SHA-256 of all that was drained; only where it is hashed."""
         return self._state.digest() if self._state is not None else b""

@@ -123,12 +123,12 @@ class Rows:
 
 
 class SegmentTree:
-    """Give nodes of a tree whose leaf hashes lie in a segment's file; keeps one hash for 256 leaves.
+    """Give nodes of X, whose leaf hashes lie in a segment's file; keeps one hash for 256 leaves.
 
     Raises `RecordNotAsSealed` when the leaves do not lead to `root`, which the log committed to.
     """
 
-    def __init__(self, reader: SegmentReader, start: int, size: int, root: bytes, what: str) -> None:
+    def __init__(self, reader: SegmentReader, start: int, size: int, root: bytes) -> None:
         self._reader, self._start, self.size = reader, start, size
         width = HASH_BYTES << _BLOCK_LEVEL
         blocks = bytearray()
@@ -139,7 +139,8 @@ class SegmentTree:
         self._blocks = Tree(bytes(blocks))
         if root_cached(size, self.node) != root:
             raise RecordNotAsSealed(
-                f"{reader.folder / 'tree'}: its hashes do not lead to the {what} of the manifest: run `scelle verify`"
+                f"{reader.folder / 'tree'}: its hashes do not lead to the index root of the manifest: nothing was "
+                "produced; run `scelle verify`"
             )
 
     def node(self, level: int, index: int) -> bytes:

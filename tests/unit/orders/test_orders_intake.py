@@ -340,7 +340,7 @@ def test_values_of_clauses_that_are_none(read: Read, clause: str, said: str) -> 
 
 
 def test_keys_before_any_table(read: Read) -> None:
-    said = refusal(OrderKeyUnknown, lambda: read(whole=b'until = 2026-12-31\n' + (ORDER + CLAUSE).encode()))
+    said = refusal(OrderKeyUnknown, lambda: read(whole=b"until = 2026-12-31\n" + (ORDER + CLAUSE).encode()))
     assert said.endswith("until: unknown table or key; it belongs below [order]")
     refusal(OrderKeyUnknown, lambda: read(whole=b"version = 2\n" + (ORDER + CLAUSE).encode()))
 

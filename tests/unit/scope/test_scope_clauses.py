@@ -21,6 +21,7 @@ from scelle.scope import (
     match_clauses,
     shown_path,
 )
+from scelle.scope.compiled import _SEEN_MAX, _remembering
 
 NARROW = Clause(
     "narrow",
@@ -108,6 +109,13 @@ def test_a_custodian_is_never_compared_with_an_account(
     assert reason(clause, ItemView("docs", b"a", 0, "a/b", custodian, account)) is expected
 
 
+def test_media_types_are_compared_without_case() -> None:
+    clause = Clause("c", ("docs",), media_types=("IMAGE/*", "Text/Plain"))
+    assert reason(clause, ITEM._replace(media_type="image/PNG")) is Reason.MATCH
+    assert reason(clause, ITEM._replace(media_type="text/plain")) is Reason.MATCH
+    assert reason(clause, ITEM._replace(media_type="text/html")) is Reason.MEDIA_TYPE
+
+
 def test_half_open_periods() -> None:
     since = Clause("since", ("docs",), period_from_us=10)
     before = Clause("before", ("docs",), period_to_us=10)
@@ -160,6 +168,20 @@ def test_what_is_remembered_is_bounded_and_still_right() -> None:
     for i in range(3000):
         item = ITEM._replace(media_type=f"text/x{i}", custodian="ann" if i % 2 else f"bob{i}")
         assert decide(item) == match_clauses([NARROW], item)
+
+
+def test_no_more_is_remembered_than_the_bound() -> None:
+    asked: list[str] = []
+
+    def decide(item: ItemView) -> int:
+        asked.append(item.media_type)
+        return 0
+
+    test = _remembering(lambda item: item.media_type, decide)
+    for name in [*map(str, range(_SEEN_MAX + 1)), "0", str(_SEEN_MAX)]:
+        test(ITEM._replace(media_type=name))
+    assert len(asked) == _SEEN_MAX + 2
+    assert asked[-1] == str(_SEEN_MAX)
 
 
 @pytest.mark.parametrize(

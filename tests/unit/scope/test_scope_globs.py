@@ -66,6 +66,7 @@ def test_matches(pattern: str, path: bytes) -> None:
         ("*.txt", b"a.TXT"),
         ("hr", b"hr/a"),
         ("hr/**", b"hr"),
+        ("hr/**", b"hr/"),
         ("hr/**", b"hrx/a"),
         ("hr/*", b"hr/a/b"),
         ("**/hr/*", b"xhr/a"),

@@ -252,10 +252,9 @@ class Record:
         return self.values[j][5:].decode()
 
 
-def record(label: str, time: int, seq: int, *rest: bytes, **filed: str) -> Record:
-    return Record(
-        sha(f"rk {label} {seq}".encode()), time, seq, (value("t", time), value("i", seq), *rest), filed
-    )
+def record(label: str, time: int, seq: int, *rest: bytes, filed: dict[str, str] | None = None) -> Record:
+    values = (value("t", time), value("i", seq), *rest)
+    return Record(sha(f"rk {label} {seq}".encode()), time, seq, values, filed or {})
 
 
 def tag_of(dimension: str, identifier: str, key: bytes = TAG_KEY) -> bytes:
@@ -753,7 +752,7 @@ def chat(
     text: str,
     model: str = "m-1",
     picture: bytes | None = None,
-    **filed: str,
+    filed: dict[str, str] | None = None,
 ) -> Record:
     identifier = value("n") if account is None else value("s", account)
     return record(
@@ -765,7 +764,7 @@ def chat(
         value("s", text),
         value("n") if picture is None else content_of(picture),
         value("x", b"\xe1raw " + text.encode()),
-        **filed,
+        filed=filed,
     )
 
 

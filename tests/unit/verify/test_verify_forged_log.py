@@ -1,4 +1,4 @@
-"""A log whose holder breaks a rule of §4, §5 or §8, with every hash rebuilt and every signature of his made again."""
+"""A log whose holder breaks a rule of §4, §5 or §8, every hash rebuilt and every signature of his made again."""
 
 import re
 from collections.abc import Callable
@@ -125,7 +125,6 @@ ENTRY_FORMS: list[tuple[str, str, Callable[[str], str], str]] = [
     ("no LF at the end", "count", swap("system chat-db\n", "system chat-db"), "entry.format"),
     ("CR LF", "count", swap("\n", "\r\n"), "entry.kind"),
     ("not ASCII", "count", swap("chat-db", "chat-d\u00e9"), "entry.format"),
-    ("too long", "count", swap("chat-db", "c" * 65_535), "entry.format"),
     ("leading zero", "count", swap("^offered 9", "offered 09"), "format.number"),
     ("plus sign", "count", swap("^offered 9", "offered +9"), "format.number"),
     ("minus zero", "count", swap(r"^interval \d+", "interval -0"), "format.number"),
@@ -641,7 +640,10 @@ def test_a_bad_verdict_is_a_finding_at_strength_c_too(tmp_path: Path) -> None:
 
 
 def test_a_record_filed_under_another_account_is_found_when_opened(tmp_path: Path) -> None:
-    records = [chat(0, T0, "account:2", "hidden", account="account:1"), chat(1, T0, "account:1", "kept")]
+    records = [
+        chat(0, T0, "account:2", "hidden", filed={"account": "account:1"}),
+        chat(1, T0, "account:1", "kept"),
+    ]
     query = query_of(dimension="account", value="account:1")
     assert judge(Draft(world(records=records), query), tmp_path).codes == {"record.identifier"}
 
@@ -652,7 +654,7 @@ def test_an_index_out_of_order_is_found_where_it_is_shown(tmp_path: Path) -> Non
 
 
 def test_an_entry_of_another_source_in_the_block_of_source(tmp_path: Path) -> None:
-    records = [chat(0, T0, "account:1", "a"), chat(1, T0, "account:1", "b", source="s9999")]
+    records = [chat(0, T0, "account:1", "a"), chat(1, T0, "account:1", "b", filed={"source": "s9999"})]
     verdict = judge(Draft(world(records=records), query_of()), tmp_path)
     assert "neighbour.source_tag" in verdict.codes, verdict.findings
 
