@@ -131,28 +131,31 @@ class Scelle:
     def prepare(self, place: Place) -> None:
         order = place.home / "order.toml"
         order.write_text(ORDER)
-        vault = ["--vault", str(place.store)]
-        for argv in (
+        for arguments in (
             ["init", str(place.store), "--host", "bench.example.org", "--key-file", str(place.secret)],
-            ["source", "add", "docs", place.corpus.as_uri(), *vault],
-            ["order", "add", str(order), *vault],
+            ["source", "add", "docs", f"files://{place.corpus}"],
+            ["order", "add", str(order)],
         ):
-            run(Command(["scelle", *argv]), place.log)
+            run(self._scelle(place, *arguments), place.log)
 
     def commands(self, step: Step, place: Place) -> list[Command]:
         match step:
             case Step.FIRST | Step.AGAIN:
-                arguments = ["preserve", ORDER_ID]
+                return [self._scelle(place, "preserve", ORDER_ID, "--json")]
             case Step.VERIFY:
-                arguments = ["verify"]
+                return [self._scelle(place, "verify", "--json")]
             case Step.RESTORE:
-                arguments = ["produce", ORDER_ID, "--source", "docs", "--to", str(self._package(place))]
-        return [Command(["scelle", *arguments, "--json", "--vault", str(place.store)])]
+                target = ["--to", str(self._package(place)), "--json"]
+                return [self._scelle(place, "produce", ORDER_ID, "--source", "docs", *target)]
 
     def written_out(self, place: Place) -> tuple[int, int]:
         with zipfile.ZipFile(self._package(place)) as package:
             items = [member for member in package.infolist() if member.filename.startswith("items/")]
         return len(items), sum(item.file_size for item in items)
+
+    def _scelle(self, place: Place, *arguments: str) -> Command:
+        env = {"SCELLE_VAULT": str(place.store), "SCELLE_KEY_FILE": str(place.secret)}
+        return Command(["scelle", *arguments], env=env)
 
     def _package(self, place: Place) -> Path:
         place.out.mkdir(exist_ok=True)
@@ -273,6 +276,10 @@ class Bagit:
 
     def _bagit(self, *arguments: str) -> Command:
         return Command([str(self._venv / "bin" / "python"), str(self._program), "--quiet", *arguments])
+
+
+DEFAULT = ("scelle", "restic", "borg", "borg-zstd", "bagit")
+"""Who runs when nobody is named; `borg-blake2` is the slower one where processors have SHA extensions."""
 
 
 def all_contestants(work: Path) -> list[Contestant]:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.contestants import Contestant, Place, Skipped, Step, all_contestants
+from benchmarks.contestants import DEFAULT, Contestant, Place, Skipped, Step, all_contestants
 from benchmarks.goals import Outcome
 from benchmarks.measure import StepFailed, Usage, empty_files, run_all, tree_size, warm_cache
 from benchmarks.report import CorpusResult, Report, as_json, as_markdown
@@ -116,7 +116,7 @@ def choose(work: Path, only: frozenset[str]) -> tuple[list[Contestant], dict[str
     versions: dict[str, str] = {}
     skipped: dict[str, str] = {}
     for contestant in all_contestants(work):
-        if only and contestant.name not in only:
+        if contestant.name not in only:
             continue
         try:
             versions[contestant.name] = contestant.version()
@@ -137,7 +137,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     known = [contestant.name for contestant in all_contestants(Path())]
     parser.add_argument("--corpora", type=names, default=CORPORA, help="of S,M,L (default: all)")
-    parser.add_argument("--only", type=names, default=(), help=f"of {','.join(known)} (default: all)")
+    parser.add_argument("--only", type=names, default=DEFAULT, help=f"of {','.join(known)}")
     parser.add_argument("--runs", type=int, default=1, help="runs per corpus; the median counts")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "scelle-bench")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of Markdown")
@@ -158,6 +158,7 @@ def main() -> int:
     if not present:
         say("nobody is left to run")
         return 1
+    load = os.getloadavg()[0]
     shutil.rmtree(work / "stores", ignore_errors=True)
     (work / "stores").mkdir()
     try:
@@ -168,7 +169,7 @@ def main() -> int:
         say(str(failure))  # the stores stay, for a look at what went wrong
         return 1
     shutil.rmtree(work / "stores")
-    report = Report(arguments.scale, arguments.runs, versions, skipped, results)
+    report = Report(arguments.scale, arguments.runs, load, versions, skipped, results)
     print(json.dumps(as_json(report), indent=2) if arguments.json else as_markdown(report))
     return 0
 

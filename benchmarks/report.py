@@ -29,6 +29,7 @@ class Report:
 
     scale: float
     runs: int
+    load: float
     versions: dict[str, str]
     skipped: dict[str, str]
     results: list[CorpusResult]
@@ -53,6 +54,7 @@ def as_json(report: Report) -> dict[str, object]:
         "machine": machine(),
         "scale": report.scale,
         "runs": report.runs,
+        "load_before": report.load,
         "versions": report.versions,
         "skipped": report.skipped,
         "corpora": {result.corpus: _corpus_json(result) for result in report.results},
@@ -62,7 +64,8 @@ def as_json(report: Report) -> dict[str, object]:
 
 def as_markdown(report: Report) -> str:
     """Return the whole report as Markdown."""
-    lines = [f"Machine: {machine()}. Scale {report.scale:g}, median of {report.runs}.", ""]
+    how = f"Scale {report.scale:g}, median of {report.runs}, load before {report.load:.1f}"
+    lines = [f"Machine: {machine()}. {how}.", ""]
     lines += [f"* {name}: {version}" for name, version in report.versions.items()]
     lines += [f"* {name}: skipped, {why}" for name, why in report.skipped.items()]
     for result in report.results:

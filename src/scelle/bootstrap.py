@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from scelle.capture.service import NamedSource, PassTools, Progress
 from scelle.errors import CatalogStale, InputError
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
+from scelle.formats.entries import Request as RequestEntry
 from scelle.ledger.events import events, record_event
 from scelle.ledger.log import bring_lock_forward
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory, order_folder
 from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.ledger.witness import Witnesses
+from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import SealedOrder, check_order
+from scelle.orders.service import SealedOrder, check_order, order_ids, sealed_order
+from scelle.productions.interfaces import Progress as ProductionProgress
+from scelle.productions.model import ProductionReport, Request, query_for
+from scelle.productions.service import check_production, produce
 from scelle.sources.registry import SourceSpec, named_sources
 from scelle.sources.urls import open_source
 from scelle.timestamps.rfc3161 import Rfc3161Authority
@@ -343,3 +349,78 @@ def recover_log(session: Session, order: str, time_us: int) -> Moved:
         record_event(ledger, time_us, actor(), "recovered", {"from_size": old_size, "to_size": new_size})
         ledger.seal(time_us, entries=gaps)
     return Moved(old_size, new_size)
+
+
+def produce_package(
+    session: Session,
+    order: str,
+    *,
+    kind: str,
+    name: str,
+    since: str | None,
+    until: str | None,
+    prefix: str,
+    to: Path,
+    progress: ProductionProgress,
+) -> tuple[ProductionReport, list[str]]:
+    """Log the request, answer it from the checkpoint that covers it, and seal what was handed over.
+
+    Return the report and warnings. Everything that can be refused is refused before anything is sealed. A
+    crash in between leaves a request without a package: the same command again makes it.
+    """
+    ledger = session.order_writer(order)
+    sealed = sealed_order(ledger)
+    zone = sealed.order.tz()
+    request = Request(
+        dimension="source" if kind == "source" else "account",
+        value=_alias_of(sealed, name) if kind == "source" else f"{kind}:{name}",
+        from_us=None if since is None else moment_us(since, zone),
+        until_us=None if until is None else moment_us(until, zone),
+    )
+    query = query_for(request, order)
+    first_number = _next_number(session, sealed.order.matter)
+    check_production(ledger, request, out=to, prefix=prefix, first_number=first_number)
+    digest = sha256(query.encode()).digest()
+    asked = {"query": query.encode().decode(), "query_sha256": digest.hex()}
+    record_event(ledger, now_us(), actor(), "production.requested", asked)
+    ledger.seal(now_us(), entries=[RequestEntry(order=order, request=digest)])
+    settings = witness_settings(ledger)
+    warnings = show_to_witnesses(ledger, "production", settings)
+    report = produce(
+        ledger, session.packs, request, out=to, prefix=prefix, first_number=first_number, progress=progress
+    )
+    body = {**report.to_json(), "matter": sealed.order.matter, "file": to.name, "prefix": prefix}
+    record_event(ledger, now_us(), actor(), "production", body)
+    ledger.seal(now_us())
+    warnings += show_to_witnesses(ledger, None, settings)
+    return report, [*warnings, *(f"{each.subject}: {each.detail}" for each in report.findings)]
+
+
+def moment_us(text: str, zone: tzinfo) -> int:
+    """Return the instant of an RFC 3339 time, or of the start of a date in `zone`, in microseconds."""
+    try:
+        if len(text) == len("2026-01-08"):
+            return day_start_us(date.fromisoformat(text), zone)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no time: use RFC 3339 (2026-01-08T14:00:00Z) or a date") from None
+    if moment.tzinfo is None:
+        raise InputError(f"{text!r} has no offset: write 2026-01-08T14:00:00Z, or a date in the order's zone")
+    return aware_instant(moment)
+
+
+def _alias_of(sealed: SealedOrder, name: str) -> str:
+    if name not in sealed.aliases:
+        there = ", ".join(sorted(sealed.aliases)) or "none"
+        raise InputError(f"order {sealed.order.id} has no source {name!r}: its sources are {there}")
+    return sealed.aliases[name]
+
+
+def _next_number(session: Session, matter: str) -> int:
+    """Return the first production number that the matter has not used, over all its orders."""
+    numbers = [1]
+    for order in order_ids(session.path):
+        for event in events(session.ledger(order), "production"):
+            if event.body["matter"] == matter:
+                numbers.append(int(event.body["next_number"]))
+    return max(numbers)

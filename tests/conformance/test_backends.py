@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ from scelle.vault.testing import CONFORMANCE, Check
 
 
 @pytest.fixture(params=["posix", "memory"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    yield PosixBackend(tmp_path) if request.param == "posix" else MemoryBackend()
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    return PosixBackend(tmp_path) if request.param == "posix" else MemoryBackend()
 
 
 @pytest.mark.parametrize("check", CONFORMANCE, ids=lambda check: check.__name__)

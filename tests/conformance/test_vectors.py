@@ -56,8 +56,8 @@ def _encoded(letter: str, value: Any) -> bytes:
 def test_all_vectors_are_there() -> None:
     assert (len(HONEST), len(FORGED)) == (8, 42)
     assert set(KNOWN) == {
-        "format", "hash", "tree", "values", "records", "chunks", "index", "range_proofs", "inclusion", "consistency",
-        "checkpoint", "sorting", "segment", "must_fail",
+        "format", "hash", "tree", "values", "records", "chunks", "index", "range_proofs", "inclusion",
+        "consistency", "checkpoint", "sorting", "segment", "must_fail",
     }  # fmt: skip
 
 
@@ -386,7 +386,7 @@ def _shown_leaf(dimension: int, tag: bytes, part: Any, manifest: Segment) -> byt
     raise AssertionError(part)
 
 
-# The forgeries whose fault lies in a format, and what its reader says; the others read well and must be judged.
+# The forgeries whose fault lies in a format, and what its reader says; the others read well.
 REFUSED_BY_FORMATS: Final = {
     "base64-tail": "base64 not canonical",
     "field-salt-21": "width",

@@ -4,8 +4,8 @@ import json
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from scelle import __version__
 from scelle.cli import (
@@ -94,12 +94,9 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(given, prog_name="scelle", standalone_mode=False)
         return int(code) if isinstance(code, int) else DONE
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message(), file=sys.stderr)
-        return BAD_INPUT
-    except click.ClickException as error:
-        return _say(error.format_message(), "usage", BAD_INPUT, debug, error)
-    except (click.Abort, KeyboardInterrupt) as error:
+    except TyperException as error:
+        return _say(f"{error}; see `scelle --help`", "usage", BAD_INPUT, debug, error)
+    except (typer.Abort, KeyboardInterrupt) as error:
         return _say(
             "stopped; what was confirmed so far is kept, run the command again",
             "stopped",

@@ -84,7 +84,8 @@ def _lines(order: str, report: "PassReport") -> list[str]:
 def _sum(counts: "Counts") -> str:
     return (
         f"offered {counts.offered} = sealed {counts.sealed} (new {counts.new}, "
-        f"unchanged {counts.unchanged}) + failed {counts.failed} + excluded {counts.excluded} + lost {counts.lost}"
+        f"unchanged {counts.unchanged}) + failed {counts.failed} + excluded {counts.excluded} + "
+        f"lost {counts.lost}"
     )
 
 

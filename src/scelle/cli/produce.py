@@ -1,5 +1,7 @@
 """`scelle produce`: the package for the authority."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +20,18 @@ from scelle.cli.output import emit, human_bytes, warn
 from scelle.errors import InputError
 
 PREFIX = "SCL"
+
+
+def _progress(as_json: bool) -> Callable[[str, int, int], None]:
+    """Return a progress line for a terminal: what stage, how much of it is done."""
+    if as_json or not sys.stderr.isatty():
+        return lambda stage, done, total: None
+
+    def show(stage: str, done: int, total: int) -> None:
+        if done % 500 == 0 or done == total:
+            print(f"\r\x1b[K{stage}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr)
+
+    return show
 
 
 def produce(
@@ -61,6 +75,7 @@ def produce(
             until=until,
             prefix=prefix,
             to=to,
+            progress=_progress(as_json),
         )
     for warning in warnings:
         warn(warning)

@@ -133,7 +133,11 @@ class LogRules:
             yield "log.chain", f"a gap of {entry.source} after its end"
         if entry.interval[1] is None:
             self._gaps[index] = entry.source
-        if entry.closes is not None and self._gaps.pop(entry.closes, None) != entry.source and not self._is_broken:
+        if (
+            entry.closes is not None
+            and self._gaps.pop(entry.closes, None) != entry.source
+            and not self._is_broken
+        ):
             yield "log.chain", f"it closes entry {entry.closes}, which is no open gap of {entry.source}"
 
     def _end(self, entry: End) -> Iterator[Fault]:

@@ -94,7 +94,11 @@ class SegmentRows:
         if frame.seqs is None and self._is_free(at, frame.count):
             self._put(frame, 0, at, frame.count)
         else:
-            seqs = frame.seqs if frame.seqs is not None else range(frame.first_seq, frame.first_seq + frame.count)
+            seqs = (
+                frame.seqs
+                if frame.seqs is not None
+                else range(frame.first_seq, frame.first_seq + frame.count)
+            )
             for number, seq in enumerate(seqs):
                 if self._is_free(seq - self.seq_lo, 1):
                     self._put(frame, number, seq - self.seq_lo, 1)
@@ -152,7 +156,9 @@ def compare(
 # -- R -----------------------------------------------------------------------------------------------------------
 
 
-def _compare_records(rows: SegmentRows, manifest: Segment | None, stored: bytes | None) -> Iterator[Difference]:
+def _compare_records(
+    rows: SegmentRows, manifest: Segment | None, stored: bytes | None
+) -> Iterator[Difference]:
     own = _filled(rows, stored)
     if manifest is None:
         yield from _tree_difference("record", own, stored)
@@ -160,10 +166,16 @@ def _compare_records(rows: SegmentRows, manifest: Segment | None, stored: bytes 
         yield from _tree_difference("record", own, stored)
     elif stored is not None and tree_root(stored) == manifest.record_root:
         for place in _different(own, stored):
-            detail = "its values and key give another commitment than the one under the manifest's record root"
+            detail = (
+                "its values and key give another commitment than the one under the manifest's record root"
+            )
             yield Difference("record.commitment", detail, seq=rows.seq_lo + place)
     else:
-        what = "the records" if rows.is_whole else "the records that can be read, with the kept hashes of the others,"
+        what = (
+            "the records"
+            if rows.is_whole
+            else "the records that can be read, with the kept hashes of the others,"
+        )
         yield Difference("segment.record_root", f"{what} do not lead to the manifest's record root")
         yield from _tree_difference("record", own, stored)
 
@@ -204,11 +216,15 @@ def _compare_index(
     rows: SegmentRows, manifest: Segment | None, stored: bytes | None, blocks: Sequence[bytes | None]
 ) -> Iterator[Difference]:
     if not blocks:
-        yield Difference("segment.index", "its dimensions are not known: the index was not compared", file="index")
+        yield Difference(
+            "segment.index", "its dimensions are not known: the index was not compared", file="index"
+        )
         return
     leaves: list[bytes] = []
     for dimension, block in enumerate(blocks):
-        kept = None if stored is None else stored[dimension * len(rows.commitments) :][: len(rows.commitments)]
+        kept = (
+            None if stored is None else stored[dimension * len(rows.commitments) :][: len(rows.commitments)]
+        )
         result = _Block(rows, dimension, block, kept)
         leaves.append(result.leaves())
         yield from result.differences
@@ -216,7 +232,9 @@ def _compare_index(
     if manifest is None or tree_root(own) == manifest.index_root:
         yield from _tree_difference("index", own, stored)
         return
-    yield Difference("segment.index_root", "the index entries that the records give do not lead to the index root")
+    yield Difference(
+        "segment.index_root", "the index entries that the records give do not lead to the index root"
+    )
     yield from _tree_difference("index", own, stored)
 
 
@@ -238,10 +256,16 @@ class _Block:
         return self._from_stored(self._block)
 
     def _note(self, detail: str) -> None:
-        self.differences.append(Difference("segment.index", f"dimension {self._dimension + 1}: {detail}", file="index"))
+        self.differences.append(
+            Difference("segment.index", f"dimension {self._dimension + 1}: {detail}", file="index")
+        )
 
     def _from_rows(self) -> bytes:
-        flat, leaves, seq_lo = self._rows.keys[self._dimension], self._rows.leaves[self._dimension], self._rows.seq_lo
+        flat, leaves, seq_lo = (
+            self._rows.keys[self._dimension],
+            self._rows.leaves[self._dimension],
+            self._rows.seq_lo,
+        )
         keys = sorted([bytes(flat[at : at + KEY_BYTES]) for at in range(0, len(flat), KEY_BYTES)])
         ordered = b"".join(keys)
         if self._block is not None and self._block != ordered:

@@ -96,7 +96,14 @@ class RowJudge:
     """
 
     def __init__(
-        self, *, alias: str, schema: Schema | None, profile: int, tag_key: bytes | None, seq_lo: int, place: int
+        self,
+        *,
+        alias: str,
+        schema: Schema | None,
+        profile: int,
+        tag_key: bytes | None,
+        seq_lo: int,
+        place: int,
     ) -> None:
         self._schema, self._profile = schema, profile
         self._seq_lo, self._place = seq_lo, place
@@ -109,7 +116,9 @@ class RowJudge:
         self._content_fields = _content_fields(schema)
         self._name_field = _name_field(schema)
 
-    def judge(self, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None = None) -> FrameRows:
+    def judge(
+        self, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None = None
+    ) -> FrameRows:
         """Judge the rows of frame `number`; `expected_seq` counts where a row does not tell its own."""
         return _FrameJudgement(self, number, plain, expected_seq, only).run()
 
@@ -252,7 +261,9 @@ class _FrameJudgement:
                 values.append(plain[at:after])
                 at = after
             if stop > end or side_at + 2 > end or at != side_at:
-                self._fault(None, "segment.row", f"the row at byte {offset} of the frame is not made of whole values")
+                self._fault(
+                    None, "segment.row", f"the row at byte {offset} of the frame is not made of whole values"
+                )
                 break
             self._row(plain[offset : offset + 32], values)
             offset = stop
@@ -261,7 +272,12 @@ class _FrameJudgement:
     def _row(self, record_key: bytes, values: list[bytes]) -> None:
         expected = self._expected_seq if self._first_seq is None else self._first_seq + self._count
         if not self._judge.can_judge(values):
-            self._fault(expected, "record.value", "it has no time, sequence number and identifiers at its head", values)
+            self._fault(
+                expected,
+                "record.value",
+                "it has no time, sequence number and identifiers at its head",
+                values,
+            )
             self._skip(expected)
             return
         seq = int.from_bytes(values[1][5:], "big", signed=True)
@@ -303,7 +319,9 @@ class _FrameJudgement:
         if self._seqs is not None:
             self._seqs.append(seq)
 
-    def _index(self, seq: int, time_us: int, index_salt: bytes, commitment: bytes, values: list[bytes]) -> None:
+    def _index(
+        self, seq: int, time_us: int, index_salt: bytes, commitment: bytes, values: list[bytes]
+    ) -> None:
         judge = self._judge
         if not judge.has_tags:
             self._inners += inner(index_salt, time_us, seq, commitment)

@@ -88,7 +88,9 @@ class SegmentPlace:
             place=self.ordinal << 32,
         )
 
-    def frames(self, kind: str, file: RegularFile, keys: bytes, key: VaultKey, first_slot: int = 0) -> SealedFrames:
+    def frames(
+        self, kind: str, file: RegularFile, keys: bytes, key: VaultKey, first_slot: int = 0
+    ) -> SealedFrames:
         """Give the frames of its file `rows` or `index`."""
         context = frame_context(self.origin, self.alias, self.number, kind)
         return SealedFrames(file, keys, key, context, first_slot)
@@ -262,7 +264,9 @@ class Examination:
             self.notes.remark("segment.open", place.subject, detail)
             return
         if place.state is State.UNPROVEN:
-            self.notes.find("segment.manifest", place.subject, "its manifest in the log is damaged or missing")
+            self.notes.find(
+                "segment.manifest", place.subject, "its manifest in the log is damaged or missing"
+            )
         tree = self._tree(rows.size)
         blocks = self._index_blocks(rows.size)
         is_sample = self._only is not None
@@ -311,7 +315,9 @@ class Examination:
                 subject = place.subject if fault.seq is None else place.record_subject(fault.seq, fault.name)
                 self.notes.find(fault.code, subject, fault.detail)
         for where in describe_surplus(surplus):
-            self.notes.find("segment.records", f"{place.subject}, {where}", "there twice, or outside the manifest's seq")
+            self.notes.find(
+                "segment.records", f"{place.subject}, {where}", "there twice, or outside the manifest's seq"
+            )
         if self._only is None and place.state is not State.OPEN:
             for lo, hi in rows.holes():
                 detail = "no row that can be read has this sequence number"
@@ -393,7 +399,9 @@ class Examination:
         if rest:
             self.notes.find("segment.keys", subject, f"{rest} bytes stand behind the last whole key")
         if self._keys and self._frames and not self._holes and slots != frames:
-            detail = f"{slots} keys for {frames} frames: a spare one could open what should have been destroyed"
+            detail = (
+                f"{slots} keys for {frames} frames: a spare one could open what should have been destroyed"
+            )
             self.notes.find("segment.keys", subject, detail)
 
     def _check_head(self) -> None:
@@ -413,7 +421,9 @@ class Examination:
         if not is_canonical:
             self.notes.find("segment.head", where, "it is not in its canonical form")
         elif manifest is not None and said != _head_of(manifest):
-            self.notes.find("segment.head", where, "schema, profile, seq or watermark is not that of the manifest")
+            self.notes.find(
+                "segment.head", where, "schema, profile, seq or watermark is not that of the manifest"
+            )
 
     def _check_names(self) -> None:
         for name in files_below(self.place.folder):

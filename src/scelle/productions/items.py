@@ -42,7 +42,9 @@ class Shelf:
             if len(data) != size_bytes or sha256(data).digest() != digest:
                 raise ContentNotAsSealed(_ANOTHER)
         except IntegrityError as error:
-            raise ContentNotAsSealed(f"{where}: {error}: nothing was produced; run `scelle verify`") from error
+            raise ContentNotAsSealed(
+                f"{where}: {error}: nothing was produced; run `scelle verify`"
+            ) from error
         offset = self._scratch.size_bytes
         self._scratch.write(data)
         return zlib.crc32(data), offset

@@ -44,7 +44,9 @@ class Request:
                 f"the period from {self.from_us} until {self.until_us} is empty: until must be later"
             )
         if self.strength == "A" and not self.is_whole_source:
-            raise RequestWrong("strength A is for a whole source, without a period: ask for C, or drop the period")
+            raise RequestWrong(
+                "strength A is for a whole source, without a period: ask for C, or drop the period"
+            )
         for name in {"time", "seq", self.dimension} & set(self.redact):
             raise RequestWrong(f"field {name} is a key field and is never redacted: ask without it")
 

@@ -40,7 +40,13 @@ class Pages:
     """Hold the three jsonl members, the load file and the items of one package while they grow."""
 
     def __init__(
-        self, work: Workspace, contents: Contents, prefix: str, first_number: int, total: int, progress: Progress
+        self,
+        work: Workspace,
+        contents: Contents,
+        prefix: str,
+        first_number: int,
+        total: int,
+        progress: Progress,
     ) -> None:
         self.proofs = work.scratch("proofs")
         self.records = work.scratch("records")

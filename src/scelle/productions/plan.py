@@ -136,7 +136,9 @@ def _check_redactions(query: Query, schemas: Sequence[Schema]) -> None:
     """Refuse to redact key fields, and fields that no touched schema has: a slip would leave them open."""
     names = {each.name for schema in schemas for each in schema.fields}
     for name in sorted(set(query.redact) - names):
-        raise RequestWrong(f"no record of this answer has a field {shown(name)}: nothing would be redacted by it")
+        raise RequestWrong(
+            f"no record of this answer has a field {shown(name)}: nothing would be redacted by it"
+        )
     for schema in schemas:
         if query.dimension not in schema.dimensions:
             continue
@@ -159,7 +161,11 @@ def _open_sources(entries: Sequence[Entry], query: Query) -> list[Notice]:
     """Note the sources that nobody looked at up to the end of the period (ledger.md §4)."""
     watermarks: dict[str, int] = {}
     for entry in entries:
-        if isinstance(entry, Segment) and touches(query, entry.source) and not is_reserved_alias(entry.source):
+        if (
+            isinstance(entry, Segment)
+            and touches(query, entry.source)
+            and not is_reserved_alias(entry.source)
+        ):
             watermarks[entry.source] = entry.watermark[1]
         elif isinstance(entry, End):
             watermarks.pop(entry.source, None)

@@ -28,7 +28,13 @@ class RangeAnswer:
     """Hold what is known of one segment while it is answered: 44 bytes a hit, 32 or 96 a record."""
 
     def __init__(
-        self, task: Task, reader: SegmentReader, query: Query, withholding: Withholding, pages: Pages, tag_key: bytes
+        self,
+        task: Task,
+        reader: SegmentReader,
+        query: Query,
+        withholding: Withholding,
+        pages: Pages,
+        tag_key: bytes,
     ) -> None:
         self._task, self._reader, self._pages = task, reader, pages
         self._drafter = Drafter(task, query, withholding, pages.shelf)
@@ -36,12 +42,13 @@ class RangeAnswer:
         self._block = IndexBlock(reader, task.ordinal, task.erased.places)
         # "undated" stands first in X, and last in proofs.jsonl
         self._ranges: dict[RangeName, FoundRange] = {
-            name: find_range(self._block, self._tag, window_of(query, name)) for name in reversed(sorted(task.ranges))
+            name: find_range(self._block, self._tag, window_of(query, name))
+            for name in reversed(sorted(task.ranges))
         }
         self._positions, self._seqs, self._times = array("Q"), array("q"), array("q")
         self._salts = bytearray()
         self._edge_salts: dict[int, bytes] = {}
-        self._drafts, self._draft_sizes = array("Q"), array("L")
+        self._drafts, self._draft_sizes = array("Q"), array("Q")
         self._tree: Tree | None = None
 
     def write(self) -> None:
@@ -78,7 +85,7 @@ class RangeAnswer:
             self._times.append(time_us)
         count = len(self._seqs)
         self._salts = bytearray(_SALT_BYTES * count)
-        self._drafts, self._draft_sizes = array("Q", bytes(8 * count)), array("L", bytes(8 * count))
+        self._drafts, self._draft_sizes = array("Q", bytes(8 * count)), array("Q", bytes(8 * count))
         erased = self._task.erased.places
         self._pages.tally.erased += sum(any(f.first <= place < f.stop for f in ranges) for place in erased)
 
@@ -130,7 +137,9 @@ class RangeAnswer:
             left = self._neighbour(found.lo - 1) if start == found.first and found.has_left else None
             right = self._neighbour(found.hi) if stop == found.stop and found.has_right else None
             lo, hi = start - (left is not None), stop + (right is not None)
-            line = RangeLine(self._task.at, lo, (), left, right, self._index.range_proof(lo, hi), name).encode()
+            line = RangeLine(
+                self._task.at, lo, (), left, right, self._index.range_proof(lo, hi), name
+            ).encode()
             head, mark, tail = line.partition(b'"hits":[')
             self._pages.proofs.write(head + mark)
             slot = self._write_hits(start, stop, slot, is_bare)

@@ -152,7 +152,9 @@ class Drafter:
         return None if code is None else checked_code(code)
 
     def _items(self, view: RecordView) -> tuple[Item, ...]:
-        return tuple(self._item(view, name, view.values[j]) for name, j in self._contents if view.values[j][:1] == b"h")
+        return tuple(
+            self._item(view, name, view.values[j]) for name, j in self._contents if view.values[j][:1] == b"h"
+        )
 
     def _item(self, view: RecordView, name: str, value: bytes) -> Item:
         digest, size_bytes = value[5:37], int.from_bytes(value[37:], "big")
@@ -219,5 +221,7 @@ def record_line(at: int, position: int, profile: int, shown: str, paths: Sequenc
         salt, _, values = shown.partition(",")
         line = f'{{"at":{at},"item":{item},{salt},"p":0,"pos":{position},"v":"{values}"}}\n'.encode()
     if len(line) > LINE_MAX_BYTES:
-        raise RecordNotAsSealed(f"entry {at} position {position}: its line would be over 64 MiB (ledger.md §11)")
+        raise RecordNotAsSealed(
+            f"entry {at} position {position}: its line would be over 64 MiB (ledger.md §11)"
+        )
     return line

@@ -90,7 +90,9 @@ class Rows:
         self._reader = reader
         self._rows: list[Row] = []
         self._start = self._stop = reader.manifest.seq[0]
-        self._known: list[tuple[int, int, int]] = []  # of each frame seen: first seq, number, seq after its last
+        self._known: list[
+            tuple[int, int, int]
+        ] = []  # of each frame seen: first seq, number, seq after its last
 
     def row(self, seq: int) -> Row:
         """Return the row `seq`, which must not be below the one asked for before."""
@@ -118,7 +120,9 @@ class Rows:
             beyond, number, _ = self._known[place]
             high = number - 1
         if low > high or not first <= seq < beyond:
-            raise SegmentDamaged(f"{self._reader.folder}: no row with sequence number {seq}: run `scelle verify`")
+            raise SegmentDamaged(
+                f"{self._reader.folder}: no row with sequence number {seq}: run `scelle verify`"
+            )
         return low + (seq - first) * (high - low + 1) // (beyond - first)
 
 

@@ -155,12 +155,12 @@ class PackStore:
         self._sealed.clear()
 
     def close(self) -> None:
-        """End the open pack and sync; after a failure only let go. Idempotent."""
+        """End the open pack, and sync if anything was put; after a failure only let go. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
         try:
-            if self._failure is None:
+            if self._failure is None and (self._fresh or self._pack is not None):
                 with self._writing():
                     self._flush()
                     self._seal_pack()

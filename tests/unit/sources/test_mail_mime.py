@@ -77,7 +77,9 @@ def test_an_empty_mail() -> None:
     assert fixture("empty.eml") == {"attachments": [], "defects": ["no-headers"], "headers": []}
 
 
-@pytest.mark.parametrize("name", ["header-line-that-is-none.eml", "headers-without-end.eml", "nul-in-header-name.eml"])
+@pytest.mark.parametrize(
+    "name", ["header-line-that-is-none.eml", "headers-without-end.eml", "nul-in-header-name.eml"]
+)
 def test_headers_that_do_not_end_with_a_blank_line(name: str) -> None:
     meta = fixture(name)
     assert meta["headers"]
@@ -201,20 +203,29 @@ def test_an_outer_boundary_ends_inner_parts() -> None:
         b"Content-Type: multipart/mixed; boundary=out\n\n--out\nContent-Type: multipart/mixed; boundary=in\n\n--in\n"
         b"Content-Type: application/pdf; name=a\n\n1\n--out\nContent-Type: application/pdf; name=b\n\n2\n--out--\n--in\n"
     )
-    assert [(each["name"], each["part"], each["size"]) for each in meta["attachments"]] == [("a", "1.1", 1), ("b", "2", 1)]
+    assert [(each["name"], each["part"], each["size"]) for each in meta["attachments"]] == [
+        ("a", "1.1", 1),
+        ("b", "2", 1),
+    ]
 
 
 def test_a_boundary_at_once_after_the_headers() -> None:
-    meta = described(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/pdf\n--b--\n")
+    meta = described(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/pdf\n--b--\n"
+    )
     assert [each["size"] for each in meta["attachments"]] == [0]
-    meta = described(b"Content-Type: multipart/mixed; boundary=b\n--b\n\n\n--b\nContent-Type: image/gif\n\n\n--b--")
+    meta = described(
+        b"Content-Type: multipart/mixed; boundary=b\n--b\n\n\n--b\nContent-Type: image/gif\n\n\n--b--"
+    )
     assert [each["size"] for each in meta["attachments"]] == [0]
 
 
 def test_lines_that_look_like_a_boundary_are_content() -> None:
     body = b"--\n--bx\n--b x\n-- b\n --b\n--B\nx--b\n---b"
     meta = described(
-        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/pdf\n\n" + body + b"\n--b--\t \n"
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/pdf\n\n"
+        + body
+        + b"\n--b--\t \n"
     )
     assert meta["attachments"][0]["sha256"] == digest(body)
 
@@ -268,7 +279,9 @@ def test_a_name_of_a_disposition_comes_first() -> None:
     assert meta["attachments"][0]["disposition"] == "attachment"
 
 
-@pytest.mark.parametrize("kind", [b"", b"text", b"text/", b"/plain", b"a/b/c", b"\xff/\xfe", b"text/pl\0ain", b"x" * 9_000])
+@pytest.mark.parametrize(
+    "kind", [b"", b"text", b"text/", b"/plain", b"a/b/c", b"\xff/\xfe", b"text/pl\0ain", b"x" * 9_000]
+)
 def test_content_types_that_are_none(kind: bytes) -> None:
     meta = described(b"Content-Type: " + kind + b"\nContent-Disposition: attachment\n\nx")
     (each,) = meta["attachments"]
@@ -276,7 +289,7 @@ def test_content_types_that_are_none(kind: bytes) -> None:
 
 
 def test_a_parser_that_raises_fails_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*arguments: object) -> None:
+    def broken(*arguments: object, **options: object) -> None:
         raise RecursionError
 
     monkeypatch.setattr(fields.Message, "get_param", broken)

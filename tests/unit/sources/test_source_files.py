@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from scelle.errors import ItemChanged, ItemError, ItemUnreadable, ItemVanished, SourceMissing, SourceUnreadable
+from scelle.errors import (
+    ItemChanged,
+    ItemError,
+    ItemUnreadable,
+    ItemVanished,
+    SourceMissing,
+    SourceUnreadable,
+)
 from scelle.sources import tree
 from scelle.sources.files.source import FilesSource
 from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, Document, Kind, Offered, Trouble
@@ -114,7 +121,17 @@ def test_hard_links_are_two_items(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [b"\xff\xfe not UTF-8", b"new\nline", b"-" * 255, b"\xc3\xa9" * 127, b"%41", b" ", b"a\\b", b"\x7f\x01", b"*?["],
+    [
+        b"\xff\xfe not UTF-8",
+        b"new\nline",
+        b"-" * 255,
+        b"\xc3\xa9" * 127,
+        b"%41",
+        b" ",
+        b"a\\b",
+        b"\x7f\x01",
+        b"*?[",
+    ],
 )
 def test_names_are_bytes(tmp_path: Path, name: bytes) -> None:
     path = os.fsencode(tmp_path) + b"/" + name
@@ -491,7 +508,9 @@ def test_a_directory_replaced_by_another_of_its_name_is_read_anew(tmp_path: Path
 
 
 @pytest.mark.parametrize("replacement", ["fifo", "socket", "link", "directory", "link to itself"])
-def test_a_file_swapped_for_something_else_neither_hangs_nor_leads_away(tmp_path: Path, replacement: str) -> None:
+def test_a_file_swapped_for_something_else_neither_hangs_nor_leads_away(
+    tmp_path: Path, replacement: str
+) -> None:
     secret = tmp_path / "elsewhere"
     secret.write_text("secret")
     (tmp_path / "tree").mkdir()
@@ -554,7 +573,9 @@ def test_a_file_without_permission_is_offered_and_fails(open_path: Path, somebod
     assert caught.value.cause == "permission-denied"
 
 
-def test_a_file_of_another_owner_is_read_without_the_quiet_flag(open_path: Path, somebody_else: SomebodyElse) -> None:
+def test_a_file_of_another_owner_is_read_without_the_quiet_flag(
+    open_path: Path, somebody_else: SomebodyElse
+) -> None:
     (open_path / "a").write_text("x")
     with somebody_else():
         assert source(open_path).read(only(open_path)).data == b"x"

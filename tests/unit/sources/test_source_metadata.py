@@ -28,7 +28,8 @@ def statuses() -> st.SearchStrategy[os.stat_result]:
     kind=st.sampled_from(["file", "link"]),
     status=statuses(),
     birth_ns=st.none() | NANOSECONDS,
-    attributes=st.none() | st.lists(st.tuples(st.binary(max_size=9), st.none() | st.binary(max_size=9)), max_size=2),
+    attributes=st.none()
+    | st.lists(st.tuples(st.binary(max_size=9), st.none() | st.binary(max_size=9)), max_size=2),
 )
 def test_the_quick_form_is_the_canonical_one(
     path: bytes, kind: str, status: os.stat_result, birth_ns: int | None, attributes: Attributes | None

@@ -106,7 +106,9 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
     assert "ada" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["tr0mbone", "files:///srv?password=tr0mbone", "tr0mbone://srv", "files://tr0mbone/x"])
+@pytest.mark.parametrize(
+    "url", ["tr0mbone", "files:///srv?password=tr0mbone", "tr0mbone://srv", "files://tr0mbone/x"]
+)
 def test_no_refusal_repeats_any_part_of_the_url(url: str) -> None:
     with pytest.raises(InputError) as caught:
         open_source("docs", url)

@@ -34,7 +34,7 @@ _MAIL_FIELD: Final = re.compile(
     re.IGNORECASE,
 )
 _LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r?\n")
-_GAPS: Final = (b"", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n")
+_GAPS: Final = (b"", b"\n", b"\r\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,115 @@
+"""Write README.txt, the first thing that the receiver of a package reads. ASCII; made from the query and counts."""
+
+from typing import Final
+
+from scelle.formats.checkpoints import Checkpoint
+from scelle.formats.packages import Query
+from scelle.formats.tokens import base64_text
+from scelle.productions.loadfile import LOAD_FILE, time_cell
+from scelle.productions.model import SegmentCounts
+from scelle.productions.pages import Tally
+from scelle.productions.trust import fingerprint_of
+
+_STRENGTHS: Final = {
+    "A": "A, whole window: all records of the source are here or accounted for. No index and no stated bound is\n"
+    "  relied on.",
+    "B": "B, range and audit: the ranges shown have no gap, and an auditor recomputed index and bounds of these\n"
+    "  segments (audit/verdict).",
+    "C": "C, range: the ranges shown have no gap. Segments left out by their time bounds rest on what the log\n"
+    "  states of them.",
+}
+
+
+def readme(
+    query: Query, checkpoint: Checkpoint, tally: Tally, segments: SegmentCounts, verifier_sha256: bytes
+) -> bytes:
+    """Return the bytes of README.txt; the same for the same package."""
+    text = _TEXT.format(
+        origin=checkpoint.origin,
+        size=checkpoint.size,
+        root=base64_text(checkpoint.root),
+        dimension=ascii(query.dimension)[1:-1],
+        value=ascii(query.value)[1:-1] or "(none)",
+        since=_end(query.from_us, "the beginning"),
+        until=_end(query.until_us, "the end"),
+        redact=", ".join(f"{ascii(name)[1:-1]} ({code})" for name, code in sorted(query.redact.items()))
+        or "nothing",
+        strength=_STRENGTHS[query.strength],
+        hits=tally.hits,
+        produced=tally.produced,
+        withheld=tally.withheld,
+        erased=tally.erased,
+        delivered=tally.contents - tally.contents_withheld,
+        contents=tally.contents,
+        left_out=tally.contents_withheld,
+        fields=tally.fields_redacted,
+        segments=segments,
+        verifier=fingerprint_of(verifier_sha256),
+        loadfile=LOAD_FILE,
+    )
+    return text.encode("ascii")
+
+
+def _end(time_us: int | None, otherwise: str) -> str:
+    return otherwise if time_us is None else f"{time_cell(time_us)} ({time_us} us)"
+
+
+_TEXT: Final = """\
+PRODUCTION PACKAGE
+
+This file is an ordinary zip archive. It answers one question about what was preserved under one order, and it
+carries the proof that the answer is complete. You can check that proof yourself, offline, with one readable
+program and without trusting those who made the package.
+
+THE QUESTION
+  all records with {dimension} = {value}
+  from {since} (inclusive)
+  until {until} (exclusive)
+  redacted: {redact}
+  query.json has it byte for byte. Compare it with what you asked.
+
+THE ANSWER
+  hits      {hits} = {produced} produced + {withheld} withheld + {erased} erased
+  contents  {contents} = {delivered} delivered + {left_out} left out
+  redacted  {fields} fields of produced records
+  segments  {segments.touched} touched = {segments.searched} searched + {segments.undated_only} searched for undated records only
+            + {segments.left_out} left out by their bounds + {segments.not_searchable} not searchable by this + {segments.empty} empty
+  These numbers are a courtesy: the program below counts them anew from the proofs.
+
+HOW TO CHECK IT, IN THREE STEPS
+  You need Python 3.9 or later, and trust.json, which you were given when the order was received.
+  1. Take the program out of this archive:     unzip PACKAGE scelle_verify.py
+     and compare its SHA-256 with the one in the letter that came with trust.json. Here it is
+     {verifier}
+  2. Run it, with no network:
+     python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json
+     where query.json is your own copy of the question. (Without --query it judges the question that stands in
+     the package, and says so.)
+  3. Read its first or last line. VALID means what the next section says. Otherwise every fault is listed with
+     its place. If you keep older checkpoints of this log, add each with --held FILE.
+
+WHAT A VALID ANSWER PROVES
+  - The records come from the log {origin},
+    as it stood with {size} entries and root {root}.
+  - Nothing that was sealed and belongs to the answer was left out: each hit is produced, withheld with a reason
+    (withheld.jsonl), or erased under a tombstone that you can see.
+  - Not one byte of what is shown was changed since it was sealed.
+  Strength {strength}
+
+WHAT IT DOES NOT PROVE
+  - That something which never reached the recorder did not exist.
+  - That a record was filed under the right account or time when it was sealed, unless it is shown.
+  - That the reasons given for withholding or redacting are good ones.
+  - Anything about time-stamp tokens (tokens/): check them with `openssl ts -verify`.
+  - Anything about {loadfile}: it is a convenience for review tools, bound to this package by
+    MANIFEST but not proven. The program writes one from the proven bytes: --write-loadfile FILE.
+
+WHAT IS IN IT
+  MANIFEST          SHA-256 and size of every other file, signed with the log's key
+  query.json        the question                  policy.json      the log's public keys
+  checkpoint        the signed state of the log   entries/         all entries of the log
+  schemas/          what the fields are called    proofs.jsonl     the proof of completeness
+  records.jsonl     the records                   items/           their contents, as they were, numbered
+  withheld.jsonl    what is not shown, and why    loadfile/        a table for review tools
+  scelle_verify.py  the program
+"""

@@ -1,0 +1,244 @@
+"""Make one production package from the published checkpoint of an order's log (ledger.md §11)."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from scelle.errors import FormatError, PackageNameRefused, RequestWrong
+from scelle.formats.audits import parse_audit_verdict
+from scelle.formats.entries import Entry, Segment
+from scelle.formats.entries import Request as RequestEntry
+from scelle.formats.notes import parse_note
+from scelle.formats.packages import Query, is_item_prefix
+from scelle.formats.tokens import shown
+from scelle.formats.zips import is_member_path
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+from scelle.merkle.hashing import leaf_hash
+from scelle.productions.interfaces import Contents, Progress
+from scelle.productions.loadfile import LOAD_FILE
+from scelle.productions.model import (
+    NOTHING_WITHHELD,
+    Notice,
+    ProductionReport,
+    Request,
+    Withholding,
+    WithholdList,
+    query_for,
+)
+from scelle.productions.package import Members
+from scelle.productions.pages import Pages, answer_whole
+from scelle.productions.plan import Plan, Task, make_plan, touches
+from scelle.productions.ranges import RangeAnswer
+from scelle.productions.readme import readme
+from scelle.productions.scratch import Workspace, refuse_taken, workspace
+from scelle.productions.trust import (
+    NO_COSIGNERS,
+    VERIFIER,
+    Cosigners,
+    trust_for,
+    trust_letter,
+    verifier_bytes,
+    write_trust,
+)
+
+__all__ = ["check_production", "produce", "published_tokens", "trust_for", "trust_letter", "write_trust"]
+
+LAST_NUMBER = 10**18 - 1
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def produce(
+    ledger: OrderLedgerWriter,
+    contents: Contents,
+    request: Request,
+    *,
+    out: Path,
+    prefix: str,
+    first_number: int,
+    withhold: Withholding | WithholdList = NOTHING_WITHHELD,
+    tokens: Mapping[str, bytes] | None = None,
+    audit: bytes | None = None,
+    cosigners: Cosigners = NO_COSIGNERS,
+    progress: Progress = _silent,
+) -> ProductionReport:
+    """Answer `request` from the published log in a new package at `out`.
+
+    Items are numbered from `first_number` under `prefix`. `tokens` are time-stamp tokens by file name (default:
+    those that the ledger keeps and the package needs); `audit` is an auditor's verdict, without which there is no
+    strength B. Byte-equal for the same checkpoint, query, first number, prefix, withholdings and options.
+
+    Atomic: the package appears under its name when it is whole and durable. Nothing in the vault or the log is
+    changed; the caller has logged the request before and remembers `next_number` after. Raises `RequestWrong`,
+    `PackageNameRefused`, `ContentNotAsSealed`, `RecordNotAsSealed` (both name the place) and StorageError.
+    """
+    query = check_production(ledger, request, out=out, prefix=prefix, first_number=first_number)
+    plan = make_plan(ledger.entries, ledger.schema, query)
+    audited = _check_audit(ledger, query, plan, audit)
+    shown_tokens = published_tokens(ledger) if tokens is None else dict(tokens)
+    notices = [*plan.notices, *_log_notices(ledger.entries, query, shown_tokens)]
+    rules = withhold.withholding() if isinstance(withhold, WithholdList) else withhold
+    with workspace(out) as work:
+        total = sum(task.manifest.records for task in plan.tasks)
+        pages = Pages(work, contents, prefix, first_number, total, progress)
+        for task in plan.tasks:
+            _answer(ledger, task, query, rules, pages)
+        _check_numbering(prefix, pages.next_number)
+        if isinstance(withhold, WithholdList):
+            notices += [
+                Notice(
+                    "withhold.no_hit", name, "the list withholds it, and it is no hit: compare the spelling"
+                )
+                for name in withhold.unmet()
+            ]
+        return _publish(
+            ledger, work, out, query, plan, pages, shown_tokens, audited, cosigners, tuple(notices), progress,
+            first_number,
+        )  # fmt: skip
+
+
+def check_production(
+    ledger: OrderLedger, request: Request, *, out: Path, prefix: str, first_number: int
+) -> Query:
+    """Return the query of a request that can be answered at `out`; raise as `produce`, changing nothing."""
+    query = query_for(request, ledger.order)
+    _check_numbering(prefix, first_number)
+    refuse_taken(out)
+    if not out.parent.is_dir():
+        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
+    return query
+
+
+def _answer(
+    ledger: OrderLedgerWriter, task: Task, query: Query, withholding: Withholding, pages: Pages
+) -> None:
+    reader = ledger.segment(task.manifest)
+    try:
+        if task.ranges == ("whole",):
+            answer_whole(task, reader, query, withholding, pages)
+        else:
+            RangeAnswer(task, reader, query, withholding, pages, ledger.secrets.tag_key).write()
+    finally:
+        reader.close()
+
+
+def _publish(
+    ledger: OrderLedgerWriter,
+    work: Workspace,
+    out: Path,
+    query: Query,
+    plan: Plan,
+    pages: Pages,
+    tokens: Mapping[str, bytes],
+    audit: bytes | None,
+    cosigners: Cosigners,
+    notices: tuple[Notice, ...],
+    progress: Progress,
+    first_number: int,
+) -> ProductionReport:
+    tally, verifier = pages.tally, verifier_bytes()
+    policy = trust_for(ledger, cosigners).policy
+    members = Members()
+    members.add_log(ledger)
+    members.add_bytes("policy.json", policy.encode())
+    members.add_bytes("query.json", query.encode())
+    members.add_bytes(VERIFIER, verifier)
+    members.add_bytes(
+        "README.txt", readme(query, ledger.checkpoint, tally, plan.counts, policy.verifier_sha256)
+    )
+    members.add_tokens(tokens)
+    if audit is not None:
+        members.add_bytes("audit/verdict", audit)
+    members.add_pages(pages, LOAD_FILE)
+    package = work.scratch("package")
+    count = members.write(ledger, package, progress)
+    package.publish(out)
+    return ProductionReport(
+        strength=query.strength,
+        size=ledger.log.size,
+        members=count,
+        hits=tally.hits,
+        produced=tally.produced,
+        withheld=tally.withheld,
+        erased=tally.erased,
+        contents=tally.contents,
+        contents_withheld=tally.contents_withheld,
+        fields_redacted=tally.fields_redacted,
+        bytes=package.size_bytes,
+        first_number=first_number,
+        next_number=pages.next_number,
+        package_sha256=package.sha256().hex(),
+        query_sha256=sha256(query.encode()).hexdigest(),
+        segments=plan.counts,
+        findings=notices,
+    )
+
+
+def _check_numbering(prefix: str, number: int) -> None:
+    if not is_item_prefix(prefix):
+        raise RequestWrong(f"prefix {shown(prefix)}: use 1 to 16 of A-Z and 0-9")
+    if not 1 <= number <= LAST_NUMBER:
+        raise RequestWrong(f"production number {number} is outside 1 to {LAST_NUMBER}")
+
+
+def published_tokens(ledger: OrderLedger) -> dict[str, bytes]:
+    """Return the tokens that a package shows: those that an anchor names, and those over its own checkpoint."""
+    anchors = _anchors(ledger.entries)
+    found = {}
+    for path in sorted((ledger.folder / "log" / "tokens").glob("*.tsr")):
+        data = path.read_bytes()
+        if sha256(data).digest() in anchors or path.name.partition("-")[0] == str(ledger.log.size):
+            found[path.name] = data
+    return found
+
+
+def _anchors(entries: Sequence[Entry]) -> set[bytes]:
+    return {entry.anchor for entry in entries if isinstance(entry, Segment) and entry.anchor is not None}
+
+
+def _log_notices(entries: Sequence[Entry], query: Query, tokens: Mapping[str, bytes]) -> list[Notice]:
+    notices = []
+    digest = sha256(query.encode()).digest()
+    if not any(isinstance(entry, RequestEntry) and entry.request == digest for entry in entries):
+        notices.append(Notice("request.not_logged", "query.json", "the log has no entry for this request"))
+    for name in tokens:
+        if not is_member_path(f"tokens/{name}") or "/" in name:
+            raise RequestWrong(f"token {shown(name)}: its name must be of A-Z, a-z, 0-9, '.', '_' and '-'")
+    missing = _anchors(entries) - {sha256(data).digest() for data in tokens.values()}
+    notices += [
+        Notice("segment.anchor", anchor.hex(), "the token with this SHA-256, which the log names, is missing")
+        for anchor in sorted(missing)
+    ]
+    return notices
+
+
+def _check_audit(ledger: OrderLedger, query: Query, plan: Plan, audit: bytes | None) -> bytes | None:
+    """Check that a verdict is on these segments; its signature is for the authority to judge."""
+    if audit is None:
+        if query.strength == "B":
+            raise RequestWrong("strength B needs an auditor's verdict: give its file, or ask for C")
+        return None
+    try:
+        verdict = parse_audit_verdict(parse_note(audit).text)
+    except FormatError as error:
+        raise RequestWrong(f"the auditor's verdict cannot be read: {error}") from error
+    if verdict.origin != ledger.origin:
+        raise RequestWrong(f"the auditor's verdict is on {shown(verdict.origin)}, not on {ledger.origin}")
+    audited = dict(verdict.segments)
+    for at, leaf in verdict.segments:
+        is_segment = at < ledger.log.size and isinstance(ledger.entries[at], Segment)
+        if not is_segment or leaf_hash(ledger.log.entries[at]) != leaf:
+            raise RequestWrong(f"the auditor's verdict: entry {at} is not the segment that was audited")
+    for at, manifest in ledger.manifests():
+        if (
+            query.strength == "B"
+            and manifest.records
+            and touches(query, manifest.source)
+            and at not in audited
+        ):
+            raise RequestWrong(
+                f"the auditor's verdict leaves out entry {at}, which strength B needs: ask for C"
+            )
+    return audit

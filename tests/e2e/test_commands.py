@@ -1,0 +1,442 @@
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from .conftest import ORDER, Platform
+
+
+def one_line(text: str) -> bool:
+    return text.count("\n") == 1 and "Traceback" not in text
+
+
+# --- init -------------------------------------------------------------------------------------------------
+
+
+def test_init_says_what_a_copy_of_the_folder_contains(platform: Platform) -> None:
+    answer = platform("init", platform.root / "second", "--host", "platform.example", "--json")
+    assert "cannot read contents" in answer.json["a_copy_contains"]
+    assert "no recovery recipients" in answer.err
+
+
+def test_init_refuses_a_vault_and_a_folder_that_is_not_empty(platform: Platform) -> None:
+    again = platform("init", platform.vault, code=2)
+    full = platform("init", platform.docs, "--host", "platform.example", code=2)
+    assert "is a vault already" in again.err
+    assert "not empty" in full.err
+    assert one_line(again.err)
+    assert sorted(path.name for path in platform.docs.iterdir()) == ["a.txt", "sub"]
+
+
+def test_a_passphrase_comes_from_a_file_and_never_from_an_argument(platform: Platform) -> None:
+    secret = platform.root / "passphrase"
+    secret.write_text("a long and mild passphrase\n")
+    vault = platform.root / "second"
+    os.environ.pop("SCELLE_KEY_FILE")
+    platform("init", vault, "--host", "platform.example", "--passphrase", f"file:{secret}")
+    platform("status", "--vault", vault, "--passphrase", f"file:{secret}")
+    bare = platform("init", platform.root / "third", "--passphrase", "a long and mild passphrase", code=2)
+    assert "mild" not in bare.err
+    secret.write_text("another long passphrase\n")
+    wrong = platform("status", "--vault", vault, "--passphrase", f"file:{secret}", code=2)
+    assert one_line(wrong.err)
+
+
+def test_a_wrong_key_is_named_by_the_vaults_id(platform: Platform) -> None:
+    other = platform.root / "other-keys"
+    other.mkdir()
+    platform("init", platform.root / "second", "--host", "h.example", "--key-file", other)
+    key = next(other.glob("*.key"))
+    answer = platform("status", "--key-file", key, code=2)
+    assert "wrong key" in answer.err
+
+
+def test_a_vault_of_a_newer_format_is_refused(platform: Platform) -> None:
+    path = platform.vault / "vault.json"
+    path.write_bytes(path.read_bytes().replace(b"scelle/vault/v1", b"scelle/vault/v2"))
+    answer = platform("status", code=2)
+    assert "newer" in answer.err
+
+
+def test_a_drill_proves_that_the_key_can_be_restored(platform: Platform) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    file = platform.root / "identity.txt"
+    file.write_text(f"{identity}\n")
+    vault = platform.root / "second"
+    platform("init", vault, "--host", "h.example", "--recipient", str(identity.to_public()))
+    assert platform("status", "--vault", vault, "--json").json["recovery_proven"] is False
+    platform("key", "drill", "--vault", vault, "--identity", file)
+    assert platform("status", "--vault", vault, "--json").json["recovery_proven"] is True
+    file.write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    assert one_line(platform("key", "drill", "--vault", vault, "--identity", file, code=2).err)
+
+
+# --- sources ----------------------------------------------------------------------------------------------
+
+
+def test_sources_are_listed_tested_and_removed(platform: Platform) -> None:
+    platform("source", "add", "second", f"files://{platform.docs}", "--custodian", "staff-017@example.org")
+    listed = platform("source", "list", "--json").json["sources"]
+    assert [source["name"] for source in listed] == ["docs", "second"]
+    assert platform("source", "test", "second", "--json").json["readable"] is True
+    platform("source", "remove", "second")
+    assert len(platform("source", "list", "--json").json["sources"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "words"),
+    [
+        ("docs", "files:///tmp", "is there already"),
+        ("Docs", "files:///tmp", "source name"),
+        ("scelle.x", "files:///tmp", "source name"),
+        ("new", "files://host/tmp", ""),
+        ("new", "files://user:pa55@host/tmp", ""),
+        ("new", "ftp:///tmp", ""),
+        ("new", "files:relative", ""),
+    ],
+)
+def test_a_wrong_source_is_refused(platform: Platform, name: str, url: str, words: str) -> None:
+    answer = platform("source", "add", name, url, code=2)
+    assert words in answer.err
+    assert "pa55" not in answer.err
+    assert one_line(answer.err)
+
+
+def test_a_source_that_is_not_there_cannot_be_reached(platform: Platform) -> None:
+    assert one_line(platform("source", "add", "gone", f"files://{platform.root}/gone", code=4).err)
+    assert one_line(platform("source", "test", "unknown", code=2).err)
+
+
+def test_a_source_of_an_order_is_held(ordered: Platform) -> None:
+    answer = ordered("source", "remove", "docs", "--json", code=3)
+    assert answer.json["error"]["code"] == "sources.held"
+
+
+# --- orders -----------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_taken_in_shown_and_listed(platform: Platform) -> None:
+    document = platform.root / "order.pdf"
+    document.write_bytes(b"%PDF-1.7 an invented order\n")
+    added = platform("order", "add", platform.order_file(document='"order.pdf"'), "--json").json
+    assert added["id"] == ORDER
+    assert added["keep_until"] == "2026-12-31T23:00:00Z"
+    shown = platform("order", "show", ORDER, "--json").json
+    assert [event["kind"] for event in shown["events"]] == ["received", "clause", "source"]
+    assert platform("order", "list", "--json").json["orders"][0]["id"] == ORDER
+
+
+def test_an_order_is_taken_in_once(ordered: Platform) -> None:
+    before = sorted(path for path in ordered.vault.rglob("*") if path.name != "writer.lock")
+    answer = ordered("order", "add", ordered.order_file(), code=2)
+    assert "is there already" in answer.err
+    assert sorted(path for path in ordered.vault.rglob("*") if path.name != "writer.lock") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"unknown_key": '"x"'}, "unknown_key"),
+        ({"until": "2025-12-31"}, "until"),
+        ({"type": '"dsa-retension"'}, "dsa-retention"),
+        ({"zone": '"Europe/Bruxelles"'}, "zone"),
+        ({"id": '"Not An Id"'}, "id"),
+        ({"id": '"vault"'}, "id"),
+        ({"document": '"missing.pdf"'}, "missing.pdf"),
+    ],
+)
+def test_a_wrong_order_file_changes_nothing(platform: Platform, changes: dict[str, str], words: str) -> None:
+    answer = platform("order", "add", platform.order_file(**changes), code=2)
+    assert words in answer.err
+    assert one_line(answer.err)
+    assert platform("order", "list", "--json").json["orders"] == []
+
+
+def test_an_order_over_a_source_that_does_not_exist_is_refused(platform: Platform) -> None:
+    platform.clauses.append('[[clause]]\nid = "all"\nsources = ["chat"]\n')
+    assert "chat" in platform("order", "add", platform.order_file(), code=2).err
+
+
+@pytest.mark.parametrize("name", ["gone.toml", ".", "binary.toml"])
+def test_a_file_that_is_no_order_is_refused(platform: Platform, name: str) -> None:
+    (platform.root / "binary.toml").write_bytes(bytes(range(256)))
+    assert one_line(platform("order", "add", platform.root / name, code=2).err)
+
+
+def test_orders_without_an_id_get_a_random_one(platform: Platform) -> None:
+    first = platform("order", "add", platform.order_file(without=["id"]), "--json").json["id"]
+    second = platform("order", "add", platform.order_file(without=["id"]), "--json").json["id"]
+    assert first != second
+    assert "0108" not in first
+
+
+# --- passes -----------------------------------------------------------------------------------------------
+
+
+def test_preview_counts_and_keeps_nothing(ordered: Platform) -> None:
+    packs = sorted((ordered.vault / "packs").rglob("*.pack"))
+    seen = ordered("preview", ORDER, "--json").json
+    assert (seen["offered"], seen["covered"]) == (2, 2)
+    assert seen["sources"]["docs"]["by_clause"] == {"all": 2}
+    assert sorted((ordered.vault / "packs").rglob("*.pack")) == packs
+
+
+def test_preserve_seals_once_and_then_finds_everything_unchanged(ordered: Platform) -> None:
+    first = ordered("preserve", ORDER, "--json").json
+    second = ordered("preserve", ORDER, "--json").json
+    names = ("offered", "sealed", "new", "unchanged", "failed", "excluded", "lost", "links")
+    assert [first[name] for name in names] == [2, 2, 2, 0, 0, 0, 0, 0]
+    assert [second[name] for name in names] == [2, 2, 0, 2, 0, 0, 0, 0]
+    assert first["bytes"] == len(b"a red boat\n") + len(b"a harbour\n")
+
+
+def test_a_changed_file_is_a_new_version_and_a_vanished_one_is_noted(ordered: Platform) -> None:
+    ordered("preserve", ORDER)
+    ordered.document("a.txt", b"a blue boat, later\n")
+    (ordered.docs / "sub" / "b.txt").unlink()
+    answer = ordered("preserve", ORDER, "--json").json
+    assert (answer["offered"], answer["new"], answer["unchanged"], answer["vanished"]) == (1, 1, 0, 1)
+    again = ordered("preserve", ORDER, "--json").json
+    assert (again["new"], again["unchanged"], again["vanished"]) == (0, 1, 0)
+    ordered.document("sub/b.txt", b"a harbour\n")
+    assert ordered("preserve", ORDER, "--json").json["offered"] == 2
+
+
+def test_links_specials_and_rules_each_have_their_bucket(platform: Platform) -> None:
+    (platform.docs / "link").symlink_to("a.txt")
+    os.mkfifo(platform.docs / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(platform.docs / "sock"))
+    platform.clauses.append('[[clause]]\nid = "all"\nsources = ["docs"]\npaths = ["*"]\n')
+    platform("order", "add", platform.order_file())
+    answer = platform("preserve", ORDER, "--json").json
+    assert (answer["offered"], answer["sealed"], answer["excluded"], answer["links"]) == (5, 2, 3, 1)
+    assert answer["excluded_by"] == {"fifo": 1, "path": 1, "socket": 1}
+
+
+def test_an_item_in_two_clauses_counts_once(platform: Platform) -> None:
+    platform.clauses += [
+        f'[[clause]]\nid = "{name}"\nsources = ["docs"]\npaths = ["**/*"]\n' for name in ("one", "two")
+    ]
+    platform("order", "add", platform.order_file())
+    answer = platform("preserve", ORDER, "--json").json
+    assert (answer["offered"], answer["sealed"]) == (2, 2)
+
+
+def test_a_source_that_went_away_is_a_gap_until_it_is_back(ordered: Platform) -> None:
+    ordered.docs.rename(ordered.root / "moved")
+    answer = ordered("preserve", ORDER, code=4)
+    assert "could not be reached" in answer.out
+    gaps = ordered("status", "--json").json["orders"][0]["gaps"]
+    assert [(gap["cause"], gap["to"]) for gap in gaps] == [("source-unreachable", None)]
+    (ordered.root / "moved").rename(ordered.docs)
+    ordered("preserve", ORDER)
+    assert ordered("status", "--json").json["orders"][0]["gaps"] == []
+
+
+def test_two_orders_share_contents_and_show_no_trace_of_it(ordered: Platform) -> None:
+    ordered("order", "add", ordered.order_file(id='"o-2"'))
+    ordered("order", "add", ordered.order_file(id='"o-3"'))
+    ordered("preserve", ORDER)
+    second = ordered("preserve", "o-2", "--json").json
+    ordered.document("c.txt", b"only later\n")
+    third = ordered("preserve", "o-3", "--json").json
+    assert (second["new"], second["unchanged"]) == (2, 0)
+    assert (third["new"], third["unchanged"]) == (3, 0)
+
+
+def test_a_deleted_catalog_changes_no_count(ordered: Platform) -> None:
+    ordered("preserve", ORDER)
+    for path in ordered.vault.glob("catalog.db*"):
+        path.unlink()
+    answer = ordered("preserve", ORDER, "--json").json
+    assert (answer["new"], answer["unchanged"]) == (0, 2)
+
+
+def test_a_digest_only_clause_leaves_the_bytes_where_they_are(platform: Platform) -> None:
+    platform.clauses.append('[[clause]]\nid = "all"\nsources = ["docs"]\nkeep = "digest"\n')
+    platform("order", "add", platform.order_file())
+    answer = platform("preserve", ORDER, "--json").json
+    assert (answer["new"], answer["unchanged"]) == (2, 0)
+    assert platform("verify", "--json").json["valid"]
+    again = platform("preserve", ORDER, "--json").json
+    assert (again["new"], again["unchanged"]) == (0, 2)
+
+
+def test_a_second_writer_is_refused(ordered: Platform) -> None:
+    import fcntl
+
+    with (ordered.vault / "writer.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = ordered("preserve", ORDER, code=4)
+    assert "being written to" in answer.err
+
+
+def test_a_restored_lock_is_refused_until_recover_records_the_gap(ordered: Platform) -> None:
+    lock = ordered.vault / "po" / ORDER / "log" / "lock.db"
+    shutil.copy(lock, ordered.root / "old.db")
+    ordered("preserve", ORDER)
+    shutil.copy(ordered.root / "old.db", lock)
+    answer = ordered("preserve", ORDER, code=1)
+    assert "snapshot was restored" in answer.err
+    assert ordered("recover", ORDER, "--json").json["to_size"] > 0
+    ordered("preserve", ORDER)
+    gaps = ordered("status", "--json").json["orders"][0]["gaps"]
+    assert {gap["cause"] for gap in gaps} == {"restored-snapshot"}
+
+
+# --- custody ----------------------------------------------------------------------------------------------
+
+
+def test_escrow_follows_every_later_change(ordered: Platform) -> None:
+    notary = ordered.root / "notary"
+    notary.mkdir()
+    assert ordered("status", "--json").json["orders"][0]["rewritable_unseen_since"] is not None
+    ordered("order", "escrow", ORDER, "--to", notary)
+    assert ordered("status", "--json").json["orders"][0]["rewritable_unseen_since"] is None
+    ordered("preserve", ORDER)
+    assert ordered("status", "--json").json["orders"][0]["rewritable_unseen_since"] is None
+    held = next(notary.iterdir())
+    assert (held / "checkpoint").read_bytes() == (
+        ordered.vault / "po" / ORDER / "log" / "checkpoint"
+    ).read_bytes()
+
+
+def test_escrow_into_a_folder_that_is_not_there_is_refused(ordered: Platform) -> None:
+    assert one_line(ordered("order", "escrow", ORDER, "--to", ordered.root / "gone", code=2).err)
+
+
+def test_an_authority_off_line_queues_the_time_stamp(platform: Platform) -> None:
+    answer = platform("order", "add", platform.order_file(), "--tsa", "http://127.0.0.1:9/tsr")
+    assert "time-stamp queued" in answer.err
+    assert platform("status", "--json").json["orders"][0]["tokens_pending"] == 1
+    assert one_line(platform("order", "add", platform.order_file(), "--tsa", "gopher://x", code=2).err)
+
+
+# --- verify -----------------------------------------------------------------------------------------------
+
+
+def test_verify_trusts_no_catalog_and_names_a_flipped_byte(ordered: Platform) -> None:
+    ordered("preserve", ORDER)
+    for path in ordered.vault.glob("catalog.db*"):
+        path.unlink()
+    assert ordered("verify", "--json").json["valid"] is True
+    rows = ordered.vault / "po" / ORDER / "seg" / "s0001" / "0" / "rows"
+    data = rows.read_bytes()
+    rows.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    answer = ordered("verify", "--json", code=1).json
+    assert answer["valid"] is False
+    assert all({"code", "subject", "detail"} <= set(finding) for finding in answer["findings"])
+
+
+def test_the_catalog_is_made_again(ordered: Platform) -> None:
+    ordered("preserve", ORDER)
+    connection = sqlite3.connect(ordered.vault / "catalog.db")
+    connection.execute("DELETE FROM contents")
+    connection.commit()
+    connection.close()
+    ordered("rebuild-catalog")
+    assert ordered("verify", "--json").json["findings"] == []
+
+
+# --- produce ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_produced_is_verified_by_the_single_file(ordered: Platform) -> None:
+    from scelle.verify.scelle_verify import main
+
+    ordered("preserve", ORDER)
+    trust, package = ordered.root / "trust.json", ordered.root / "p.scelle"
+    made = ordered("order", "trust", ORDER, "--to", trust, "--json").json
+    assert Path(made["letter"]).read_text(encoding="utf-8").count("\n") < 90
+    answer = ordered("produce", ORDER, "--source", "docs", "--to", package, "--json").json
+    assert (answer["hits"], answer["produced"], answer["withheld"], answer["erased"]) == (2, 2, 0, 0)
+    ordered.capsys.readouterr()
+    assert main([str(package), "--trust", str(trust), "--json"]) == 0
+    assert json.loads(ordered.capsys.readouterr().out)["valid"] is True
+
+
+def test_production_numbers_run_on_through_the_matter(ordered: Platform) -> None:
+    ordered("preserve", ORDER)
+    ordered("order", "add", ordered.order_file(id='"o-2"'))
+    ordered("preserve", "o-2")
+    first = ordered("produce", ORDER, "--source", "docs", "--to", ordered.root / "1.scelle", "--json").json
+    second = ordered("produce", "o-2", "--source", "docs", "--to", ordered.root / "2.scelle", "--json").json
+    assert (first["first_number"], first["next_number"]) == (1, 3)
+    assert (second["first_number"], second["next_number"]) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "exactly one"),
+        (("--source", "docs", "--account", "1"), "exactly one"),
+        (("--source", "gone"), "gone"),
+        (("--source", "docs", "--from", "yesterday"), "yesterday"),
+        (("--source", "docs", "--from", "2026-02-01", "--until", "2026-01-01"), ""),
+        (("--source", "docs", "--prefix", "not a prefix"), "prefix"),
+    ],
+)
+def test_a_wrong_request_is_refused(ordered: Platform, arguments: tuple[str, ...], words: str) -> None:
+    ordered("preserve", ORDER)
+    size = ordered("status", "--json").json["orders"][0]["log_size"]
+    answer = ordered("produce", ORDER, *arguments, "--to", ordered.root / "p.scelle", code=2)
+    assert words in answer.err
+    assert one_line(answer.err)
+    assert ordered("status", "--json").json["orders"][0]["log_size"] == size
+
+
+def test_a_package_is_never_overwritten(ordered: Platform) -> None:
+    ordered("preserve", ORDER)
+    package = ordered.root / "p.scelle"
+    package.write_bytes(b"something else")
+    assert one_line(ordered("produce", ORDER, "--source", "docs", "--to", package, code=2).err)
+    assert package.read_bytes() == b"something else"
+
+
+# --- the command line itself ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments", [("preserve",), ("nonsense",), ("preserve", "x", "--nonsense"), ("verify", "--sample", "x")]
+)
+def test_wrong_usage_is_one_line_and_code_2(platform: Platform, arguments: tuple[str, ...]) -> None:
+    answer = platform(*arguments, code=2)
+    assert answer.out == ""
+    assert one_line(answer.err)
+
+
+def test_an_unknown_order_is_refused_everywhere(platform: Platform) -> None:
+    for command in (("preview",), ("preserve",), ("order", "show")):
+        answer = platform(*command, "nothing", "--json", code=2)
+        assert answer.out == ""
+        assert one_line(answer.err)
+
+
+def test_a_folder_that_is_no_vault_is_refused(platform: Platform) -> None:
+    assert "is not a vault" in platform("status", "--vault", platform.docs, code=2).err
+
+
+def test_every_command_has_a_help_text_with_an_example(platform: Platform) -> None:
+    top = platform("--help").out
+    commands = re.findall(r"^  ([a-z-]+)  ", top.split("Commands:")[1], re.MULTILINE)
+    groups = {"source", "order", "key"}
+    assert {"init", "preview", "preserve", "status", "verify", "produce"} | groups <= set(commands)
+    for command in commands:
+        text = platform(command, "--help").out
+        if command in groups:
+            for name in re.findall(r"^  ([a-z-]+)  ", text.split("Commands:")[1], re.MULTILINE):
+                assert "Example: scelle" in platform(command, name, "--help").out, (command, name)
+        else:
+            assert "Example: scelle" in text, command
+
+
+def test_a_traceback_is_shown_only_with_debug(platform: Platform) -> None:
+    assert "Traceback" not in platform("status", "--vault", platform.docs, code=2).err
+    assert "Traceback" in platform("--debug", "status", "--vault", platform.docs, code=2).err
