@@ -55,12 +55,12 @@ GOALS = (
     Goal("S", "first copy", "restic", 0.55, cpu(Step.FIRST), stretch=0.45),
     Goal("S", "first copy", "borg", 0.95, cpu(Step.FIRST), stretch=0.8),
     Goal("S", "unchanged second pass", "restic", 0.5, cpu(Step.AGAIN)),
-    Goal("S", "verify", "restic", 0.9, cpu(Step.VERIFY), stretch=0.6),
+    Goal("S", "verify", "restic", 0.9, cpu(Step.VERIFY), stretch=0.7),
     Goal("S", "produce everything", "restic", 1.6, cpu(Step.RESTORE)),
     Goal("S", "size of the store", "restic", 0.95, store_size),
-    Goal("M", "first copy", "borg", 0.7, cpu(Step.FIRST)),
+    Goal("M", "first copy", "borg", 0.7, cpu(Step.FIRST), stretch=0.6),
     Goal("M", "verify", "restic", 0.6, cpu(Step.VERIFY)),
-    Goal("L", "first copy", "borg", 0.7, cpu(Step.FIRST)),
+    Goal("L", "first copy", "borg", 0.7, cpu(Step.FIRST), stretch=0.6),
     Goal("L", "verify", "restic", 0.6, cpu(Step.VERIFY)),
 )
 

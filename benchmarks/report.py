@@ -72,7 +72,7 @@ def as_markdown(report: Report) -> str:
         lines += ["", *_corpus_table(result)]
     goals = [verdict for result in report.results for verdict in _verdicts(result)]
     if goals:
-        lines += ["", *_goal_table(goals)]
+        lines += ["", *_goal_table(goals), *_peak_rows(report.results)]
     return "\n".join(lines) + "\n"
 
 
@@ -107,6 +107,14 @@ def _goal_table(verdicts: list[Verdict]) -> Iterator[str]:
         limit = f"{goal.limit:.2f}" + (f" ({goal.stretch:.2f})" if goal.stretch else "")
         word = "met" if verdict.met else "missed"
         yield _row(goal.corpus, goal.what, goal.peer, limit, f"{verdict.ratio:.2f}", word)
+
+
+def _peak_rows(results: list[CorpusResult]) -> Iterator[str]:
+    limit = f"{PEAK_LIMIT_BYTES / MEGA:.0f} MB"
+    for result in results:
+        peak = peak_bytes(result.outcomes["scelle"])
+        word = "met" if peak <= PEAK_LIMIT_BYTES else "missed"
+        yield _row(result.corpus, "peak memory of any step", "", limit, f"{peak / MEGA:.0f} MB", word)
 
 
 def _row(*cells: str) -> str:

@@ -4,7 +4,7 @@ import getpass
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
@@ -27,7 +27,7 @@ from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import SealedOrder, check_order, order_ids, sealed_order
 from scelle.productions.interfaces import Progress as ProductionProgress
-from scelle.productions.model import ProductionReport, Request, query_for
+from scelle.productions.model import ProductionReport, Request, WithholdList, query_for
 from scelle.productions.service import check_production, produce
 from scelle.sources.registry import SourceSpec, named_sources
 from scelle.sources.urls import open_source
@@ -311,6 +311,15 @@ def add_escrow(ledger: OrderLedgerWriter, directory: Path) -> Checkpoint:
     return witnesses(ledger).deposit(directory, now_us())
 
 
+def expected_items(ledger: OrderLedger) -> int:
+    """Return how many items the last preview or pass was offered; 0 before the first."""
+    expected = 0
+    for event in events(ledger):
+        if event.kind in ("preview", "pass"):
+            expected = sum(int(counts["offered"]) for counts in event.body["sources"].values())
+    return expected
+
+
 def was_drilled(session: Session) -> bool:
     """Tell whether a drill has proven that the vault key can be restored."""
     return any(True for _ in events(session.ledger(RESERVED_ORDER_ID), "key.drill"))
@@ -361,6 +370,8 @@ def produce_package(
     until: str | None,
     prefix: str,
     to: Path,
+    redact: Mapping[str, str],
+    withhold: WithholdList,
     progress: ProductionProgress,
 ) -> tuple[ProductionReport, list[str]]:
     """Log the request, answer it from the checkpoint that covers it, and seal what was handed over.
@@ -376,6 +387,7 @@ def produce_package(
         value=_alias_of(sealed, name) if kind == "source" else f"{kind}:{name}",
         from_us=None if since is None else moment_us(since, zone),
         until_us=None if until is None else moment_us(until, zone),
+        redact=redact,
     )
     query = query_for(request, order)
     first_number = _next_number(session, sealed.order.matter)
@@ -387,7 +399,14 @@ def produce_package(
     settings = witness_settings(ledger)
     warnings = show_to_witnesses(ledger, "production", settings)
     report = produce(
-        ledger, session.packs, request, out=to, prefix=prefix, first_number=first_number, progress=progress
+        ledger,
+        session.packs,
+        request,
+        out=to,
+        prefix=prefix,
+        first_number=first_number,
+        withhold=withhold,
+        progress=progress,
     )
     body = {**report.to_json(), "matter": sealed.order.matter, "file": to.name, "prefix": prefix}
     record_event(ledger, now_us(), actor(), "production", body)

@@ -440,3 +440,32 @@ def test_every_command_has_a_help_text_with_an_example(platform: Platform) -> No
 def test_a_traceback_is_shown_only_with_debug(platform: Platform) -> None:
     assert "Traceback" not in platform("status", "--vault", platform.docs, code=2).err
     assert "Traceback" in platform("--debug", "status", "--vault", platform.docs, code=2).err
+
+
+def test_what_a_list_withholds_is_counted_and_proven(ordered: Platform) -> None:
+    from scelle.verify.scelle_verify import main
+
+    ordered("preserve", ORDER)
+    rules = ordered.root / "withhold.csv"
+    rules.write_text("native_id,what,code\na.txt,record,privilege\nsub/b.txt,content,secret\n")
+    trust, package = ordered.root / "trust.json", ordered.root / "p.scelle"
+    ordered("order", "trust", ORDER, "--to", trust)
+    arguments = ("--withhold", rules, "--redact", "meta=personal-data")
+    answer = ordered("produce", ORDER, "--source", "docs", *arguments, "--to", package, "--json").json
+    assert (answer["hits"], answer["produced"], answer["withheld"]) == (2, 1, 1)
+    assert (answer["contents_withheld"], answer["fields_redacted"]) == (1, 1)
+    ordered.capsys.readouterr()
+    assert main([str(package), "--trust", str(trust), "--json"]) == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "native_id,code\n", "native_id,what,code\na.txt,all,x\n", "native_id,what,code\na.txt\n"]
+)
+def test_a_wrong_list_of_what_is_withheld_is_refused(ordered: Platform, text: str) -> None:
+    rules = ordered.root / "withhold.csv"
+    rules.write_text(text)
+    arguments = ("--source", "docs", "--withhold", rules, "--to", ordered.root / "p.scelle")
+    assert one_line(ordered("produce", ORDER, *arguments, code=2).err)
+    assert one_line(
+        ordered("produce", ORDER, "--source", "docs", "--redact", "meta", "--to", rules, code=2).err
+    )

@@ -41,6 +41,7 @@ def preserve(
     """
     from scelle.bootstrap import (  # start-up time of --help
         KeyChoice,
+        expected_items,
         opened,
         show_to_witnesses,
         was_drilled,
@@ -54,7 +55,7 @@ def preserve(
         if not was_drilled(session):
             warn("nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE")
         sealed = sealed_order(ledger)
-        progress = Progress(quiet=as_json)
+        progress = Progress(expected_items(ledger), quiet=as_json)
         report = run_pass(session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed))
         progress.end()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
@@ -90,13 +91,14 @@ def _sum(counts: "Counts") -> str:
 
 
 class Progress:
-    """Show rate and counts: one moving line on a terminal, a plain line every few seconds elsewhere.
+    """Show rate, counts and time left: one moving line on a terminal, a plain line every few seconds elsewhere.
 
-    The number of items ahead is not known while a live system is enumerated, so no share is promised; a pass
-    that was interrupted tells what it found already sealed.
+    How many items a live system will offer is not known before it has; `expected` is what the last preview or
+    pass counted, so the time left is an estimate, and is not shown without one.
     """
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, expected: int, *, quiet: bool) -> None:
+        self._expected = expected
         self._terminal = sys.stderr.isatty()
         self._quiet = quiet and not self._terminal
         self._started = self._shown = time.monotonic()
@@ -114,11 +116,15 @@ class Progress:
         rate = self._calls / max(now - self._started, 0.001)
         line = (
             f"{name}: {counts.offered} offered, {counts.new} new, {counts.unchanged} unchanged, "
-            f"{counts.failed} failed, {human_bytes(counts.bytes)}, {rate:.0f} items/s"
+            f"{counts.failed} failed, {human_bytes(counts.bytes)}, {rate:.0f} items/s{self._left(rate)}"
         )
         print(
             f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr
         )
+
+    def _left(self, rate: float) -> str:
+        ahead = self._expected - self._calls
+        return f", about {ahead / rate:.0f} s left" if ahead > 0 else ""
 
     def end(self) -> None:
         """Leave the moving line."""

@@ -22,6 +22,13 @@ from scelle.errors import InputError
 PREFIX = "SCL"
 
 
+def _redaction(text: str) -> tuple[str, str]:
+    field, separator, code = text.partition("=")
+    if not separator or not field or not code:
+        raise InputError(f"--redact {text}: write FIELD=CODE, for instance meta=personal-data")
+    return field, code
+
+
 def _progress(as_json: bool) -> Callable[[str, int, int], None]:
     """Return a progress line for a terminal: what stage, how much of it is done."""
     if as_json or not sys.stderr.isatty():
@@ -44,6 +51,14 @@ def produce(
         str | None, typer.Option("--from", metavar="T", help="From this time on, inclusive.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="T", help="Until this time, exclusive.")] = None,
+    withhold: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of native_id,what,code: record or content, and why."),
+    ] = None,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=CODE", help="Leave a field of every record out. Repeat for more."),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="The letters of the production numbers.")] = PREFIX,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
@@ -57,6 +72,7 @@ def produce(
     Example: scelle produce ec-2026-0108 --source docs --from 2026-01-01 --until 2026-02-01 --to jan.scelle
     """
     from scelle.bootstrap import KeyChoice, opened, produce_package  # start-up time of --help
+    from scelle.productions.withheld import read_withhold_list
 
     chosen = [
         (kind, name)
@@ -75,6 +91,8 @@ def produce(
             until=until,
             prefix=prefix,
             to=to,
+            redact=dict(map(_redaction, redact or [])),
+            withhold=read_withhold_list(withhold),
             progress=_progress(as_json),
         )
     for warning in warnings:

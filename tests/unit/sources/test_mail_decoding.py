@@ -3,6 +3,7 @@
 import base64
 import binascii
 import quopri
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ CUTS = st.lists(st.integers(0, 400), max_size=8).map(sorted)
 def decoded(encoding: str, data: bytes, cuts: list[int] | None = None) -> tuple[bytes, str]:
     decoder = decoder_for(encoding)
     edges = [0, *[cut for cut in cuts or [] if cut < len(data)], len(data)]
-    out = b"".join(decoder.feed(data[start:end]) for start, end in zip(edges, edges[1:], strict=False))
+    out = b"".join(decoder.feed(data[start:end]) for start, end in pairwise(edges))
     return out + decoder.end(), decoder.defect
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from scelle.errors import ItemChanged
 from scelle.sources.interfaces import WHOLE_BYTES, Kind, Offered, Trouble
-from scelle.sources.mail import single
 from scelle.sources.mail.eml import EmlSource
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "mail"
@@ -128,5 +127,5 @@ def test_an_error_of_the_disk_is_a_trouble(tmp_path: Path, monkeypatch: pytest.M
     def pread(*arguments: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(single.os, "pread", pread)
+    monkeypatch.setattr(os, "pread", pread)
     assert list(source(tmp_path).offered()) == [Trouble(b"a.eml", b"a.eml", "io-error")]

@@ -1,4 +1,4 @@
-"""Messages of mboxes as items: ids that last, stamps of content, times, and the mbox given back byte for byte."""
+"""Messages of mboxes as items: ids that last, stamps of content, and the mbox given back byte for byte."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import pytest
 
 from scelle.errors import ItemChanged, ItemUnreadable, ItemVanished
 from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, Document, Kind, Offered, Trouble
-from scelle.sources.mail import mbox
 from scelle.sources.mail.mbox import MboxSource, Occurrences, as_in_mbox
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "mail"
@@ -291,7 +290,7 @@ def test_an_error_of_the_disk_is_a_trouble(tmp_path: Path, monkeypatch: pytest.M
     def pread(*arguments: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(mbox.os, "pread", pread)
+    monkeypatch.setattr(os, "pread", pread)
     assert list(source(tmp_path).offered()) == [Trouble(b"a", b"a", "io-error")]
 
 

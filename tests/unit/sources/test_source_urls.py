@@ -123,7 +123,7 @@ def test_a_custodian_and_an_account_never_meet() -> None:
 
 def test_a_source_is_opened_at_a_path_that_is_not_utf_8(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/\xff"
-    os.mkdir(folder)
+    Path(os.fsdecode(folder)).mkdir()
     Path(os.fsdecode(folder), "a").write_text("x")
     source = open_source("docs", f"files://{tmp_path}/%FF")
     (each,) = source.offered()

@@ -14,27 +14,7 @@ from scelle.vault.scanning import PackFault, ScannedObject, scan_pack
 
 KEY = VaultKey(bytes(range(32)))
 OTHER_KEY = VaultKey(bytes(range(1, 33)))
-WORDS = [
-    "the",
-    "red",
-    "boat",
-    "left",
-    "harbour",
-    "early",
-    "and",
-    "nobody",
-    "at",
-    "all",
-    "had",
-    "seen",
-    "it",
-    "come",
-    "back",
-    "again",
-    "that",
-    "long",
-    "winter",
-]
+WORDS = "the red boat left harbour early and nobody had seen it come back that long winter".split()  # noqa: SIM905
 
 
 def text(size: int, seed: int = 0) -> bytes:

@@ -351,7 +351,12 @@ def test_the_first_load_asks_the_index_only_about_likely_contents(monkeypatch: p
     rig = Rig()
     asked: list[bytes] = []
     contains = rig.index.contains
-    monkeypatch.setattr(rig.index, "contains", lambda digest: asked.append(digest) or contains(digest))
+
+    def noted(digest: bytes) -> bool:
+        asked.append(digest)
+        return contains(digest)
+
+    monkeypatch.setattr(rig.index, "contains", noted)
     with rig.store() as store:
         for seed in range(50):
             store.put(text(50, seed), sha256(text(50, seed)))

@@ -1,0 +1,36 @@
+"""Read the list of what is kept back: CSV with the columns native_id, what (record or content) and code."""
+
+import csv
+from pathlib import Path
+
+from scelle.errors import RequestWrong
+from scelle.productions.model import WithholdList
+
+COLUMNS = ["native_id", "what", "code"]
+_MAX_BYTES = 64 << 20
+
+
+def read_withhold_list(path: Path | None) -> WithholdList:
+    """Return the list in the file `path`, an empty one without one; raise `RequestWrong` naming the line."""
+    found = WithholdList()
+    if path is None:
+        return found
+    natives, contents = {}, {}
+    for number, row in enumerate(_rows(path), 2):
+        if len(row) != len(COLUMNS) or row[1] not in ("record", "content"):
+            raise RequestWrong(f"{path}, line {number}: write native_id, then record or content, then a code")
+        (natives if row[1] == "record" else contents)[row[0]] = row[2]
+    return WithholdList(natives=natives, contents=contents)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RequestWrong(f"{path}: larger than 64 MiB: split the production")
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RequestWrong(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
+    if not rows or rows[0] != COLUMNS:
+        raise RequestWrong(f"{path}: the first line must be {','.join(COLUMNS)}")
+    return [row for row in rows[1:] if row]
