@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scelle.capture import store as capture_store
 from scelle.capture.service import NamedSource, PassTools, Progress
@@ -26,12 +26,8 @@ from scelle.ledger.witness import Witnesses
 from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import SealedOrder, check_order, order_ids, sealed_order
-from scelle.productions.interfaces import Progress as ProductionProgress
-from scelle.productions.model import ProductionReport, Request, WithholdList, query_for
-from scelle.productions.service import check_production, produce
 from scelle.sources.registry import SourceSpec, named_sources
 from scelle.sources.urls import open_source
-from scelle.timestamps.rfc3161 import Rfc3161Authority
 from scelle.vault import durable
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
 from scelle.vault.contents import CONTENTS_TABLES, CatalogContentIndex
@@ -39,6 +35,10 @@ from scelle.vault.lock import WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, create_vault, open_vault
+
+if TYPE_CHECKING:
+    from scelle.productions.interfaces import Progress as ProductionProgress
+    from scelle.productions.model import ProductionReport, WithholdList
 
 CATALOG_TABLES = (CONTENTS_TABLES, capture_store.TABLES)
 
@@ -104,7 +104,7 @@ class Session:
         """Return the content packs; a writing session recovers them first."""
         if self._packs is None:
             index = CatalogContentIndex(self.catalog, self.key)
-            self._packs = PackStore(PosixBackend(self.path), self.key, index, background=self.writing)
+            self._packs = PackStore(PosixBackend(self.path), self.key, index, background=False)
             if self.writing:
                 self._packs.recover()
         return self._packs
@@ -270,6 +270,8 @@ def show_to_witnesses(ledger: OrderLedger, reason: str | None, settings: Witness
     warnings = []
     shown = witnesses(ledger)
     if settings.tsa is not None:
+        from scelle.timestamps.rfc3161 import Rfc3161Authority  # start-up time: needs TLS and ASN.1
+
         due = reason or ("daily" if shown.is_token_due(now_us()) else None)
         if due is not None:
             shown.want_token(due, now_us())
@@ -371,14 +373,17 @@ def produce_package(
     prefix: str,
     to: Path,
     redact: Mapping[str, str],
-    withhold: WithholdList,
-    progress: ProductionProgress,
-) -> tuple[ProductionReport, list[str]]:
+    withhold: "WithholdList",
+    progress: "ProductionProgress",
+) -> tuple["ProductionReport", list[str]]:
     """Log the request, answer it from the checkpoint that covers it, and seal what was handed over.
 
     Return the report and warnings. Everything that can be refused is refused before anything is sealed. A
     crash in between leaves a request without a package: the same command again makes it.
     """
+    from scelle.productions.model import Request, query_for  # start-up time of every other command
+    from scelle.productions.service import check_production, produce
+
     ledger = session.order_writer(order)
     sealed = sealed_order(ledger)
     zone = sealed.order.tz()

@@ -395,7 +395,7 @@ class CountsDoNotAddUp(ScelleError):
 
 
 class TimestampAddressWrong(InputError):
-    """Say that the address of a time-stamp authority is none that Scellé calls; passwords are never repeated."""
+    """Say that a time-stamp authority's address is none that Scellé calls; secrets are never repeated."""
 
     code = "timestamps.address_wrong"
 

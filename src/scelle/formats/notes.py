@@ -105,6 +105,8 @@ def parse_note(data: bytes) -> Note:
         raise FormatError("note not signed: an empty line and a signature line must follow the text")
     if not rest.endswith("\n"):
         raise FormatError("note is cut short: its last line has no end")
+    if not body:
+        raise FormatError("note without text")
     lines = rest[:-1].split("\n")
     if len(lines) > SIGNATURES_MAX:
         raise FormatError(f"note has {len(lines)} signature lines, must be at most {SIGNATURES_MAX}")

@@ -27,6 +27,7 @@ Item = TypeVar("Item")
 TRUST_FORMAT: Final = "scelle/trust/v1"
 QUERY_FORMAT: Final = "scelle/query/v1"
 TAG_KEY_BYTES: Final = 32
+KEYS_MAX: Final = 1000
 STRENGTHS: Final = ("A", "B", "C")
 _POLICY_KEYS: Final = [
     "authority",
@@ -69,8 +70,13 @@ class Policy:
             raise FormatError(
                 "log keys must be one Ed25519 (type 1) and one ML-DSA-44 key (type 6), in that order"
             )
+        if any(key.name != self.origin for key in self.log):
+            raise FormatError(f"log keys must be named by the origin {shown(self.origin)}")
         if any(key.type != COSIGNATURE_V1 for key in self.authority):
             raise FormatError("authority keys must be of type 4")
+        for keys in (self.authority, self.cosigners):
+            if len(set(keys)) != len(keys) or len(keys) > KEYS_MAX:
+                raise FormatError(f"authority and cosigners: a key stands twice, or more than {KEYS_MAX} do")
         if not is_order_id(self.order) or parse_origin(self.origin)[1] != self.order:
             raise FormatError(f"origin {shown(self.origin)} is not that of order {shown(self.order)}")
         if not 0 <= self.quorum <= INT64_MAX:
@@ -107,7 +113,10 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Ask for all records of one identifier in one dimension with from <= time < until, in microseconds."""
+    """Ask for all records of one identifier in one dimension with from <= time < until, in microseconds.
+
+    Strength A is for whole sources only: dimension `source`, no window.
+    """
 
     order: str
     dimension: str
@@ -123,6 +132,12 @@ class Query:
         for time in (self.from_us, self.until_us):
             if time is not None and not TIME_MIN <= time <= TIME_MAX:
                 raise FormatError(f"query: time {time} is outside -2^63+1 to 2^63-1")
+        if self.from_us is not None and self.until_us is not None and self.from_us >= self.until_us:
+            raise FormatError("query: from is not before until")
+        if self.strength == "A" and (
+            self.dimension != "source" or (self.from_us, self.until_us) != (None, None)
+        ):
+            raise FormatError("query: strength A is for dimension source without from and until")
         for name, code in self.redact.items():
             if not name or not is_code(code):
                 raise FormatError(f"query: redact {shown(name)} has no code of the form [a-z0-9-]+")

@@ -1,6 +1,6 @@
 """Judge the entries of a log by the rules that bind them to one another (pure; ledger.md §4, §5, §8)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -45,7 +45,7 @@ class Chain:
 class Anchor(NamedTuple):
     """Say which entry names which token (SHA-256 of its file)."""
 
-    index: int
+    entry: int
     digest: bytes
 
 
@@ -209,12 +209,11 @@ def _continuity(entry: Segment, chain: Chain) -> Iterator[tuple[bool, str]]:
     yield same, "schema or profile changed within an alias"
 
 
-def anchor_faults(anchors: list[Anchor], tokens: Mapping[bytes, int | None]) -> Iterator[tuple[int, str]]:
-    """Yield (entry index, fault) for each anchor; `tokens` has the size of the checkpoint under each token's digest."""
+def anchor_faults(anchors: Sequence[Anchor], tokens: Mapping[bytes, int]) -> Iterator[tuple[int, str]]:
+    """Yield (log index, fault) of each wrong anchor; `tokens` gives the checkpoint's size by a token's SHA-256."""
     for anchor in anchors:
-        if anchor.digest not in tokens:
-            yield anchor.index, "the token that it names is missing, or no longer as it was"
-            continue
-        size = tokens[anchor.digest]
-        if size is not None and size > anchor.index:
-            yield anchor.index, f"the token that it names is over a later checkpoint, of size {size}"
+        size = tokens.get(anchor.digest)
+        if size is None:
+            yield anchor.entry, "the token that it names is missing, or no longer as it was"
+        elif size > anchor.entry:
+            yield anchor.entry, f"the token that it names is over a later checkpoint, of size {size}"

@@ -108,7 +108,7 @@ class SegmentRows:
         return surplus
 
     def _is_free(self, at: int, count: int) -> bool:
-        return 0 <= at and at + count <= len(self.judged) and 1 not in self.judged[at : at + count]
+        return at >= 0 and at + count <= len(self.judged) and 1 not in self.judged[at : at + count]
 
     def _put(self, frame: FrameRows, number: int, at: int, count: int) -> None:
         given = slice(HASH_BYTES * number, HASH_BYTES * (number + count))
@@ -160,9 +160,7 @@ def _compare_records(
     rows: SegmentRows, manifest: Segment | None, stored: bytes | None
 ) -> Iterator[Difference]:
     own = _filled(rows, stored)
-    if manifest is None:
-        yield from _tree_difference("record", own, stored)
-    elif tree_root(own) == manifest.record_root:
+    if manifest is None or tree_root(own) == manifest.record_root:
         yield from _tree_difference("record", own, stored)
     elif stored is not None and tree_root(stored) == manifest.record_root:
         for place in _different(own, stored):

@@ -90,6 +90,6 @@ def files_below(folder: Path) -> Iterator[str]:
 def names_in(folder: Path) -> list[str]:
     """List the names in `folder`, sorted; none where it is not there."""
     try:
-        return sorted(os.listdir(folder))
+        return sorted(path.name for path in folder.iterdir())
     except OSError:
         return []

@@ -66,11 +66,8 @@ def _ask(connection: sqlite3.Connection) -> tuple[list[str], list[tuple[object, 
 
 
 def _row(rows: list[tuple[object, ...]], notes: Notebook, subject: str) -> Locked | None:
-    if len(rows) == 1:
-        number, size, root, note = rows[0]
-        is_note = note is None or isinstance(note, bytes)
-        if number == 1 and isinstance(size, int) and size >= 0 and isinstance(root, bytes) and is_note:
-            if len(root) == _ROOT_BYTES:
-                return Locked(size, root, note if isinstance(note, bytes) else None)
+    match rows:
+        case [(1, int(size), bytes(root), bytes() | None as note)] if size >= 0 and len(root) == _ROOT_BYTES:
+            return Locked(size, root, note)
     notes.find("log.lock", subject, "it does not hold one size, root and note")
     return None

@@ -155,10 +155,7 @@ class RowJudge:
         checks = self._checks
         if not checks or len(checks) != len(values):
             return not self.value_faults(values)
-        for check, value in zip(checks, values, strict=True):  # a generator costs as much as the checks
-            if not check(value):  # noqa: SIM110
-                return False
-        return True
+        return False not in [check(value) for check, value in zip(checks, values, strict=True)]
 
     def tags(self, values: Sequence[bytes]) -> list[bytes]:
         """Give the tag of each dimension; the tag key is there."""
@@ -330,9 +327,9 @@ class _FrameJudgement:
         tags = judge.tags(values)
         hashes = index_leaves(tags, index_salt, time_us, seq, commitment)
         for leaves, keys, tag, leaf in zip(self._leaves, self._keys, tags, hashes, strict=True):
-            leaves += leaf
-            keys += tag
-            keys += order
+            leaves.extend(leaf)
+            keys.extend(tag)
+            keys.extend(order)
 
     def _content(self, seq: int, record_key: bytes, values: list[bytes]) -> None:
         wants, digest_only = self._judge.wants(seq, record_key, values)

@@ -134,21 +134,25 @@ class RowsAnswer(NamedTuple):
 
 
 def read_rows(task: RowsTask) -> RowsAnswer:
-    """Open and judge frames of rows; runs in a worker process. Raises `Unreadable` when the file is gone."""
+    """Open and judge frames of rows; runs in a worker process."""
     place, judge, answer = task.place, task.place.judge(), RowsAnswer([], [])
     keys = _keys_or_nothing(place.folder)
     expected = place.seq_lo
-    with _opened(place.folder / "rows") as file:
-        frames = place.frames("rows", file, keys, task.vault_key)
-        for frame in task.frames:
-            try:
-                plain = frames.open(frame)
-            except FrameFault as fault:
-                answer.closed.append(Closed(frame.number, fault.is_key, str(fault)))
-                continue
-            rows = judge.judge(frame.number, plain, expected, task.only)
-            answer.rows.append(rows)
-            expected = rows.first_seq + rows.count
+    try:
+        with _opened(place.folder / "rows") as file:
+            frames = place.frames("rows", file, keys, task.vault_key)
+            for frame in task.frames:
+                try:
+                    plain = frames.open(frame)
+                except FrameFault as fault:
+                    answer.closed.append(Closed(frame.number, fault.is_key, str(fault)))
+                    continue
+                rows = judge.judge(frame.number, plain, expected, task.only)
+                answer.rows.append(rows)
+                expected = rows.first_seq + rows.count
+    except Unreadable as error:  # the disk fails, or another process seals the segment in this moment
+        done = len(answer.rows) + len(answer.closed)
+        answer.closed.extend(Closed(frame.number, False, str(error)) for frame in task.frames[done:])
     return answer
 
 
@@ -283,7 +287,7 @@ class Examination:
         for closed in self._closed:
             if not is_open or closed.number < last_good:
                 self._note_closed("rows", closed, closed.number, self._frames[closed.number].offset)
-        if is_open and (any(hole.number > last_good for hole in self._holes) or self._closed):
+        if is_open and is_there(self.place.folder / "head") and (self._holes or self._closed):
             detail = "its last bytes open as no frame: an interrupted write leaves such a tail, and the next cuts it off"
             self.notes.remark("vault.leftover", self.place.file_subject("rows"), detail)
 

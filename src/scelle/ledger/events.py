@@ -28,7 +28,7 @@ class Event:
 def record_event(
     ledger: OrderLedgerWriter, now_us: int, actor: str, kind: str, body: Mapping[str, Any]
 ) -> None:
-    """Append one event; it is sealed with the next `seal`. `body` holds texts, integers, lists and objects."""
+    """Append one event; it is sealed with the next `seal`. `body` holds texts, integers, lists, objects."""
     writer = ledger.writer(EVENTS_SOURCE, EVENT_V1, now_us)
     values = [text_value(f"operator:{actor}"), text_value(kind), structure_value(canonical_json(dict(body)))]
     writer.append(secrets.token_bytes(32), now_us, values)

@@ -59,7 +59,7 @@ class LogReader:
         return tree_root(bytes(self.leaves))
 
     def refresh(self) -> None:
-        """Read what was published; raise `LogDamaged` when the entries do not lead to the checkpoint's root."""
+        """Read what was published; raise `LogDamaged` when it does not lead to the checkpoint's root."""
         path = self.folder / "checkpoint"
         if not path.exists():
             return
@@ -167,8 +167,9 @@ class LogWriter(LogReader):
     def commit(self, entries: Sequence[bytes], now_us: int) -> bytes:
         """Append `entries` and return the signed checkpoint note that covers them.
 
-        Atomic in batches of 256 entries: a crash before the commit point leaves the log as it was; after it, recovery completes the same
-        commit. Idempotent only through recovery. `now_us` dates the ML-DSA signature line.
+        Atomic in batches of 256 entries: a crash before the commit point leaves the log as it was; after it,
+        recovery completes the same commit. Idempotent only through recovery. `now_us` dates the ML-DSA
+        signature line.
         """
         for start in range(0, len(entries), _BUNDLE):
             self._commit_batch(entries[start : start + _BUNDLE], now_us)
@@ -200,8 +201,8 @@ class LogWriter(LogReader):
     def _complete(self) -> None:
         """Sign the locked body if it has no note, apply its staged entries, publish, clean up.
 
-        Every step may be repeated after a crash; the signature is the only one that is not, because its note is
-        in the lock before anything is published.
+        Every step may be repeated after a crash; the signature is the only one that is not, because its note
+        is in the lock before anything is published.
         """
         locked = self.locked()
         note = locked.note

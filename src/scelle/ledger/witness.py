@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scelle.errors import EscrowInconsistent, FormatError, TimestampUnavailable
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
@@ -15,9 +16,11 @@ from scelle.formats.notes import parse_note
 from scelle.formats.tiles import bundles_for, encode_bundle, entries_path
 from scelle.ledger.log import LogReader
 from scelle.merkle.hashing import tree_root
-from scelle.timestamps.interfaces import TimestampAuthority
-from scelle.timestamps.queue import Pending, parse_pending, submit
 from scelle.vault import durable
+
+if TYPE_CHECKING:
+    from scelle.timestamps.interfaces import TimestampAuthority
+    from scelle.timestamps.queue import Pending
 
 DAY_US = 86_400 * 1_000_000
 
@@ -43,8 +46,8 @@ class Witnesses:
     def deposit(self, directory: Path, now_us: int) -> Checkpoint:
         """Put the published checkpoint and all entries it covers into `directory`.
 
-        Idempotent. Raises `EscrowInconsistent` when what lies there is not a prefix of this log. A crash leaves
-        entries that no checkpoint there covers yet.
+        Idempotent. Raises `EscrowInconsistent` when what lies there is not a prefix of this log. A crash
+        leaves entries that no checkpoint there covers yet.
         """
         checkpoint = parse_checkpoint_text(parse_note(self._log.note).text)
         target = directory / self._log.origin.replace("/", "_")
@@ -81,6 +84,8 @@ class Witnesses:
 
     def want_token(self, reason: str, now_us: int) -> None:
         """Queue a token over the published checkpoint; idempotent for the same checkpoint."""
+        from scelle.timestamps.queue import Pending  # start-up time: needs ASN.1
+
         text = parse_note(self._log.note).text
         pending = Pending(text, reason, now_us)
         size = parse_checkpoint_text(text).size
@@ -89,16 +94,22 @@ class Witnesses:
             durable.make_directory(path.parent)
             durable.write_file(path, pending.encode())
 
-    def pending(self) -> list[Pending]:
+    def pending(self) -> "list[Pending]":
         """List the tokens still to be had, oldest first."""
-        paths = (self._tokens / "pending").glob("*.json")
+        paths = list((self._tokens / "pending").glob("*.json"))
+        if not paths:
+            return []
+        from scelle.timestamps.queue import parse_pending  # start-up time: needs ASN.1
+
         return sorted((parse_pending(path.read_bytes()) for path in paths), key=lambda each: each.since_us)
 
-    def fetch_tokens(self, authority: TimestampAuthority, now_us: int) -> tuple[int, str | None]:
+    def fetch_tokens(self, authority: "TimestampAuthority", now_us: int) -> tuple[int, str | None]:
         """Ask for every queued token; return how many came, and why the rest did not.
 
         A crash after the answer and before it is kept asks again: two tokens over one text do no harm.
         """
+        from scelle.timestamps.queue import submit  # start-up time: needs ASN.1
+
         fetched = 0
         for pending in self.pending():
             try:

@@ -1,4 +1,4 @@
-"""Name the extension that an item gets from its media type (ledger.md §11); never from a name in the source."""
+"""Name an item's extension by its media type (ledger.md §11); never by what it was called in the source."""
 
 from typing import Final
 

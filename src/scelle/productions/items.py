@@ -1,8 +1,8 @@
-"""Fetch contents from the vault, compare them with what was sealed, and put them where the package is written from.
+"""Fetch contents from the vault, compare them with what was sealed, and hold them for the package.
 
-Small contents are read once, in capture order, which is the order of the packs, and wait in a scratch file: items
-may be numbered in another order. Larger ones are read here to be compared, and once more when the package is
-written; their CRC-32 must be the same then.
+Small contents are read once, in capture order, which is the order of the packs, and wait in a scratch file:
+items may be numbered in another order. Larger ones are read here to be compared, and once more when the
+package is written; their CRC-32 must be the same then.
 """
 
 import io
@@ -30,10 +30,10 @@ class Shelf:
         self._contents, self._scratch = contents, scratch
 
     def put(self, digest: bytes, size_bytes: int, where: str) -> tuple[int, int]:
-        """Fetch and compare a content; return its CRC-32 and its offset on the shelf, `IN_VAULT` if it is large.
+        """Fetch and compare a content; return its CRC-32 and its offset here, `IN_VAULT` if it is large.
 
-        Raises `ContentNotAsSealed`, which names the record as `where` does, when the vault has no such content or
-        another one.
+        Raises `ContentNotAsSealed`, which names the record as `where` does, when the vault has no such
+        content, or another one.
         """
         try:
             if size_bytes > SMALL_BYTES:

@@ -1,6 +1,7 @@
 """Write the load file: RFC 4180, UTF-8, CR LF, every cell quoted, nothing in it that a program could run.
 
-A convenience for review tools. It is bound by MANIFEST and not by proof; the exact bytes stand in records.jsonl.
+A convenience for review tools. It is bound by MANIFEST and not by proof; the exact bytes stand in
+records.jsonl.
 """
 
 import re
@@ -48,8 +49,9 @@ def row(*cells: str) -> bytes:
 def safe_cell(text: str) -> str:
     """Return what may stand between quotes.
 
-    Control characters and line ends become their Unicode pictures (a reader that splits lines first would cut the
-    row), marks that turn the direction of writing become U+FFFD, a text that a spreadsheet takes for a formula gets an apostrophe before it, and quotes are doubled.
+    Control characters and line ends become their Unicode pictures (a reader that splits lines first would cut
+    the row), marks that turn the direction of writing become U+FFFD. A text that a spreadsheet takes for a
+    formula gets an apostrophe before it; quotes are doubled.
     """
     if not text.isprintable():
         text = _UNPRINTABLE.sub(_picture, text)
@@ -59,7 +61,7 @@ def safe_cell(text: str) -> str:
 
 
 def time_cell(time_us: int) -> str:
-    """Write microseconds since 1970 as RFC 3339 UTC; nothing where undated, the number outside the years 1 to 9999."""
+    """Write microseconds since 1970 as RFC 3339 UTC, as a number outside the years 1 to 9999."""
     if time_us == UNDATED:
         return ""
     if not _FIRST_US <= time_us <= _LAST_US:

@@ -79,8 +79,8 @@ def query_for(request: Request, order: str) -> Query:
 class RecordView:
     """Show a record to those who decide what is kept back.
 
-    `at` and `position` are its place as lines of a package name it: log index of the manifest, and position in X
-    (in R where the segment is answered whole).
+    `at` and `position` are its place as lines of a package name it: log index of the manifest, and position
+    in X (in R where the segment is answered whole).
     """
 
     at: int
@@ -126,7 +126,7 @@ NOTHING_WITHHELD: Final = Withholding()
 
 @dataclass(slots=True)
 class WithholdList:
-    """Withhold what a list names: records by native id or by place, contents by native id; each with a code."""
+    """Withhold what a list names, each with a code: records by native id or place, contents by native id."""
 
     natives: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[tuple[int, int], str] = field(default_factory=dict)

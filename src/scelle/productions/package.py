@@ -1,6 +1,7 @@
 """Put the members of a package together, sign MANIFEST, and write the canonical zip."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import BinaryIO, Final, cast
 
 from scelle.formats.entries import Segment
@@ -11,7 +12,6 @@ from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.productions.interfaces import Progress
 from scelle.productions.pages import Pages
 from scelle.productions.scratch import Scratch
-from hashlib import sha256
 
 _BUNDLE: Final = 256
 
@@ -35,7 +35,7 @@ class Members:
         self.files.append(file)
 
     def add_log(self, ledger: OrderLedger) -> None:
-        """Add the checkpoint as published, exactly the bundles that cover it, and a schema for every manifest."""
+        """Add the published checkpoint, exactly the bundles that cover it, and every schema in use."""
         log = ledger.log
         self.add_bytes("checkpoint", log.note)
         for index, width in bundles_for(log.size):
@@ -67,6 +67,7 @@ class Members:
         total = sum(member.size_bytes for member in self.members)
         out = _Told(package, total, progress)
         write_canonical_zip(cast("BinaryIO", out), self.members)  # it appends, and does nothing else
+        progress("package", total, total)
         return len(self.members)
 
 

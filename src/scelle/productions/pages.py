@@ -16,7 +16,7 @@ from scelle.productions.plan import Task
 from scelle.productions.records import Draft, Drafter, Item, record_line
 from scelle.productions.scratch import Workspace
 
-PROGRESS_EVERY: Final = 512
+PROGRESS_EVERY: Final = 500
 
 
 @dataclass(slots=True)
@@ -62,14 +62,18 @@ class Pages:
         self._prefix, self._total, self._progress, self._done = prefix, total, progress, 0
         self.loadfile.write(header())
 
-    def advance(self, count: int = 1) -> None:
-        """Note that `count` more records were read."""
-        self._done += count
-        if self._done % PROGRESS_EVERY < count:
+    def advance(self) -> None:
+        """Note that one more record was read."""
+        self._done += 1
+        if self._done % PROGRESS_EVERY == 0:
             self._progress("records", self._done, self._total)
 
+    def finish(self) -> None:
+        """Say that all records were read."""
+        self._progress("records", self._done, self._done)
+
     def record(self, task: Task, position: int, draft: Draft, whole_rc: bytes | None) -> None:
-        """Write all that is shown of one hit; `whole_rc` stands in withheld lines of a segment answered whole."""
+        """Write all that is shown of one hit; `whole_rc` is given where a segment is answered whole."""
         if draft.code is not None:
             self.withheld.write(WithheldLine(task.at, position, draft.code, None, whole_rc).encode())
             self.tally.withheld += 1
@@ -78,8 +82,8 @@ class Pages:
         self.tally.fields_redacted += len(draft.redacted)
         paths = [(item.field, self._deliver(item)) for item in draft.items if item.code is None]
         self.records.write(record_line(task.at, position, task.manifest.profile, draft.shown, paths))
-        parts = [*draft.redacted, *[(item.field, item.code) for item in draft.items if item.code is not None]]
-        for name, code in sorted(parts):
+        left_out = [(item.field, item.code) for item in draft.items if item.code is not None]
+        for name, code in sorted([*draft.redacted, *left_out]):
             self.withheld.write(WithheldLine(task.at, position, code, name, whole_rc).encode())
         self._load(draft, dict(paths))
 
@@ -126,6 +130,6 @@ def answer_whole(
     pages.tally.erased += len(erased)
     if tree_root(bytes(commitments)) != manifest.record_root:
         raise RecordNotAsSealed(
-            f"{reader.folder}: its rows do not lead to the record root of the manifest: nothing was produced; "
-            "run `scelle verify`"
+            f"{reader.folder}: its rows do not lead to the record root of the manifest: nothing was "
+            "produced; run `scelle verify`"
         )

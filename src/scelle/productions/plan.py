@@ -147,7 +147,8 @@ def _check_redactions(query: Query, schemas: Sequence[Schema]) -> None:
         closed += [j for j, each in enumerate(schema.fields) if closed and each.name == RAW]
         for j in sorted(keys & set(closed)):
             raise RequestWrong(
-                f"field {schema.fields[j].name} of {schema.name} is a key field and is never redacted: ask without it"
+                f"field {schema.fields[j].name} of {schema.name} is a key field and is never redacted: ask "
+                "without it"
             )
 
 
@@ -173,8 +174,8 @@ def _open_sources(entries: Sequence[Entry], query: Query) -> list[Notice]:
         Notice(
             "source.open",
             alias,
-            f"captured until {mark} only, the period ends at {query.until_us}: the verifier will say so; capture "
-            "again, or ask for an earlier end",
+            f"captured until {mark} only, and the period ends at {query.until_us}: the verifier will say so; "
+            "capture again, or ask for an earlier end",
         )
         for alias, mark in sorted(watermarks.items())
         if query.until_us is not None and mark < query.until_us

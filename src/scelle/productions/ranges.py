@@ -43,7 +43,7 @@ class RangeAnswer:
         # "undated" stands first in X, and last in proofs.jsonl
         self._ranges: dict[RangeName, FoundRange] = {
             name: find_range(self._block, self._tag, window_of(query, name))
-            for name in reversed(sorted(task.ranges))
+            for name in sorted(task.ranges, reverse=True)
         }
         self._positions, self._seqs, self._times = array("Q"), array("q"), array("q")
         self._salts = bytearray()
@@ -76,7 +76,7 @@ class RangeAnswer:
         )
 
     def _find_hits(self) -> None:
-        """Note place, sequence number and time of each living hit, in the order of X; count the erased ones."""
+        """Note place, sequence number and time of each living hit in the order of X; count the erased."""
         ranges = self._ranges.values()
         for rank in (rank for found in ranges for rank in range(found.lo, found.hi)):
             _, time_us, seq = parse_sort_key(self._block.key(rank))
@@ -91,7 +91,7 @@ class RangeAnswer:
 
     def _draft_in_capture_order(self) -> None:
         """Read each frame of rows once, and contents in the order of the packs."""
-        rows, pages, first = Rows(self._reader), self._pages, self._task.manifest.seq[0]
+        rows, pages = Rows(self._reader), self._pages
         for seq, slot in self._wanted():
             row = rows.row(seq)
             if slot < 0:
@@ -107,7 +107,7 @@ class RangeAnswer:
             pages.advance()
 
     def _wanted(self) -> Iterator[tuple[int, int]]:
-        """Yield (sequence number, slot) rising: hits have slots from 0, the neighbour of rank r has -1 - r."""
+        """Yield (sequence number, slot), rising: slots from 0 are hits, -1 - r is the neighbour of rank r."""
         order = sorted(range(len(self._seqs)), key=self._seqs.__getitem__)
         edges = []
         for found in self._ranges.values():
@@ -126,7 +126,7 @@ class RangeAnswer:
     def _write_range(self, name: RangeName, found: FoundRange, slot: int) -> None:
         """Write the lines of one range; `slot` is that of its first living hit.
 
-        A line that shows all records of the segment carries no paths: record-root follows from its commitments.
+        A line that shows all records of the segment carries no paths: record-root follows from their rcs.
         """
         count = found.stop - found.first
         is_bare = count == self._task.manifest.records and count <= BARE_LINE_HITS

@@ -1,4 +1,4 @@
-"""Write README.txt, the first thing that the receiver of a package reads. ASCII; made from the query and counts."""
+"""Write README.txt, the first thing that the receiver of a package reads: plain ASCII."""
 
 from typing import Final
 
@@ -8,15 +8,15 @@ from scelle.formats.tokens import base64_text
 from scelle.productions.loadfile import LOAD_FILE, time_cell
 from scelle.productions.model import SegmentCounts
 from scelle.productions.pages import Tally
-from scelle.productions.trust import fingerprint_of
+from scelle.productions.trust import grouped
 
 _STRENGTHS: Final = {
-    "A": "A, whole window: all records of the source are here or accounted for. No index and no stated bound is\n"
-    "  relied on.",
-    "B": "B, range and audit: the ranges shown have no gap, and an auditor recomputed index and bounds of these\n"
-    "  segments (audit/verdict).",
-    "C": "C, range: the ranges shown have no gap. Segments left out by their time bounds rest on what the log\n"
-    "  states of them.",
+    "A": """A, whole window: all records of the source are here or accounted for. No index and no
+  stated bound is relied on.""",
+    "B": """B, range and audit: the ranges shown have no gap, and an auditor recomputed index and
+  bounds of these segments (audit/verdict).""",
+    "C": """C, range: the ranges shown have no gap. Segments left out by their time bounds rest on
+  what the log states of them.""",
 }
 
 
@@ -44,7 +44,7 @@ def readme(
         left_out=tally.contents_withheld,
         fields=tally.fields_redacted,
         segments=segments,
-        verifier=fingerprint_of(verifier_sha256),
+        verifier=grouped(verifier_sha256),
         loadfile=LOAD_FILE,
     )
     return text.encode("ascii")
@@ -57,13 +57,13 @@ def _end(time_us: int | None, otherwise: str) -> str:
 _TEXT: Final = """\
 PRODUCTION PACKAGE
 
-This file is an ordinary zip archive. It answers one question about what was preserved under one order, and it
-carries the proof that the answer is complete. You can check that proof yourself, offline, with one readable
-program and without trusting those who made the package.
+This file is an ordinary zip archive. It answers one question about what was preserved under one order, and
+it carries the proof that the answer is complete. You can check that proof yourself, offline, with one
+readable program and without trusting those who made the package.
 
 THE QUESTION
   all records with {dimension} = {value}
-  from {since} (inclusive)
+  from  {since} (inclusive)
   until {until} (exclusive)
   redacted: {redact}
   query.json has it byte for byte. Compare it with what you asked.
@@ -72,8 +72,10 @@ THE ANSWER
   hits      {hits} = {produced} produced + {withheld} withheld + {erased} erased
   contents  {contents} = {delivered} delivered + {left_out} left out
   redacted  {fields} fields of produced records
-  segments  {segments.touched} touched = {segments.searched} searched + {segments.undated_only} searched for undated records only
-            + {segments.left_out} left out by their bounds + {segments.not_searchable} not searchable by this + {segments.empty} empty
+  segments  {segments.touched} touched
+            = {segments.searched} searched + {segments.undated_only} searched for undated records only
+            + {segments.left_out} left out by their bounds + {segments.not_searchable} not searchable this way
+            + {segments.empty} empty
   These numbers are a courtesy: the program below counts them anew from the proofs.
 
 HOW TO CHECK IT, IN THREE STEPS
@@ -83,16 +85,16 @@ HOW TO CHECK IT, IN THREE STEPS
      {verifier}
   2. Run it, with no network:
      python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json
-     where query.json is your own copy of the question. (Without --query it judges the question that stands in
-     the package, and says so.)
-  3. Read its first or last line. VALID means what the next section says. Otherwise every fault is listed with
-     its place. If you keep older checkpoints of this log, add each with --held FILE.
+     where query.json is your own copy of the question. (Without --query it judges the question that stands
+     in the package, and says so.)
+  3. Read its first or last line. VALID means what the next section says. Otherwise every fault is listed
+     with its place. If you keep older checkpoints of this log, add each with --held FILE.
 
 WHAT A VALID ANSWER PROVES
   - The records come from the log {origin},
     as it stood with {size} entries and root {root}.
-  - Nothing that was sealed and belongs to the answer was left out: each hit is produced, withheld with a reason
-    (withheld.jsonl), or erased under a tombstone that you can see.
+  - Nothing that was sealed and belongs to the answer was left out: each hit is produced, withheld with a
+    reason (withheld.jsonl), or erased under a tombstone that you can see.
   - Not one byte of what is shown was changed since it was sealed.
   Strength {strength}
 
@@ -103,6 +105,10 @@ WHAT IT DOES NOT PROVE
   - Anything about time-stamp tokens (tokens/): check them with `openssl ts -verify`.
   - Anything about {loadfile}: it is a convenience for review tools, bound to this package by
     MANIFEST but not proven. The program writes one from the proven bytes: --write-loadfile FILE.
+
+LIMITS
+  Items are as they were preserved: open them with the care that unknown files need. Item numbers run through
+  the whole affair, so a package need not begin at 1. Times are UTC.
 
 WHAT IS IN IT
   MANIFEST          SHA-256 and size of every other file, signed with the log's key

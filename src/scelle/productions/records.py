@@ -1,13 +1,13 @@
 """Draft what a package shows of each hit: nothing, or its fields, contents and load-file cells.
 
-Drafts are made in capture order, the order in which rows and contents lie in the vault; lines are written in the
-order of the package. A draft holds nothing that the package does not show.
+Drafts are made in capture order, the order in which rows and contents lie in the vault; lines are written in
+the order of the package. A draft holds nothing that the package does not show.
 """
 
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from hashlib import sha256
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from scelle.errors import RecordNotAsSealed
@@ -16,7 +16,6 @@ from scelle.formats.lines import LINE_MAX_BYTES
 from scelle.formats.packages import Query
 from scelle.formats.records import commitment_of_leaves, field_leaf, field_salt, record_commitment
 from scelle.formats.schema import DOCUMENT_V1
-from scelle.formats.values import Content, decode_value
 from scelle.ledger.segments import Row
 from scelle.productions.extensions import UNKNOWN, extension_of
 from scelle.productions.items import Shelf
@@ -44,8 +43,8 @@ class Item(NamedTuple):
 class Draft(NamedTuple):
     """What is shown of one hit. `code` set: nothing but its index entry.
 
-    `shown` is the JSON of `v` (and of `k` before it, in profile 0); `redacted` pairs fields with codes; `cells` are
-    the load file's cells for the record.
+    `shown` is the JSON of `v` (and of `k` before it, in profile 0); `redacted` pairs fields with codes;
+    `cells` are the load file's cells for the record.
     """
 
     rc: bytes
@@ -169,8 +168,8 @@ class Drafter:
     def _left_out(self, view: RecordView, name: str) -> str | None:
         """Give the code for which a content is not delivered.
 
-        A content that its clause left in place is never looked for in the vault: that it is there would be the doing
-        of another order, which this authority must not see (product.md, promise 8).
+        A content that its clause left in place is never looked for in the vault: that it is there would be
+        the doing of another order, which this authority must not see (product.md, promise 8).
         """
         if self._is_document and self._meta is not None and _is_kept_in_place(view.values[self._meta]):
             return KEPT_IN_PLACE
@@ -214,7 +213,10 @@ def record_line(at: int, position: int, profile: int, shown: str, paths: Sequenc
 
     Raises `RecordNotAsSealed` where the line would be over 64 MiB.
     """
-    item = canonical_json_int(dict(paths)).decode() if paths else "{}"
+    if len(paths) == 1:  # nearly always
+        item = f'{{{_quoted(paths[0][0])}:"{paths[0][1]}"}}'
+    else:
+        item = canonical_json_int(dict(paths)).decode()
     if profile == 1:
         line = f'{{"at":{at},"item":{item},"p":1,"pos":{position},"v":[{shown}]}}\n'.encode()
     else:
@@ -225,3 +227,8 @@ def record_line(at: int, position: int, profile: int, shown: str, paths: Sequenc
             f"entry {at} position {position}: its line would be over 64 MiB (ledger.md §11)"
         )
     return line
+
+
+@lru_cache(maxsize=256)
+def _quoted(name: str) -> str:
+    return canonical_json_int(name).decode()

@@ -98,6 +98,7 @@ class Slice:
         self._scratch, self._offset, self._size_bytes = scratch, offset, size_bytes
 
     def __call__(self) -> BinaryIO:
+        """Return the bytes of the part as a file."""
         return io.BytesIO(self._scratch.read(self._offset, self._size_bytes))
 
 
@@ -123,14 +124,18 @@ class Workspace:
 @contextmanager
 def workspace(out: Path) -> Iterator[Workspace]:
     """Give a workspace beside `out` and leave nothing of it behind, however the work ends."""
-    refuse_taken(out)
-    if not out.parent.is_dir():
-        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
     made = Workspace(out)
     try:
         yield made
     finally:
         made.close()
+
+
+def refuse_place(out: Path) -> None:
+    """Raise `PackageNameRefused` where no package can be put at `out`."""
+    refuse_taken(out)
+    if not out.parent.is_dir():
+        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
 
 
 def refuse_taken(out: Path) -> None:

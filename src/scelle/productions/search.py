@@ -1,4 +1,4 @@
-"""Find ranges in a segment's sorted index, rows by sequence number, and nodes of its trees; memory stays flat."""
+"""Find ranges in a segment's sorted index, rows by sequence number, nodes of its tree; memory stays flat."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class IndexBlock:
         return self._frame(number)[place * KEY_BYTES : (place + 1) * KEY_BYTES]
 
     def first_at_least(self, target: bytes) -> int:
-        """Return the rank of the first living entry whose key is not below `target`; `living` if there is none."""
+        """Return the rank of the first living entry whose key is not below `target`, `living` if none is."""
         return bisect_left(range(self.living), target, key=self.key)
 
     def _frame(self, number: int) -> bytes:
@@ -59,8 +59,8 @@ class IndexBlock:
 class FoundRange:
     """Place one range: positions [first, stop) of its hits in X, ranks [lo, hi) of the living among them.
 
-    The left neighbour has rank lo - 1 and position first - 1, the right one rank hi and position stop; there is
-    none at an edge of the block.
+    The left neighbour has rank lo - 1 and position first - 1, the right one rank hi and position stop; there
+    is none at an edge of the block.
     """
 
     first: int
@@ -72,7 +72,7 @@ class FoundRange:
 
 
 def find_range(block: IndexBlock, tag: bytes, window: tuple[int, int]) -> FoundRange:
-    """Find the entries of a tag with low <= time < high. Erased entries beside the range belong to it (§7)."""
+    """Find the entries of a tag with low <= time < high. Erased entries beside them belong to it (§7)."""
     low, high = window
     lo = block.first_at_least(tag + sort_key(low, INT64_MIN))
     beyond = tag + b"\xff" * 17 if high > INT64_MAX else tag + sort_key(high, INT64_MIN)
@@ -84,7 +84,7 @@ def find_range(block: IndexBlock, tag: bytes, window: tuple[int, int]) -> FoundR
 
 
 class Rows:
-    """Find rows by rising sequence numbers; a frame is decoded once, and most frames without a wanted row never."""
+    """Find rows by rising sequence numbers; most frames without a wanted row are never decoded."""
 
     def __init__(self, reader: SegmentReader) -> None:
         self._reader = reader
@@ -109,7 +109,7 @@ class Rows:
             self._known.insert(place, entry)
 
     def _guess(self, seq: int) -> int:
-        """Guess the frame of a row between the frames seen so far, as if those between held as many rows each."""
+        """Guess the frame of a row between those seen so far, as if all between held as many rows each."""
         low, high = 0, self._reader.row_frames - 1
         first, beyond = self._reader.manifest.seq
         place = bisect_right(self._known, seq, key=lambda known: known[0])
@@ -143,8 +143,8 @@ class SegmentTree:
         self._blocks = Tree(bytes(blocks))
         if root_cached(size, self.node) != root:
             raise RecordNotAsSealed(
-                f"{reader.folder / 'tree'}: its hashes do not lead to the index root of the manifest: nothing was "
-                "produced; run `scelle verify`"
+                f"{reader.folder / 'tree'}: its hashes do not lead to the index root of the manifest: "
+                "nothing was produced; run `scelle verify`"
             )
 
     def node(self, level: int, index: int) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from scelle.errors import FormatError, PackageNameRefused, RequestWrong
+from scelle.errors import FormatError, RequestWrong
 from scelle.formats.audits import parse_audit_verdict
 from scelle.formats.entries import Entry, Segment
 from scelle.formats.entries import Request as RequestEntry
@@ -30,7 +30,7 @@ from scelle.productions.pages import Pages, answer_whole
 from scelle.productions.plan import Plan, Task, make_plan, touches
 from scelle.productions.ranges import RangeAnswer
 from scelle.productions.readme import readme
-from scelle.productions.scratch import Workspace, refuse_taken, workspace
+from scelle.productions.scratch import Scratch, refuse_place, workspace
 from scelle.productions.trust import (
     NO_COSIGNERS,
     VERIFIER,
@@ -66,17 +66,17 @@ def produce(
 ) -> ProductionReport:
     """Answer `request` from the published log in a new package at `out`.
 
-    Items are numbered from `first_number` under `prefix`. `tokens` are time-stamp tokens by file name (default:
-    those that the ledger keeps and the package needs); `audit` is an auditor's verdict, without which there is no
-    strength B. Byte-equal for the same checkpoint, query, first number, prefix, withholdings and options.
+    Items are numbered from `first_number` under `prefix`. `tokens` are time-stamp tokens by file name
+    (default: those that the ledger keeps and the package needs); `audit` is an auditor's verdict, without
+    which there is no strength B. Byte-equal for the same checkpoint, query, first number, prefix,
+    withholdings and options.
 
-    Atomic: the package appears under its name when it is whole and durable. Nothing in the vault or the log is
-    changed; the caller has logged the request before and remembers `next_number` after. Raises `RequestWrong`,
-    `PackageNameRefused`, `ContentNotAsSealed`, `RecordNotAsSealed` (both name the place) and StorageError.
+    Atomic: the package appears under its name when it is whole and durable. Nothing in the vault or the log
+    is changed; the caller has logged the request before, and remembers `next_number` after. Raises
+    `RequestWrong`, `PackageNameRefused`, `ContentNotAsSealed`, `RecordNotAsSealed` and StorageError.
     """
-    query = check_production(ledger, request, out=out, prefix=prefix, first_number=first_number)
-    plan = make_plan(ledger.entries, ledger.schema, query)
-    audited = _check_audit(ledger, query, plan, audit)
+    query, plan = _prepared(ledger, request, out, prefix, first_number)
+    _check_audit(ledger, query, audit)
     shown_tokens = published_tokens(ledger) if tokens is None else dict(tokens)
     notices = [*plan.notices, *_log_notices(ledger.entries, query, shown_tokens)]
     rules = withhold.withholding() if isinstance(withhold, WithholdList) else withhold
@@ -85,30 +85,34 @@ def produce(
         pages = Pages(work, contents, prefix, first_number, total, progress)
         for task in plan.tasks:
             _answer(ledger, task, query, rules, pages)
+        pages.finish()
         _check_numbering(prefix, pages.next_number)
         if isinstance(withhold, WithholdList):
-            notices += [
-                Notice(
-                    "withhold.no_hit", name, "the list withholds it, and it is no hit: compare the spelling"
-                )
-                for name in withhold.unmet()
-            ]
-        return _publish(
-            ledger, work, out, query, plan, pages, shown_tokens, audited, cosigners, tuple(notices), progress,
-            first_number,
-        )  # fmt: skip
+            notices += _unmet(withhold)
+        members = _members(ledger, query, plan, pages, cosigners)
+        members.add_tokens(shown_tokens)
+        if audit is not None:
+            members.add_bytes("audit/verdict", audit)
+        package = work.scratch("package")
+        count = members.write(ledger, package, progress)
+        package.publish(out)
+        return _report(ledger, query, plan, pages, package, count, first_number, notices)
 
 
 def check_production(
     ledger: OrderLedger, request: Request, *, out: Path, prefix: str, first_number: int
 ) -> Query:
     """Return the query of a request that can be answered at `out`; raise as `produce`, changing nothing."""
+    return _prepared(ledger, request, out, prefix, first_number)[0]
+
+
+def _prepared(
+    ledger: OrderLedger, request: Request, out: Path, prefix: str, first_number: int
+) -> tuple[Query, Plan]:
     query = query_for(request, ledger.order)
     _check_numbering(prefix, first_number)
-    refuse_taken(out)
-    if not out.parent.is_dir():
-        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
-    return query
+    refuse_place(out)
+    return query, make_plan(ledger.entries, ledger.schema, query)
 
 
 def _answer(
@@ -124,41 +128,42 @@ def _answer(
         reader.close()
 
 
-def _publish(
-    ledger: OrderLedgerWriter,
-    work: Workspace,
-    out: Path,
-    query: Query,
-    plan: Plan,
-    pages: Pages,
-    tokens: Mapping[str, bytes],
-    audit: bytes | None,
-    cosigners: Cosigners,
-    notices: tuple[Notice, ...],
-    progress: Progress,
-    first_number: int,
-) -> ProductionReport:
-    tally, verifier = pages.tally, verifier_bytes()
+def _unmet(withhold: WithholdList) -> list[Notice]:
+    detail = "the list withholds it, and it is no hit: compare the spelling"
+    return [Notice("withhold.no_hit", name, detail) for name in withhold.unmet()]
+
+
+def _members(
+    ledger: OrderLedgerWriter, query: Query, plan: Plan, pages: Pages, cosigners: Cosigners
+) -> Members:
+    """Collect the members that every package has."""
     policy = trust_for(ledger, cosigners).policy
+    text = readme(query, ledger.checkpoint, pages.tally, plan.counts, policy.verifier_sha256)
     members = Members()
     members.add_log(ledger)
     members.add_bytes("policy.json", policy.encode())
     members.add_bytes("query.json", query.encode())
-    members.add_bytes(VERIFIER, verifier)
-    members.add_bytes(
-        "README.txt", readme(query, ledger.checkpoint, tally, plan.counts, policy.verifier_sha256)
-    )
-    members.add_tokens(tokens)
-    if audit is not None:
-        members.add_bytes("audit/verdict", audit)
+    members.add_bytes("README.txt", text)
+    members.add_bytes(VERIFIER, verifier_bytes())
     members.add_pages(pages, LOAD_FILE)
-    package = work.scratch("package")
-    count = members.write(ledger, package, progress)
-    package.publish(out)
+    return members
+
+
+def _report(
+    ledger: OrderLedgerWriter,
+    query: Query,
+    plan: Plan,
+    pages: Pages,
+    package: Scratch,
+    members: int,
+    first_number: int,
+    notices: Sequence[Notice],
+) -> ProductionReport:
+    tally = pages.tally
     return ProductionReport(
         strength=query.strength,
         size=ledger.log.size,
-        members=count,
+        members=members,
         hits=tally.hits,
         produced=tally.produced,
         withheld=tally.withheld,
@@ -172,7 +177,7 @@ def _publish(
         package_sha256=package.sha256().hex(),
         query_sha256=sha256(query.encode()).hexdigest(),
         segments=plan.counts,
-        findings=notices,
+        findings=tuple(notices),
     )
 
 
@@ -184,7 +189,7 @@ def _check_numbering(prefix: str, number: int) -> None:
 
 
 def published_tokens(ledger: OrderLedger) -> dict[str, bytes]:
-    """Return the tokens that a package shows: those that an anchor names, and those over its own checkpoint."""
+    """Return the tokens that a package shows: those that an anchor names, those over its own checkpoint."""
     anchors = _anchors(ledger.entries)
     found = {}
     for path in sorted((ledger.folder / "log" / "tokens").glob("*.tsr")):
@@ -214,23 +219,23 @@ def _log_notices(entries: Sequence[Entry], query: Query, tokens: Mapping[str, by
     return notices
 
 
-def _check_audit(ledger: OrderLedger, query: Query, plan: Plan, audit: bytes | None) -> bytes | None:
+def _check_audit(ledger: OrderLedger, query: Query, audit: bytes | None) -> None:
     """Check that a verdict is on these segments; its signature is for the authority to judge."""
     if audit is None:
         if query.strength == "B":
             raise RequestWrong("strength B needs an auditor's verdict: give its file, or ask for C")
-        return None
+        return
     try:
         verdict = parse_audit_verdict(parse_note(audit).text)
     except FormatError as error:
         raise RequestWrong(f"the auditor's verdict cannot be read: {error}") from error
     if verdict.origin != ledger.origin:
         raise RequestWrong(f"the auditor's verdict is on {shown(verdict.origin)}, not on {ledger.origin}")
-    audited = dict(verdict.segments)
     for at, leaf in verdict.segments:
         is_segment = at < ledger.log.size and isinstance(ledger.entries[at], Segment)
         if not is_segment or leaf_hash(ledger.log.entries[at]) != leaf:
             raise RequestWrong(f"the auditor's verdict: entry {at} is not the segment that was audited")
+    audited = {at for at, _ in verdict.segments}
     for at, manifest in ledger.manifests():
         if (
             query.strength == "B"
@@ -238,7 +243,4 @@ def _check_audit(ledger: OrderLedger, query: Query, plan: Plan, audit: bytes | N
             and touches(query, manifest.source)
             and at not in audited
         ):
-            raise RequestWrong(
-                f"the auditor's verdict leaves out entry {at}, which strength B needs: ask for C"
-            )
-    return audit
+            raise RequestWrong(f"the auditor's verdict leaves out entry {at}: get it audited, or ask for C")

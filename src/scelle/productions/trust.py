@@ -64,7 +64,12 @@ def trust_for(ledger: OrderLedger, cosigners: Cosigners = NO_COSIGNERS) -> Trust
 
 def fingerprint(data: bytes) -> str:
     """Return the SHA-256 of `data` as people read it to one another: sixteen groups of four digits."""
-    digits = sha256(data).hexdigest()
+    return grouped(sha256(data).digest())
+
+
+def grouped(digest: bytes) -> str:
+    """Return a digest in groups of four digits."""
+    digits = digest.hex()
     return " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
 
 
@@ -78,15 +83,9 @@ def trust_letter(trust: Trust) -> str:
         trust=fingerprint(trust.encode()),
         genesis=base64_text(policy.genesis),
         keys="\n".join(_key_lines(policy)),
-        verifier=fingerprint_of(policy.verifier_sha256),
+        verifier=grouped(policy.verifier_sha256),
         held=held,
     )
-
-
-def fingerprint_of(digest: bytes) -> str:
-    """Return a digest in groups of four digits."""
-    digits = digest.hex()
-    return " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
 
 
 def _key_lines(policy: Policy) -> list[str]:
@@ -105,8 +104,8 @@ def _key_lines(policy: Policy) -> list[str]:
 def write_trust(ledger: OrderLedger, to: Path, cosigners: Cosigners = NO_COSIGNERS) -> dict[str, str]:
     """Write trust.json to `to` and the letter beside it; return both names and what the letter says first.
 
-    Raises `PackageNameRefused` where one of them is there already. Both are readable for this user only: the tag
-    key in trust.json is for the authority alone.
+    Raises `PackageNameRefused` where one of them is there already. Both are readable for this user only: the
+    tag key in trust.json is for the authority alone.
     """
     letter_path = to.with_name(f"{to.stem}-letter.txt")
     for path in (to, letter_path):
@@ -158,6 +157,6 @@ line that you chose.
       python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json
    where query.json is the question as you asked it. The first and the last line say whether it is answered.
 {held}
-Keep trust.json to yourself. It holds a key (`tagkey`) with which one can tell whether an account stands in the
-index of a package; it signs nothing and opens nothing.
+Keep trust.json to yourself. It holds a key (`tagkey`) with which one can tell whether an account stands in
+the index of a package; it signs nothing and opens nothing.
 """

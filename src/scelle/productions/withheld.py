@@ -15,7 +15,8 @@ def read_withhold_list(path: Path | None) -> WithholdList:
     found = WithholdList()
     if path is None:
         return found
-    natives, contents = {}, {}
+    natives: dict[str, str] = {}
+    contents: dict[str, str] = {}
     for number, row in enumerate(_rows(path), 2):
         if len(row) != len(COLUMNS) or row[1] not in ("record", "content"):
             raise RequestWrong(f"{path}, line {number}: write native_id, then record or content, then a code")

@@ -139,9 +139,11 @@ def read_key_file(path: Path) -> VaultKey:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyFileRefused(f"{path}: cannot be opened as a key file: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_key_file(path, os.fstat(descriptor))
-        return parse_key_file(file.read(_KEY_FILE_MAX_BYTES + 1), str(path))
+        return parse_key_file(os.read(descriptor, _KEY_FILE_MAX_BYTES), str(path))
+    finally:
+        os.close(descriptor)
 
 
 def _check_key_file(path: Path, status: os.stat_result) -> None:

@@ -100,11 +100,10 @@ def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
         size = file.size
     finally:
         file.close()
-    if not are_keys_sealed:
-        _finish(backend, key, pack_id, end=end, count=count, is_ended=is_ended)
-    else:  # then the whole pack was durable: cutting could only hide damage
-        end = size
-    backend.resume(pack_name(pack_id), end).seal()
+    if are_keys_sealed:  # then the whole pack was durable: cutting could only hide damage
+        backend.resume(pack_name(pack_id), size).seal()
+        return 0
+    _finish(backend, key, pack_id, end=end, count=count, is_ended=is_ended)
     return size - end
 
 
@@ -154,7 +153,7 @@ def _is_intact(file: PackFile, offset: int) -> bool:
 
 
 def _finish(backend: Backend, key: VaultKey, pack_id: str, *, end: int, count: int, is_ended: bool) -> None:
-    """Cut the tail, write the end frame and its key, make both durable, and publish the keys."""
+    """Cut the tail, write the end frame and its key, and publish keys and pack, as `OpenPack.seal` does."""
     keys = backend.resume(keys_name(pack_id), KEYS_HEADER_BYTES + WRAPPED_BYTES * count)
     pack = backend.resume(pack_name(pack_id), end)
     if is_ended:
@@ -164,8 +163,8 @@ def _finish(backend: Backend, key: VaultKey, pack_id: str, *, end: int, count: i
         pack.write(frame.data)
         pack.sync()  # before its key, as always
         keys.write(frame.wrapped_key)
-    pack.close()
     keys.seal()
+    pack.seal()
 
 
 def _drop(backend: Backend, pack_id: str) -> None:

@@ -65,6 +65,9 @@ def create_vault(
     if key_file is not None:
         write_key_file(_key_path(key_file, key.vault_id), key)
     durable.make_directory(path)
+    for name in _LEFT_BY_A_BROKEN_INIT:
+        if (path / name).exists():
+            durable.remove(path / name)
     if recovery is not None:
         durable.write_file(recovery_path(path), recovery.data)
     durable.write_file(path / CONFIG_NAME, config.encode(key))

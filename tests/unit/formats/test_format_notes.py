@@ -122,6 +122,7 @@ def test_sixteen_lines_are_read_and_not_more() -> None:
         b"t\n\n",
         b"t\n\n\n",
         b"t\n" + _line(),
+        b"\n\n" + _line(),
         b"t" + _line(),
         b"t\n\n" + _line()[:-1],
         b"t\n\n" + _line() + b"\n",
@@ -162,6 +163,8 @@ def test_note_is_not_unlimited() -> None:
     [
         Note(b"t", (Signature(NAME, 0, b"s"),)),
         Note(b"", (Signature(NAME, 0, b"s"),)),
+        Note(b"\n", (Signature(NAME, 0, b"s"),)),
+        Note(b"t\n\n" + _line()[:-1], (Signature(NAME, 0, b"s"),)),
         Note(b"t\r\n", (Signature(NAME, 0, b"s"),)),
         Note(b"t\n", ()),
         Note(b"t\n", (Signature("a b", 0, b"s"),)),

@@ -92,6 +92,10 @@ def test_query_is_the_page_written_out() -> None:
         {"authority": [AUTHORITY.text() + "x"]},
         {"authority": [LOG[0].text()]},
         {"cosigners": None},
+        {"cosigners": [AUTHORITY.text(), AUTHORITY.text()]},
+        {"authority": [AUTHORITY.text(), AUTHORITY.text()]},
+        {"log": [make_vkey("other", ED25519, bytes(32)).text(), LOG[1].text()]},
+        {"log": [LOG[0].text(), make_vkey("other", ML_DSA_44, bytes(1312)).text()]},
         {"log": []},
         {"log": [LOG[0].text()]},
         {"log": [LOG[1].text(), LOG[0].text()]},
@@ -140,6 +144,13 @@ def test_policy_with_a_fault_is_refused(changes: dict[str, Any]) -> None:
         {"from": -(2**63)},
         {"from": True},
         {"until": 2**63},
+        {"until": -5},
+        {"until": -6},
+        {"strength": "A"},
+        {"strength": "A", "dimension": "source"},
+        {"strength": "A", "dimension": "source", "from": None},
+        {"strength": "A", "dimension": "source", "until": None},
+        {"strength": "A", "from": None, "until": None},
         {"until": ...},
         {"value": None},
         {"value": 4711},
@@ -157,6 +168,18 @@ def test_policy_with_a_fault_is_refused(changes: dict[str, Any]) -> None:
 def test_query_with_a_fault_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(FormatError):
         parse_query(_changed(QUERY.encode(), changes))
+
+
+def test_query_without_a_form_is_not_made() -> None:
+    for changes in (
+        {"from_us": -(2**63)},
+        {"until_us": 2**63},
+        {"from_us": 7},
+        {"order": ""},
+        {"dimension": ""},
+    ):
+        with pytest.raises(FormatError):
+            replace(QUERY, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("parse", [parse_trust, parse_policy, parse_query])

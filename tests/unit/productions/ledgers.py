@@ -1,11 +1,11 @@
-"""Small ledgers for productions: several sources, schemas and profiles, a fixed vault key, a clock passed in."""
+"""Small ledgers for productions: sources, schemas and profiles of all kinds, and the shipped verifier."""
 
 import json
 import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -194,9 +194,8 @@ class Small:
         )
         message = consent_message(self.ledger.origin, self.ledger.state.genesis_leaf, entry.encode())
         signature = authority_sig(AUTHORITY_KEY, AUTHORITY.sign(message))
-        fields = {name: getattr(entry, name) for name in entry.__dataclass_fields__}
         self.now_us += 1_000_000
-        self.ledger.seal(self.now_us, entries=[Erase(**(fields | {"authority_sig": signature}))])
+        self.ledger.seal(self.now_us, entries=[replace(entry, authority_sig=signature)])
 
     def produce(self, request: Request, name: str = "p.scelle", **options: Any) -> ProductionReport:
         settings: dict[str, Any] = {"prefix": "SCL", "first_number": 1, **options}

@@ -29,6 +29,7 @@ def test_base64_of_anything(data: bytes, cuts: list[int]) -> None:
 
 @given(st.binary(max_size=300), CUTS)
 def test_quoted_printable_of_anything(data: bytes, cuts: list[int]) -> None:
+    data = data.replace(b"\r", b"")  # the encoder of the standard library mends mixed line ends
     assert decoded("quoted-printable", quopri.encodestring(data), cuts)[0] == data
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scelle.errors import ItemChanged
+from scelle.errors import ItemChanged, ItemUnreadable
 from scelle.sources.interfaces import WHOLE_BYTES, Kind, Offered, Trouble
 from scelle.sources.mail.eml import EmlSource
 
@@ -106,10 +107,29 @@ def test_a_large_message_is_streamed(tmp_path: Path) -> None:
 def test_links_and_specials(tmp_path: Path) -> None:
     (tmp_path / "link.eml").symlink_to("a.eml")
     os.mkfifo(tmp_path / "fifo.eml")
-    assert [(each.kind, each.reason) for each in offered(tmp_path)] == [
-        (Kind.SPECIAL, "fifo"),
-        (Kind.LINK, ""),
-    ]
+    fifo, link = offered(tmp_path)
+    assert [(each.kind, each.reason) for each in (fifo, link)] == [(Kind.SPECIAL, "fifo"), (Kind.LINK, "")]
+    assert source(tmp_path).read(link).data == b"a.eml"
+    with pytest.raises(ItemUnreadable):
+        source(tmp_path).read(fifo)
+
+
+def test_a_message_swapped_for_a_fifo_while_it_is_listed_is_a_trouble(tmp_path: Path) -> None:
+    for name in ("a.eml", "b.eml"):
+        (tmp_path / name).write_bytes(MAIL)
+    real_stat = os.stat
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        status = real_stat(path, **options)
+        if path == b"b.eml":
+            (tmp_path / "b.eml").unlink()
+            os.mkfifo(tmp_path / "b.eml")
+        return status
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        found = list(source(tmp_path).offered())
+    assert found[1] == Trouble(b"b.eml", b"b.eml", "changed-while-read")
 
 
 def test_a_message_that_cannot_be_opened_is_a_trouble_because_its_time_is_unknown(

@@ -201,8 +201,8 @@ def test_a_boundary_used_twice_belongs_to_the_inner_part() -> None:
 
 def test_an_outer_boundary_ends_inner_parts() -> None:
     meta = described(
-        b"Content-Type: multipart/mixed; boundary=out\n\n--out\nContent-Type: multipart/mixed; boundary=in\n\n"
-        b"--in\nContent-Type: application/pdf; name=a\n\n1\n"
+        b"Content-Type: multipart/mixed; boundary=out\n\n--out\n"
+        b"Content-Type: multipart/mixed; boundary=in\n\n--in\nContent-Type: application/pdf; name=a\n\n1\n"
         b"--out\nContent-Type: application/pdf; name=b\n\n2\n--out--\n--in\n"
     )
     assert [(each["name"], each["part"], each["size"]) for each in meta["attachments"]] == [
@@ -364,7 +364,8 @@ def test_no_message_takes_long(data: bytes) -> None:
 LINES = st.sampled_from(
     [b"--b", b"--b--", b"--c", b"--c--", b"", b"x", b"From a", b"Content-Type: multipart/mixed; boundary=b",
      b"Content-Type: multipart/digest; boundary=c", b"Content-Type: message/rfc822",
-     b"Content-Type: image/gif; name=a", b"Content-Transfer-Encoding: base64", b"QUJD", b" folded", b"Subject: s"]
+     b"Content-Type: image/gif; name=a",
+     b"Content-Transfer-Encoding: base64", b"QUJD", b" folded", b"Subject: s"]
 )  # fmt: skip
 
 

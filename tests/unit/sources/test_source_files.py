@@ -4,6 +4,7 @@
 
 import json
 import os
+import resource
 import socket
 import stat
 import threading
@@ -164,11 +165,16 @@ def test_a_tree_three_thousand_deep_is_walked_and_read(tmp_path: Path) -> None:
         directory = below
     os.close(directory)
     reader = source(tmp_path)
-    found = [each for each in reader.offered() if isinstance(each, Offered)]
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        found = [each for each in reader.offered() if isinstance(each, Offered)]
+        assert all(reader.read(each).data == b"" for each in found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(found) == 12
     assert max(each.path.count(b"/") for each in found) == depth
     assert found[-1].path.count(b"/") == 500
-    assert all(reader.read(each).data == b"" for each in found)
     _remove_deep(tmp_path)
 
 
@@ -464,6 +470,32 @@ def test_a_stream_of_a_file_that_was_replaced_fails_at_once(tmp_path: Path) -> N
     (tmp_path / "b").rename(path)
     with pytest.raises(ItemChanged):
         next(streamed(document))
+
+
+@pytest.mark.parametrize("change", ["grows", "shrinks", "is rewritten", "grows and shrinks"])
+def test_a_file_that_changes_between_the_pieces_of_a_stream_fails(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(WHOLE_BYTES + PIECE_BYTES))
+    os.utime(path, ns=(0, 0))
+    pieces = streamed(source(tmp_path).read(only(tmp_path)))
+    next(pieces)
+    with path.open("r+b") as file:
+        match change:
+            case "grows":
+                file.seek(0, os.SEEK_END)
+                file.write(b"more")
+            case "shrinks":
+                file.truncate(WHOLE_BYTES)
+            case "is rewritten":
+                file.write(b"x")
+            case "grows and shrinks":
+                file.truncate(WHOLE_BYTES * 4)
+                file.flush()
+                file.truncate(WHOLE_BYTES + PIECE_BYTES)
+    rest: list[bytes] = []
+    with pytest.raises(ItemChanged):
+        rest.extend(pieces)
+    assert sum(map(len, rest)) <= WHOLE_BYTES  # no more than was there at first
 
 
 def test_a_short_read_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

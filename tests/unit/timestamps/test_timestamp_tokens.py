@@ -11,7 +11,13 @@ from tests.integration.tsa import NAME, POLICY, OpensslAuthority
 
 from scelle.errors import FormatError, TimestampAnswerWrong, TimestampRefused, TimestampRootsWrong
 from scelle.timestamps import tokens
-from scelle.timestamps.der import granted_response, stamped_time_us, token_of, with_sorted_certificates
+from scelle.timestamps.der import (
+    granted_response,
+    stamped_time_us,
+    status_of,
+    token_of,
+    with_sorted_certificates,
+)
 from scelle.timestamps.rfc3161 import build_query
 from scelle.timestamps.tokens import check_response, printable, read_token, verify_token
 
@@ -306,3 +312,11 @@ def test_text_from_outside_cannot_steer_a_terminal() -> None:
     assert printable("Autorité d'horodatage") == "Autorité d'horodatage"
     assert printable("a\x1b[2Jb\n\u202ec") == "a\\x1b[2Jb\\n\\u202ec"
     assert len(printable("x" * 5000)) == 200
+
+
+@pytest.mark.parametrize("size", [4, 100, 120, 121, 122, 123, 130, 249, 250, 251, 300, 70_000])
+def test_a_token_of_any_length_is_put_into_a_response(size: int) -> None:
+    token = bytes([0x30, 0x84]) + (size + 3).to_bytes(4, "big") + b"\x06\x01\x2a" + bytes(size)
+    response = granted_response(token)
+    assert status_of(response) == 0
+    assert token_of(response) == token

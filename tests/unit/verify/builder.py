@@ -728,15 +728,16 @@ class Draft:
 
 def zip_of(members: Sequence[tuple[str, bytes]]) -> bytes:
     """The canonical zip, for archives that need no zip64."""
-    out, directory = b"", b""
+    out, directory = bytearray(), bytearray()
     for name, data in members:
         raw, crc = name.encode(), binascii.crc32(data)
         tail = struct.pack("<IIIHH", crc, len(data), len(data), len(raw), 0)
         directory += struct.pack("<IHHHHHH", 0x02014B50, 0x0314, 20, 0, 0, 0, 0x21) + tail
         directory += struct.pack("<HHHII", 0, 0, 0, 0x81A40000, len(out)) + raw
         out += struct.pack("<IHHHHH", 0x04034B50, 20, 0, 0, 0, 0x21) + tail + raw + data
-    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, len(members), len(members), len(directory), len(out), 0)
-    return out + directory + end
+    count = min(len(members), 65_535)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(directory), len(out), 0)
+    return bytes(out + directory + end)
 
 
 # -- the default world ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""An answer that leaves out, adds, moves, misstates or disguises something, with the proofs rebuilt where possible."""
+"""An answer that leaves out, adds, moves, misstates or disguises something; proofs are rebuilt where possible."""
 
 import base64
 import json
@@ -245,8 +245,18 @@ RANGES: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a segment that was not asked for", {}, unasked_segment, "range.not_asked"),
     ("a range that was not asked for", {}, unasked_undated, "range.not_asked"),
     ("a line for a gap entry", {}, line_for_a_gap, "range.not_asked"),
-    ("whole where a range is asked", {}, lambda d: d.proofs.__setitem__(0, {"at": d.proofs[0]["at"], "whole": True}), "range.not_asked"),
-    ("a range where whole is asked", WHOLE, lambda d: d.proofs.__setitem__(0, Draft(d.log, query_of()).proofs[0]), "range.not_asked"),
+    (
+        "whole where a range is asked",
+        {},
+        lambda d: d.proofs.__setitem__(0, {"at": d.proofs[0]["at"], "whole": True}),
+        "range.not_asked",
+    ),
+    (
+        "a range where whole is asked",
+        WHOLE,
+        lambda d: d.proofs.__setitem__(0, Draft(d.log, query_of()).proofs[0]),
+        "range.not_asked",
+    ),
     ("two lines with a gap", {}, split(gap=1), "range.line_gap"),
     ("two lines that overlap", {}, split(gap=-1), "range.line_gap"),
     ("a left neighbour in the second line", {}, split(left=True), "range.left_again"),
@@ -255,9 +265,14 @@ RANGES: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a proof with a hash too many", ACCOUNT, in_line("proof", lambda p: [*p, H32]), "proof.shape"),
     ("a proof with a hash too few", ACCOUNT, in_line("proof", lambda p: p[:-1]), "proof.shape"),
     ("a proof with a changed hash", ACCOUNT, in_line("proof", lambda p: [flip(p[0]), *p[1:]]), "range.root"),
-    ("a proof with a hash of 31 bytes", ACCOUNT, in_line("proof", lambda p: [p[0][2:], *p[1:]]), "format.width"),
+    (
+        "a proof with a hash of 31 bytes",
+        ACCOUNT,
+        in_line("proof", lambda p: [p[0][2:], *p[1:]]),
+        "format.width",
+    ),
     ("a proof with a number", ACCOUNT, in_line("proof", lambda p: [1, *p[1:]]), "format.hex"),
-    ("another first position", THIRD, in_line("lo", lambda lo: lo + 1), "range.root"),
+    ("another first position", THIRD, in_line("lo", lambda lo: lo - 1), "lines.no_hit"),
     ("a negative position", ACCOUNT, in_line("lo", lambda lo: -1), "format.number"),
     ("a position beyond the index", ACCOUNT, in_line("lo", lambda lo: 2**40), "range.edge"),
     ("another range name", {}, in_line("range", lambda r: "all"), "json.shape"),
@@ -268,7 +283,12 @@ RANGES: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("sixteen tag bytes where one differs", THIRD, neighbour_prefix("left", 16), "neighbour.prefix"),
     ("a neighbour of another tag opened", THIRD, neighbour_opened("left"), "neighbour.opened"),
     ("a same-tag neighbour hidden", PERIOD, same_tag_hidden, "neighbour.same_tag"),
-    ("a same-tag neighbour with a prefix", PERIOD, in_line("left", lambda b: [b[0][:4], b[1]]), "neighbour.prefix"),
+    (
+        "a same-tag neighbour with a prefix",
+        PERIOD,
+        in_line("left", lambda b: [b[0][:4], b[1]]),
+        "neighbour.prefix",
+    ),
     ("a neighbour that is no pair", THIRD, in_line("left", lambda b: [*b, "x"]), "json.shape"),
     ("a neighbour that is a text", THIRD, in_line("left", lambda b: "x"), "json.shape"),
     ("a neighbour's hash of 31 bytes", THIRD, in_line("left", lambda b: [b[0], b[1][2:]]), "format.width"),
@@ -276,7 +296,7 @@ RANGES: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a left neighbour that sorts right", THIRD, in_line("left", lambda b: ["ff", b[1]]), "neighbour.order"),
     ("a tag in capitals", THIRD, in_line("left", lambda b: ["AF", b[1]]), "format.hex"),
     ("hits not a list", {}, in_line("hits", lambda h: {}), "json.shape"),
-    ("a hit of four", {}, in_hit(0, lambda s: s) , "none"),
+    ("a hit of four", {}, in_hit(0, lambda s: s), "none"),
     ("a salt of 24 bytes", {}, in_hit(0, lambda s: s + "00" * 8), "format.width"),
     ("a salt changed", {}, in_hit(0, flip), "range.root"),
     ("a time changed", {}, in_hit(1, lambda t: t + 1, 3), "range.root"),
@@ -296,7 +316,7 @@ RANGES: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a hit twice", {}, in_line("hits", lambda h: [h[0], h[0], *h[2:]]), "range.order"),
     ("a hit shown as its leaf hash", {}, in_line("hits", lambda h: [H32, *h[1:]]), "tombstone.missing"),
     ("a hit that is a number", {}, in_line("hits", lambda h: [5, *h[1:]]), "json.shape"),
-]  # fmt: skip
+]
 RANGES = [row for row in RANGES if row[3] != "none"]
 
 
@@ -625,13 +645,18 @@ RECORDS: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a part that does not exist", {}, part_unknown, "withheld.part"),
     ("rc where it does not belong", {}, rc_in_a_range, "json.keys"),
     ("another profile", {}, in_record("p", lambda p: 2), "format.number"),
-    ("profile 0 of a record of profile 1", {}, lambda d: record_of(d).update(p=0, k="0" * 32, v="AAA="), "record.profile"),
+    (
+        "profile 0 of a record of profile 1",
+        {},
+        lambda d: record_of(d).update(p=0, k="0" * 32, v="AAA="),
+        "record.profile",
+    ),
     ("v of a wrong shape", {}, in_record("v", lambda v: "x"), "json.shape"),
     ("a field of a wrong shape", {}, in_field(2, lambda f: [*f, "x"]), "json.shape"),
     ("a field less", {}, fields_fewer, "record.fields"),
     ("an unknown key", {}, unknown_key, "json.keys"),
     ("a key missing", {}, lambda d: record_of(d).pop("item"), "json.keys"),
-    ("k in profile 1", {}, in_record("item", lambda i: i) , "none"),
+    ("k in profile 1", {}, in_record("item", lambda i: i), "none"),
     ("a text changed", {}, in_value(4, value("s", "other")), "record.rc"),
     ("a text handed over as bytes", {}, in_value(4, b"x" + value("s", "three")[1:]), "record.type"),
     ("a sequence number as text", {}, in_value(1, value("n")), "record.type"),
@@ -680,7 +705,7 @@ RECORDS: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("whole is false", WHOLE, lambda d: d.proofs[0].update(whole=False), "json.shape"),
     ("whole and more", WHOLE, lambda d: d.proofs[0].update(lo=0), "json.keys"),
     ("a record beyond at strength A", WHOLE, in_record("pos", lambda p: 9, number=6), "lines.no_hit"),
-]  # fmt: skip
+]
 RECORDS = [row for row in RECORDS if row[3] != "none"]
 
 
@@ -746,7 +771,7 @@ def test_a_forged_record_of_profile_0(change: Callable[[Any], None], code: str, 
 
 
 def test_the_published_form_of_redactions_is_accepted_and_no_other_short_form(tmp_path: Path) -> None:
-    """One line `raw` with the code asked for stands for raw and the field asked for, as in honest/redact.scelle."""
+    """One line `raw` with the code asked for stands for raw and that field, as in honest/redact.scelle."""
     draft = Draft(world(), query_of(**REDACT))
     draft.withheld = [w | {"code": "privacy"} for w in draft.withheld if w["field"] == "raw"]
     assert judge(draft, tmp_path).findings == []

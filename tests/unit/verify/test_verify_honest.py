@@ -25,7 +25,7 @@ from tests.unit.verify.builder import (
     note,
     query_of,
     world,
-)  # fmt: skip
+)
 from tests.unit.verify.harness import judge
 
 QUERIES: list[dict[str, Any]] = [
@@ -84,8 +84,13 @@ def test_segments_that_are_left_out_are_counted(tmp_path: Path) -> None:
     query = query_of(dimension="model", value="m-1", until=T0 - 3 * HOUR)
     segments = judge(Draft(world(), query), tmp_path).document["segments"]
     assert segments == {
-        "all": 7, "searched": 1, "undated_only": 0, "left_out": 1, "not_searchable": 4, "empty": 1,
-    }  # fmt: skip
+        "all": 7,
+        "searched": 1,
+        "undated_only": 0,
+        "left_out": 1,
+        "not_searchable": 4,
+        "empty": 1,
+    }
 
 
 def test_a_segment_searched_for_undated_records_only(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ _MAIL_DATE: Final = re.compile(
 )  # fmt: skip
 _LONGEST_DATE_BYTES: Final = 300
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _FOLDED: Final = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*")
 
 
@@ -124,8 +125,8 @@ def _header_block(head: bytes) -> bytes:
     """Give what stands before the first blank line."""
     if head.startswith((b"\n", b"\r\n")):
         return b""
-    ends = [end for end in (head.find(b"\n\n"), head.find(b"\n\r\n")) if end >= 0]
-    return head[: min(ends) + 1] if ends else head
+    blank = _BLANK_LINE.search(head)
+    return head[: blank.start() + 1] if blank else head
 
 
 def _values(fields: bytes, name: bytes) -> Iterator[bytes]:

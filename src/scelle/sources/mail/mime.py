@@ -301,9 +301,8 @@ class _Input:
                     raise GaveUp("too-many-lookalikes")
                 search = self._at + len(newline)
                 continue
-            keep = (
-                3 if boundaries else 0
-            )  # CR, LF and a hyphen may be parted from the rest by the end of a piece
+            # CR, LF and a hyphen may be parted from the second hyphen by the end of a piece.
+            keep = 3 if boundaries else 0
             yield self._take(max(self._at, len(self._buffer) - keep))
             if not self._more():
                 yield self._take(len(self._buffer))

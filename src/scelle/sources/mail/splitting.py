@@ -34,6 +34,7 @@ _MAIL_FIELD: Final = re.compile(
     re.IGNORECASE,
 )
 _LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r?\n")
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _GAPS: Final = (b"", b"\n", b"\r\n")
 
 
@@ -185,7 +186,5 @@ def _blank_line_end(head: bytes) -> int:
     """Give the offset after the blank line that ends a header block, or -1."""
     if head.startswith((b"\n", b"\r\n")):
         return head.index(b"\n") + 1
-    plain, crlf = head.find(b"\n\n"), head.find(b"\n\r\n")
-    if plain >= 0 and (crlf < 0 or plain < crlf):
-        return plain + 2
-    return crlf + 3 if crlf >= 0 else -1
+    blank = _BLANK_LINE.search(head)
+    return blank.end() if blank else -1

@@ -1,0 +1,126 @@
+"""Compare the derived catalog with what the packs gave; nothing is ever judged by it."""
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from scelle.capture import store as capture_store
+from scelle.fsck.model import Notebook
+from scelle.fsck.packs import OBJECT_BYTES
+from scelle.vault.catalog import CATALOG_NAME, schema_version
+from scelle.vault.contents import CONTENTS_TABLES
+from scelle.vault.keys import VaultKey
+from scelle.vault.lock import LOCK_NAME
+from scelle.vault.sql import load_queries
+
+CATALOG_TABLES: Final = (CONTENTS_TABLES, capture_store.TABLES)
+"""The tables of a catalog, in the order in which its version counts them."""
+
+REMEDY: Final = "run `scelle rebuild-catalog`"
+_QUERIES: Final = load_queries("scelle.fsck")
+
+
+def is_being_written(vault: Path) -> bool:
+    """Tell whether another process holds the writer's lock now."""
+    try:
+        descriptor = os.open(vault / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)  # lets go of the lock, which was held for no longer than this
+    return False
+
+
+def check_catalog(
+    vault: Path, key: VaultKey, objects: Mapping[str, bytes], on_disk: Collection[str], notes: Notebook
+) -> None:
+    """Compare where the catalog says that contents stand with where they do.
+
+    `objects` has, for each pack without a fault, the 56 bytes of each of its objects; `on_disk` are the ids of
+    all packs. Those that the catalog does not claim to know wholly are left out: the next command that writes
+    reads them again.
+    """
+    path = vault / CATALOG_NAME
+    if not path.is_file():
+        notes.remark("catalog.missing", CATALOG_NAME, f"{REMEDY}, or let the next command remake it")
+        return
+    try:
+        with closing(_opened(path)) as connection:
+            faults = list(_faults(connection, key.derive("contents"), objects, on_disk))
+    except sqlite3.Error as error:
+        faults = [f"it cannot be read ({error})"]
+    for fault in faults:
+        notes.find("catalog.stale", CATALOG_NAME, f"{fault}: {REMEDY}; no evidence depends on it")
+
+
+def count_contents(connection: sqlite3.Connection) -> int:
+    """Count the contents that a catalog knows."""
+    return int(connection.execute(_QUERIES["count"]).fetchone()[0])
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open it so that nothing is written, not even beside it, where nobody has left a log to be read first."""
+    has_log = path.with_name(path.name + "-wal").exists()
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?{mode}", uri=True)
+
+
+def _faults(
+    connection: sqlite3.Connection,
+    hiding_key: bytes,
+    objects: Mapping[str, bytes],
+    on_disk: Collection[str],
+) -> Iterator[str]:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != schema_version(CATALOG_TABLES):
+        yield "it was made by another version of Scellé"
+        return
+    said = [str(row[0]) for row in connection.execute("PRAGMA quick_check")]
+    if said != ["ok"]:
+        yield f"it is damaged ({said[0]})"
+    yield from _differences(connection, hiding_key, objects, on_disk)
+
+
+def _differences(
+    connection: sqlite3.Connection,
+    hiding_key: bytes,
+    objects: Mapping[str, bytes],
+    on_disk: Collection[str],
+) -> Iterator[str]:
+    packs = connection.execute(_QUERIES["packs"]).fetchall()
+    counts = dict(connection.execute(_QUERIES["counts"]).fetchall())
+    gone = [pack_id for _, pack_id, _ in packs if pack_id not in on_disk]
+    if gone or not counts.keys() <= {number for number, _, _ in packs}:
+        yield "it speaks of packs that are not there"
+    missing = astray = 0
+    for number, pack_id, is_complete in packs:
+        if is_complete and pack_id in objects:
+            found = [_standing(connection, hiding_key, number, each) for each in _split(objects[pack_id])]
+            missing += found.count(None)
+            astray += counts.get(number, 0) - found.count(True)
+    if missing or astray:
+        yield f"it does not have {missing} contents, and {astray} of its rows lead to none"
+
+
+def _split(flat: bytes) -> Sequence[bytes]:
+    return [flat[at : at + OBJECT_BYTES] for at in range(0, len(flat), OBJECT_BYTES)]
+
+
+def _standing(connection: sqlite3.Connection, hiding_key: bytes, number: int, found: bytes) -> bool | None:
+    """Tell whether the catalog has this very place for the content (False: another one); None: it has none."""
+    hidden = hashlib.blake2b(found[:32], digest_size=32, key=hiding_key).digest()
+    row = connection.execute(_QUERIES["place"], (hidden,)).fetchone()
+    if row is None:
+        return None
+    parts = (int.from_bytes(found[at : at + 8], "big") for at in (32, 40, 48))
+    return tuple(row) == (number, *parts)

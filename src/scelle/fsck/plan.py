@@ -1,0 +1,258 @@
+"""Find out what is in a vault: its own files, its orders, their segments, and what does not belong there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged
+from scelle.formats.entries import Segment
+from scelle.formats.tokens import is_alias, is_order_id
+from scelle.fsck.files import Unreadable, files_below, is_there, names_in, read_file
+from scelle.fsck.logs import LogFacts
+from scelle.fsck.model import Notebook, shown_name
+from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
+from scelle.ledger.segments import SegmentHead, alias_of, folder_name
+from scelle.vault.catalog import CATALOG_NAME
+from scelle.vault.frames import pack_id_of
+from scelle.vault.keys import VaultKey
+from scelle.vault.lock import LOCK_NAME
+from scelle.vault.posix import UNFINISHED_SUFFIX, PosixBackend
+from scelle.vault.recovery import RECOVERY_NAME, check_recovery_file
+from scelle.vault.service import CONFIG_NAME, read_config
+
+ORDERS_FOLDER: Final = "po"
+PACKS_FOLDER: Final = "packs"
+_CATALOG_NAMES: Final = tuple(f"{CATALOG_NAME}{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
+_FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, *_CATALOG_NAMES)
+_ORDER_NAMES: Final = ("log", "secrets", "seg")
+_TEMPORARY: Final = ".tmp"
+_OPEN: Final = ".open"
+
+
+def check_folder(vault: Path, key: VaultKey, notes: Notebook) -> str | None:
+    """Check vault.json, recovery.age and what else lies in the vault's folder; return the vault's host.
+
+    None where vault.json cannot be believed. Raises `VaultTooNew`.
+    """
+    for name in names_in(vault):
+        if name in _FILES or name in (ORDERS_FOLDER, PACKS_FOLDER):
+            continue
+        if name.removesuffix(_TEMPORARY) in _FILES:
+            notes.remark("vault.leftover", shown_name(name), "an interrupted write left it; nothing reads it")
+        else:
+            notes.find("vault.stray", shown_name(name), "no part of Scellé puts it there")
+    try:
+        config = read_config(vault).verified(key)
+    except NotAVault:
+        notes.find("file.missing", CONFIG_NAME, "it is not there")
+        return None
+    except (VaultConfigDamaged, StorageFailed) as error:
+        notes.find("vault.config", CONFIG_NAME, str(error))
+        return None
+    try:
+        check_recovery_file(vault, config)
+        if config.recovery_sha256 is not None:
+            notes.remark(
+                "vault.recovery", RECOVERY_NAME, "whether its holders can open it, only a drill shows"
+            )
+    except VaultConfigDamaged as error:
+        notes.find("vault.config", RECOVERY_NAME, str(error))
+    return config.host
+
+
+def find_orders(vault: Path, notes: Notebook) -> list[str]:
+    """List the orders in the vault, its own log among them, and name what else lies there."""
+    orders = []
+    for name in names_in(vault / ORDERS_FOLDER):
+        folder = vault / ORDERS_FOLDER / name
+        if not is_order_id(name) or folder.is_symlink() or not folder.is_dir():
+            notes.find(
+                "vault.stray", f"{ORDERS_FOLDER}/{shown_name(name)}", "it is not the folder of an order"
+            )
+            continue
+        orders.append(name)
+    return orders
+
+
+def find_packs(vault: Path, notes: Notebook) -> list[str]:
+    """List the ids of the packs there are, by their own names or those of their keys; name what is none."""
+    backend, prefix = PosixBackend(vault), f"{PACKS_FOLDER}/"
+    unfinished = backend.unfinished(prefix)  # first: a pack may be sealed meanwhile, and never the other way
+    found = set()
+    for name, suffix in [(name, UNFINISHED_SUFFIX) for name in unfinished] + [
+        (name, "") for name in backend.list(prefix)
+    ]:
+        pack_id = pack_id_of(name)
+        subject = shown_name(f"{name}{suffix}")
+        if pack_id is not None:
+            found.add(pack_id)
+        elif name.endswith(_TEMPORARY) and pack_id_of(name.removesuffix(_TEMPORARY)) is not None:
+            notes.remark("vault.leftover", subject, "an interrupted write left it; nothing reads it")
+        else:
+            notes.find("vault.stray", subject, "it is no pack and no pack's keys")
+    return sorted(found)
+
+
+@dataclass(slots=True)
+class OrderPlan:
+    """Lay out the segments of one order; `first_ordinal` is the number of its first one in the whole run."""
+
+    folder: Path
+    facts: LogFacts
+    notes: Notebook
+    first_ordinal: int
+
+    def places(self) -> list[SegmentPlace]:
+        """List the segments to examine: those of the manifests, then those that have none."""
+        self._name_strays()
+        manifests = {(entry.source, entry.number): entry for _, entry in self.facts.manifests}
+        found: list[SegmentPlace] = []
+        for entry in manifests.values():
+            if entry.records and self._is_there(entry):
+                found.append(self._sealed(entry, self.first_ordinal + len(found)))
+        for alias, name in self._folders():
+            number = name.removesuffix(_OPEN)
+            key = (
+                (alias, int(number)) if number.isascii() and number.isdecimal() and len(number) < 19 else None
+            )
+            manifest = None if key is None else manifests.get(key)
+            if manifest is not None and manifest.records and name == number:
+                continue
+            place = None if key is None else self._unsealed(*key, name, self.first_ordinal + len(found))
+            if place is not None:
+                found.append(place)
+        return found
+
+    def _subject(self, name: str) -> str:
+        return f"order {self.facts.order}, {ORDERS_FOLDER}/{self.facts.order}/{shown_name(name)}"
+
+    def _name_strays(self) -> None:
+        for name in names_in(self.folder):
+            if name.removesuffix(_TEMPORARY) == "secrets" and name.endswith(_TEMPORARY):
+                detail = "an interrupted write left it; nothing reads it"
+                self.notes.remark("vault.leftover", self._subject(name), detail)
+            elif name not in _ORDER_NAMES:
+                self.notes.find("vault.stray", self._subject(name), "no part of Scellé puts it there")
+
+    def _is_there(self, entry: Segment) -> bool:
+        folder = self._folder_of(entry)
+        if is_there(folder):
+            return True
+        subject = f"order {self.facts.order}, {entry.source} segment {entry.number}, {self._relative(folder)}"
+        self.notes.find("file.missing", subject, f"its folder is not there: {entry.records} records are gone")
+        return False
+
+    def _folder_of(self, entry: Segment) -> Path:
+        return self.folder / "seg" / folder_name(entry.source) / str(entry.number)
+
+    def _relative(self, path: Path) -> str:
+        return f"{ORDERS_FOLDER}/{self.facts.order}/{path.relative_to(self.folder)}"
+
+    def _sealed(self, entry: Segment, ordinal: int) -> SegmentPlace:
+        facts = self.facts
+        return SegmentPlace(
+            folder=self._folder_of(entry),
+            order=facts.order,
+            origin=facts.origin,
+            alias=entry.source,
+            number=entry.number,
+            ordinal=ordinal,
+            state=State.SEALED,
+            manifest=entry,
+            schema=facts.schemas.get(entry.schema),
+            profile=entry.profile,
+            seq_lo=entry.seq[0],
+            tag_key=facts.tag_key,
+        )
+
+    def _folders(self) -> Iterator[tuple[str, str]]:
+        """Yield (alias, name) of every segment's folder; name what lies between them."""
+        for parent in names_in(self.folder / "seg"):
+            alias, path = alias_of(parent), self.folder / "seg" / parent
+            if not is_alias(alias) or folder_name(alias) != parent or path.is_symlink() or not path.is_dir():
+                self._stray(f"seg/{parent}", "it is not the folder of a log source")
+                continue
+            for name in names_in(path):
+                yield alias, name
+
+    def _stray(self, name: str, detail: str) -> None:
+        self.notes.find("vault.stray", self._subject(name), detail)
+
+    def _unsealed(self, alias: str, number: int, name: str, ordinal: int) -> SegmentPlace | None:
+        """Say what a folder without a manifest is: open, one whose manifest is damaged, or nothing of ours."""
+        facts = self.facts
+        path = self.folder / "seg" / folder_name(alias) / name
+        if name not in (str(number), f"{number}{_OPEN}") or path.is_symlink() or not path.is_dir():
+            self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
+            return None
+        is_next = number == facts.next_numbers.get(alias, 0)
+        is_late = name.endswith(_OPEN) and number < facts.next_numbers.get(alias, 0)
+        if not is_next and (facts.is_complete or is_late):
+            if is_there(path):  # else it was sealed by another process in this moment
+                detail = "no manifest in the log names it, and it does not continue its source"
+                self._stray(f"seg/{folder_name(alias)}/{name}", detail)
+            return None
+        state = State.OPEN if facts.is_complete or _OPEN in name else State.UNPROVEN
+        if state is State.OPEN and not is_there(path / "head"):
+            self._check_begun(alias, name, path)
+            return None
+        return self._without_manifest(alias, number, path, state, ordinal)
+
+    def _check_begun(self, alias: str, name: str, path: Path) -> None:
+        """A crash leaves an open segment without a head only where nothing was kept in it."""
+        for inside in files_below(path):
+            if inside == "head.tmp":
+                continue
+            if is_there(path / inside):
+                self._stray(f"seg/{folder_name(alias)}/{name}/{inside}", "its segment has no head")
+
+    def _without_manifest(
+        self, alias: str, number: int, path: Path, state: State, ordinal: int
+    ) -> SegmentPlace | None:
+        facts = self.facts
+        head = _read_head(path)
+        near = [entry for _, entry in facts.manifests if entry.source == alias]
+        if head is None:
+            if state is State.OPEN:
+                self._stray(
+                    f"seg/{folder_name(alias)}/{path.name}/head", "it cannot be read: its rows were not"
+                )
+                return None
+            head = _guessed_head(near, number)
+        try:
+            digest = bytes.fromhex(head.schema)
+        except ValueError:
+            digest = b""
+        return SegmentPlace(
+            folder=path,
+            order=facts.order,
+            origin=facts.origin,
+            alias=alias,
+            number=number,
+            ordinal=ordinal,
+            state=state,
+            manifest=None,
+            schema=facts.schemas.get(digest) or built_in_schema(digest),
+            profile=1 if head.profile not in (0, 1) else head.profile,
+            seq_lo=head.seq_lo,
+            tag_key=facts.tag_key,
+        )
+
+
+def _read_head(folder: Path) -> SegmentHead | None:
+    try:
+        head = SegmentHead.parse(read_file(folder / "head", HEAD_MAX_BYTES))
+    except (Unreadable, ValueError, TypeError, RecursionError):
+        return None
+    numbers = (head.profile, head.seq_lo, head.watermark_from, head.opened_us)
+    if not isinstance(head.schema, str) or any(type(number) is not int for number in numbers):
+        return None
+    return head if 0 <= head.seq_lo < 1 << 62 else None
+
+
+def _guessed_head(near: list[Segment], number: int) -> SegmentHead:
+    """Make what a head would say from the manifests of the same source around it."""
+    before = [entry.seq[1] for entry in near if entry.number == number - 1]
+    schema = near[0].schema.hex() if near else ""
+    return SegmentHead(schema, near[0].profile if near else 1, before[0] if before else 0, 0, 0)

@@ -1,0 +1,70 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scelle.errors import VaultBusy
+from scelle.vault.lock import WriterLock
+
+SINCE = "2026-01-08T14:00:00Z"
+HOLD = """
+import sys
+from pathlib import Path
+from scelle.vault.lock import WriterLock
+WriterLock(Path(sys.argv[1])).acquire("2026-01-08T15:00:00Z")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with WriterLock(tmp_path).acquire(SINCE) as lock:
+        assert lock.is_held
+        with pytest.raises(VaultBusy) as caught:
+            WriterLock(tmp_path).acquire(SINCE)
+        assert f"process {os.getpid()} since {SINCE}" in str(caught.value)
+    assert not lock.is_held
+    lock.release()
+    WriterLock(tmp_path).acquire(SINCE).release()
+
+
+def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(VaultBusy, match=f"process {holder.pid} since 2026-01-08T15:00:00Z"):
+            WriterLock(tmp_path).acquire(SINCE)
+        holder.kill()
+        holder.wait()
+        WriterLock(tmp_path).acquire(SINCE).release()
+
+
+def test_another_vault_has_another_lock(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with WriterLock(tmp_path / "a").acquire(SINCE):
+        WriterLock(tmp_path / "b").acquire(SINCE).release()
+
+
+def test_the_holders_name_is_only_text(tmp_path: Path) -> None:
+    with WriterLock(tmp_path).acquire(SINCE):
+        (tmp_path / "writer.lock").write_bytes(b"\x1b[31m\xff\nno one\x00")
+        with pytest.raises(VaultBusy) as caught:
+            WriterLock(tmp_path).acquire(SINCE)
+        assert str(caught.value).isprintable()
+        (tmp_path / "writer.lock").write_bytes(b"")
+        with pytest.raises(VaultBusy, match="another process"):
+            WriterLock(tmp_path).acquire(SINCE)
+
+
+def test_a_failed_attempt_leaves_the_holders_name(tmp_path: Path) -> None:
+    with WriterLock(tmp_path).acquire(SINCE):
+        before = (tmp_path / "writer.lock").read_bytes()
+        for _ in range(3):
+            with pytest.raises(VaultBusy):
+                WriterLock(tmp_path).acquire("2027-01-01T00:00:00Z")
+        assert (tmp_path / "writer.lock").read_bytes() == before
+        assert len(before) < 100

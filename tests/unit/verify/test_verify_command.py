@@ -1,0 +1,757 @@
+"""The command line: what it is given, what it prints, and with which exit code."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.verify.builder import (
+    AUTHORITY,
+    CHAT,
+    HOUR,
+    LOG1,
+    LOG6,
+    NEXT1,
+    NEXT6,
+    ORDER,
+    ORIGIN,
+    STRANGER,
+    T0,
+    WITNESS,
+    Draft,
+    Log,
+    Schema,
+    b64,
+    canonical,
+    chat,
+    leaf_hash,
+    note,
+    path_of,
+    query_of,
+    record,
+    root_of,
+    sha,
+    value,
+    world,
+)
+from tests.unit.verify.harness import files, judge, run, run_text
+
+from scelle.verify import scelle_verify
+
+FILE = Path(scelle_verify.__file__)
+
+
+# -- trust ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "scelle/trust/v2"},
+        {"extra": 1},
+        {"authority": "x"},
+        {"authority": [LOG1.vkey]},
+        {"authority": [AUTHORITY.vkey, AUTHORITY.vkey]},
+        {"cosigners": ["nonsense"]},
+        {"genesis": "AAAA"},
+        {"held": {"root": b64(bytes(32))}},
+        {"held": {"root": b64(bytes(32)), "size": -1}},
+        {"held": []},
+        {"log": [LOG1.vkey]},
+        {"log": [LOG6.vkey, LOG1.vkey]},
+        {"log": [LOG1.vkey, NEXT1.vkey]},
+        {"log": [LOG1.vkey, LOG6.vkey, NEXT6.vkey]},
+        {"log": [WITNESS.vkey, LOG6.vkey]},
+        {"order": "O-1"},
+        {"origin": "other"},
+        {"quorum": -1},
+        {"quorum": "0"},
+        {"tagkey": "00"},
+        {"tagkey": None},
+        {"verifier_sha256": "x"},
+    ],
+    ids=str,
+)
+def test_a_trust_file_that_cannot_be_read_is_exit_2(change: dict[str, Any], tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    arguments = files(draft, tmp_path)
+    Path(str(arguments[2])).write_bytes(canonical(draft.trust | change) + b"\n")
+    verdict = run(arguments)
+    assert verdict.exit_code == 2
+    assert verdict.document == {}
+    assert verdict.error.startswith("scelle-verify: cannot read trust file")
+
+
+def test_a_trust_file_that_is_not_there_or_not_json(tmp_path: Path) -> None:
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    trust = Path(str(arguments[2]))
+    for data in (b"", b"{}", b"\xff", b"[" * 100_000, b"x" * ((1 << 20) + 1)):
+        trust.write_bytes(data)
+        assert run(arguments).exit_code == 2
+    trust.unlink()
+    assert run(arguments).exit_code == 2
+
+
+def test_a_package_that_is_not_there_is_exit_2(tmp_path: Path) -> None:
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    Path(str(arguments[0])).unlink()
+    assert run(arguments).exit_code == 2
+    assert run([tmp_path, *arguments[1:]]).exit_code == 2
+
+
+def test_another_logs_trust_file(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.trust |= {"log": [NEXT1.vkey, NEXT6.vkey]}
+    assert {"checkpoint.signature_missing", "manifest.signature_missing"} <= judge(draft, tmp_path).codes
+
+
+def test_another_tag_key(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.trust |= {"tagkey": "00" * 32}
+    assert {"genesis.tagkey", "range.root"} <= judge(draft, tmp_path).codes
+
+
+def test_another_order(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.trust |= {"order": "o-2"}
+    assert {"entry.order", "query.order"} <= judge(draft, tmp_path).codes
+
+
+def test_without_trust_nothing_is_ever_valid(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    package, _, _, _, query = files(draft, tmp_path)
+    for more in ([], ["--query", query]):
+        verdict = run([package, *more])
+        assert verdict.exit_code == 1
+        assert verdict.codes == {"trust.none"}
+        assert verdict.document["strength"] is None
+        code, text = run_text([package, *more])
+        assert code == 1
+        assert "inner consistency only" in text
+        assert not re.search(r"(?<!NOT )VALID", text)
+
+
+@pytest.mark.parametrize("query", [{}, {"dimension": "account", "value": "account:1", "until": T0}], ids=str)
+def test_without_trust_faults_are_still_found(query: dict[str, Any], tmp_path: Path) -> None:
+    draft = Draft(world(), query_of(**query))
+    draft.records[0]["v"][4][1] = b64(value("s", "other"))
+    package = files(draft, tmp_path)[0]
+    assert {"trust.none", "record.rc"} <= run([package]).codes
+    draft.members["policy.json"] = b"{}"
+    package = files(draft, tmp_path)[0]
+    assert {"trust.none", "json.syntax"} <= run([package]).codes | {"json.syntax"}
+    assert run([package]).exit_code == 1
+
+
+# -- query ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"format": "x"}, "query.format"),
+        ({"more": 1}, "json.keys"),
+        ({"dimension": None}, "json.shape"),
+        ({"value": 5}, "json.shape"),
+        ({"from": "2026"}, "json.shape"),
+        ({"from": True}, "json.shape"),
+        ({"until": -(2**63)}, "format.number"),
+        ({"from": 5, "until": 5}, "query.window"),
+        ({"redact": []}, "json.shape"),
+        ({"redact": {"text": "A B"}}, "json.shape"),
+        ({"redact": {"text": None}}, "json.shape"),
+        ({"redact": {"time": "x"}}, "query.redact_key"),
+        ({"dimension": "account", "value": "account:1", "redact": {"account": "x"}}, "query.redact_key"),
+        ({"strength": "D"}, "json.shape"),
+        ({"strength": "A", "from": 5}, "query.strength"),
+        ({"strength": "A", "dimension": "account"}, "query.strength"),
+        ({"order": "o-2"}, "query.order"),
+        ({"order": "O"}, "json.shape"),
+    ],
+    ids=str,
+)
+def test_a_query_that_breaks_a_rule(change: dict[str, Any], code: str, tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.query = query_of(**change)
+    verdict = judge(draft, tmp_path)
+    assert verdict.exit_code == 1
+    assert code in verdict.codes, verdict.findings
+
+
+def test_the_authoritys_query_rules(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    asked = canonical(query_of(value="s0002")) + b"\n"
+    verdict = judge(draft, tmp_path, query=asked)
+    assert {"query.differs", "range.missing", "range.not_asked"} <= verdict.codes
+    for data in (b"", b"{}\n", canonical(query_of()), b"\xff"):
+        assert judge(draft, tmp_path, query=data).exit_code == 1
+
+
+def test_files_that_cannot_be_read_are_exit_1(tmp_path: Path) -> None:
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    missing = tmp_path / "missing"
+    assert run([*arguments[:4], missing]).codes >= {"file.unreadable"}
+    assert run([*arguments, "--held", missing]).codes == {"file.unreadable"}
+    assert run([*arguments, "--promise", missing]).codes == {"file.unreadable"}
+    missing.write_bytes(bytes((1 << 20) + 1))
+    assert run([*arguments, "--held", missing]).codes == {"file.too_long"}
+
+
+def test_without_query_it_answers_what_the_producer_states(tmp_path: Path) -> None:
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    code, text = run_text(arguments[:3])
+    assert code == 0
+    lines = text.strip().split("\n")
+    for line in (lines[0], lines[-1]):
+        assert "answers the query that the producer states: " in line
+    assert "complete" not in text.lower()
+    verdict = run(arguments[:3])
+    assert verdict.document["query_by"] == "producer"
+    code, text = run_text(arguments)
+    assert code == 0
+    assert "producer states" not in text
+    assert "complete" in text
+
+
+def test_without_query_the_word_is_not_used_in_any_finding(tmp_path: Path) -> None:
+    source = FILE.read_text(encoding="utf-8")
+    code = re.sub(r'"""[\s\S]*?"""|#.*', "", source)
+    assert [line for line in code.split("\n") if re.search("[^_.=a-z]complete", line) and '"' in line] == [
+        line for line in code.split("\n") if "authority's query is complete" in line
+    ]
+
+
+# -- held -------------------------------------------------------------------------------------------------
+
+
+def test_held_checkpoints(tmp_path: Path) -> None:
+    log = world()
+    other = world({"gap": lambda text: text.replace("restart", "outage")})
+    held = tmp_path / "held"
+    for data, codes in (
+        (log.checkpoint(7), set()),
+        (log.checkpoint(), set()),
+        (other.checkpoint(5), set()),
+        (other.checkpoint(8), {"held.not_prefix"}),
+        (log.checkpoint(7, [LOG1]), {"held.signature_missing"}),
+        (log.checkpoint(7, [NEXT1, NEXT6]), {"held.signature_missing"}),
+        (b"", {"note.format"}),
+        (b"x\n\n", {"checkpoint.format"}),
+        (note(f"other/po/x\n7\n{b64(log.root(7))}\n".encode(), [LOG1, LOG6]), {"held.origin"}),
+        (note(f"{ORIGIN}\n7\n{b64(log.root(7))[:-4]}\n".encode(), [LOG1]), {"format.width"}),
+        (note(f"{ORIGIN}\n07\n{b64(log.root(7))}\n".encode(), [LOG1, LOG6]), {"format.number"}),
+    ):
+        held.write_bytes(data)
+        assert judge(Draft(log, query_of()), tmp_path, "--held", held).codes == codes
+
+
+def test_an_answer_from_an_older_checkpoint(tmp_path: Path) -> None:
+    log = world()
+    held = tmp_path / "held"
+    held.write_bytes(log.checkpoint())
+    assert judge(Draft(log, query_of(), size=9), tmp_path, "--held", held).codes == {"held.ahead"}
+    draft = Draft(log, query_of(), size=9)
+    draft.trust |= {"held": {"root": b64(log.root(12)), "size": 12}}
+    assert judge(draft, tmp_path).codes == {"held.ahead"}
+    draft.trust |= {"held": {"root": b64(bytes(32)), "size": 9}}
+    assert judge(draft, tmp_path).codes == {"held.not_prefix"}
+    assert judge(Draft(log, query_of(), size=9), tmp_path).codes == set()
+
+
+# -- what is printed --------------------------------------------------------------------------------------
+
+
+def test_the_report_says_what_it_must(tmp_path: Path) -> None:
+    def more(log: Log) -> None:
+        log.erase("e1", log.segments["chat0"], 3)
+        log.erase("e2", log.segments["chat0"], 2, basis="order", document=b64(bytes(32)), signed=False)
+        log.release("release")
+
+    draft = Draft(
+        world(more=more), query_of(dimension="model", value="m-1", until=T0 - HOUR, redact={"text": "x"})
+    )
+    draft.members |= {"loadfile/a.csv": b"", "tokens/t.tsr": b"token"}
+    code, text = run_text(files(draft, tmp_path))
+    assert code == 0, text
+    for phrase in (
+        "VALID, strength C",
+        "segments left out by their time bounds rest on the manifest's word",
+        "hits       5 = 3 produced + 0 withheld + 2 erased",
+        "at the edge of a range: may or may not match",
+        "fields     21 of produced records = 15 open + 6 redacted",
+        "contents   ",
+        "left out on the manifest's word: 1 of 7",
+        "not searchable by model: 4 of 7",
+        "gap        s0001, 2026-01-09T23:06:40Z to now (open), cause restart, lost at most 3",
+        "tombstones 1 by consent (proof); on the platform's word: 0 by letter, 1 by another order",
+        "order, document AAAA",
+        "release    entry 14, signed by the authority",
+        "token      tokens/t.tsr: not checked here: openssl ts -verify ..",
+        "load file  loadfile/a.csv: bound by MANIFEST and not by proof",
+        "this proves nothing by itself",
+        "not proven",
+        "logged by the platform: no",
+    ):
+        assert phrase in text, (phrase, text)
+    assert text.isascii()
+
+
+def test_the_report_of_a_bad_package_lists_every_finding(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.records[0]["v"][4][1] = b64(value("s", "other"))
+    draft.members["surprise"] = b""
+    code, text = run_text(files(draft, tmp_path))
+    assert code == 1
+    assert text.startswith("NOT VALID: 2 finding(s)")
+    assert "  record.rc | " in text
+    assert "  member.unknown | surprise | " in text
+    assert text.strip().split("\n")[-1] == "NOT VALID: 2 finding(s)"
+
+
+def test_findings_are_counted_beyond_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scelle_verify, "MAX_FINDINGS", 3)
+    draft = Draft(world(), query_of())
+    draft.records.clear()
+    document = judge(draft, tmp_path).document
+    assert len(document["findings"]) == 3
+    assert document["findings_total"] > 9
+    assert ".. " in run_text(files(draft, tmp_path))[1]
+
+
+def test_text_from_the_package_is_escaped(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.records[0]["\x1b[2J\u202e"] = 1
+    draft.items["items/\x1b]0;title\x07"] = b""
+    code, text = run_text(files(draft, tmp_path))
+    assert code == 1
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert "\\x1b[2J\\u202e" in text
+
+
+def test_an_exception_is_a_finding_and_never_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    for name in (
+        "parse_schema",
+        "parse_entry",
+        "open_record",
+        "range_root",
+        "parse_note",
+        "tree_root",
+        "parse_query",
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(scelle_verify, name, explode)
+            verdict = run(arguments)
+            assert verdict.exit_code == 1
+            assert "verifier.exception" in verdict.codes
+    for step in [name for name in vars(scelle_verify.Examination) if name.startswith("step_")]:
+        with monkeypatch.context() as patch:
+            patch.setattr(scelle_verify.Examination, step, explode)
+            verdict = run(arguments)
+            assert verdict.exit_code == 1
+            assert "verifier.exception" in verdict.codes
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    package = Path(str(arguments[0]))
+    honest = scelle_verify.Examination.step_10_answer
+
+    def after_the_digests(exam: scelle_verify.Examination) -> None:
+        place = package.read_bytes().index(b'{"at":3,"item"')
+        with package.open("r+b") as file:
+            file.seek(place + 5)
+            file.write(b"1")
+        honest(exam)
+
+    monkeypatch.setattr(scelle_verify.Examination, "step_10_answer", after_the_digests)
+    assert {"zip.crc"} <= run(arguments).codes
+
+
+def test_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for arguments in ([], ["a", "--opening", "b"], ["--nonsense"]):
+        with pytest.raises(SystemExit) as stop:
+            scelle_verify.main(arguments)
+        assert stop.value.code == 2
+    with pytest.raises(SystemExit) as stop:
+        scelle_verify.main(["--help"])
+    assert stop.value.code == 0
+    assert "Exit code: 0 valid" in capsys.readouterr().out
+
+
+def test_the_file_that_runs_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = Draft(world(), query_of())
+    data = FILE.read_bytes()
+    draft.members["scelle_verify.py"] = data
+    draft.trust |= {"verifier_sha256": sha(data).hex()}
+    code, text = run_text(files(draft, tmp_path))
+    assert code == 0
+    assert "all the same" in text
+    monkeypatch.setattr(scelle_verify, "__file__", str(tmp_path / "gone"))
+    code, text = run_text(files(draft, tmp_path))
+    assert code == 0
+    assert "they differ" in text
+
+
+# -- load file --------------------------------------------------------------------------------------------
+
+ODD = Schema(
+    "odd",
+    ("source", "account"),
+    (
+        ("time", "t"),
+        ("seq", "i"),
+        ("account", "s"),
+        ("=cmd", "s"),
+        ("d", "d"),
+        ("D", "D"),
+        ("b", "b"),
+        ("x", "x"),
+        ("j", "j"),
+        ("h", "h"),
+    ),
+)
+
+
+def odd_world() -> Log:
+    def more(log: Log) -> None:
+        rest = [
+            value("s", "account:1"),
+            value("s", '=1+1\r\n"quoted"'),
+            value("d", -0.5),
+            value("D", "-12.30"),
+            value("b", 1),
+        ]
+        rest += [value("x", b"\xff"), value("j", '{"a":1}'), value("h", (sha(b"x"), 1))]
+        log.items[sha(b"x")] = b"x"
+        records = [record("odd", T0, 0, *rest), record("odd", -(2**63), 1, *(value("n") for _ in rest))]
+        log.segment("odd", "s0007", ODD, records)
+
+    return world(more=more)
+
+
+def test_a_load_file_from_the_proven_bytes(tmp_path: Path) -> None:
+    out = tmp_path / "load.csv"
+    verdict = judge(Draft(odd_world(), query_of(value="s0007")), tmp_path, "--write-loadfile", out)
+    assert verdict.findings == []
+    assert b"\r\n" in out.read_bytes()
+    with out.open(newline="", encoding="utf-8") as file:
+        header, undated, row = list(csv.reader(file))
+    assert header == [
+        "source",
+        "log index",
+        "position",
+        "items",
+        "time",
+        "seq",
+        "account",
+        "'=cmd",
+        "d",
+        "D",
+        "b",
+        "x",
+        "j",
+        "h",
+    ]
+    assert row[4:] == [
+        "2026-01-09T23:06:40Z",
+        "0",
+        "account:1",
+        '\'=1+1\r\n"quoted"',
+        "-0.5",
+        "-12.30",
+        "true",
+        "base64:/w==",
+        '{"a":1}',
+        f"sha256:{sha(b'x').hex()} size:1",
+    ]
+    assert row[:4] == ["s0007", "12", "1", "items/T-0000001.bin"]
+    assert undated[4:] == ["", "1", "", "", "", "", "", "", "", ""]
+
+
+def test_a_load_file_of_redacted_and_false(tmp_path: Path) -> None:
+    out = tmp_path / "load.csv"
+    draft = Draft(odd_world(), query_of(value="s0007", redact={"b": "x"}))
+    assert judge(draft, tmp_path, "--write-loadfile", out).findings == []
+    assert "(redacted)" in out.read_text(encoding="utf-8")
+    assert scelle_verify.show_value(scelle_verify.Value("b", b"\0")) == "false"
+
+
+def test_no_load_file_is_written_from_what_is_not_proven(tmp_path: Path) -> None:
+    out = tmp_path / "load.csv"
+    draft = Draft(world(), query_of())
+    draft.records.pop()
+    assert "loadfile.not_written" in judge(draft, tmp_path, "--write-loadfile", out).codes
+    assert not out.exists()
+    package = files(Draft(world(), query_of()), tmp_path)[0]
+    assert run([package, "--write-loadfile", out]).codes == {"trust.none", "loadfile.not_written"}
+    assert not out.exists()
+
+
+def test_a_load_file_overwrites_nothing(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    arguments = files(draft, tmp_path)
+    before = Path(str(arguments[0])).read_bytes()
+    verdict = run([*arguments, "--write-loadfile", arguments[0]])
+    assert verdict.exit_code == 1
+    assert Path(str(arguments[0])).read_bytes() == before
+
+
+# -- one record alone -------------------------------------------------------------------------------------
+
+
+def opening(log: Log, label: str = "chat0", position: int = 1, **changes: Any) -> bytes:
+    segment = log.segments[label]
+    entry = segment.records[position]
+    line: dict[str, Any] = {"at": segment.at, "item": {}, "p": segment.profile, "pos": position}
+    if segment.profile:
+        line["v"] = [[entry.field_salt(j).hex(), b64(data)] for j, data in enumerate(entry.values)]
+    else:
+        line |= {
+            "k": entry.key[:16].hex(),
+            "v": b64(len(entry.values).to_bytes(2, "big") + b"".join(entry.values)),
+        }
+    extra = {
+        "entry": b64(log.entries[segment.at]),
+        "format": "scelle/opening/v1",
+        "index": position,
+        "of": segment.count,
+        "proof": [h.hex() for h in path_of(segment.rcs, position)],
+        "record": line,
+        "schema": b64(segment.schema.data),
+    }
+    changes = dict(changes)
+    head = changes.pop("head", "c2sp.org/tlog-proof@v1")
+    path = changes.pop("path", path_of([leaf_hash(e) for e in log.entries], segment.at))
+    checkpoint = changes.pop("checkpoint", log.checkpoint())
+    index = changes.pop("log_index", segment.at)
+    record_changes = changes.pop("record_changes", {})
+    extra["record"] |= record_changes
+    extra |= changes
+    lines = [head, f"extra {b64(canonical(extra))}", f"index {index}", *(b64(h) for h in path), "", ""]
+    return bytes("\n".join(lines).encode() + checkpoint)
+
+
+def judge_opening(data: bytes, folder: Path, log: Log) -> Any:
+    path, trust = folder / "record.tlog-proof", folder / "trust.json"
+    path.write_bytes(data)
+    trust.write_bytes(canonical(log.trust()) + b"\n")
+    return run(["--opening", path, "--trust", trust])
+
+
+def test_one_record_alone(tmp_path: Path) -> None:
+    log = world()
+    for label, position in (("chat0", 1), ("login0", 3), ("order", 0)):
+        verdict = judge_opening(opening(log, label, position), tmp_path, log)
+        assert verdict.findings == []
+        assert verdict.exit_code == 0
+        assert verdict.document["record"]["seq"] == position
+    code, text = run_text(["--opening", tmp_path / "record.tlog-proof", "--trust", tmp_path / "trust.json"])
+    assert code == 0
+    assert text.startswith("VALID: this record was sealed in this log")
+    assert run(["--opening", tmp_path / "record.tlog-proof"]).codes == {"trust.none"}
+    assert run(["--opening", tmp_path / "no", "--trust", tmp_path / "trust.json"]).codes == {
+        "file.unreadable"
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"head": "c2sp.org/tlog-proof@v2"}, "opening.format"),
+        ({"format": "scelle/opening/v2"}, "opening.format"),
+        ({"more": 1}, "json.keys"),
+        ({"index": 2}, "opening.place"),
+        ({"of": 8}, "opening.place"),
+        ({"proof": []}, "proof.shape"),
+        ({"proof": "x"}, "json.shape"),
+        ({"record": 5, "record_changes": {}}, "json.shape"),
+        ({"schema": b64(b"{}")}, "opening.schema"),
+        ({"entry": b64(b"scelle/segment/v2\n")}, "entry.kind"),
+        ({"path": [bytes(32)] * 4}, "opening.log"),
+        ({"path": []}, "proof.shape"),
+        ({"log_index": 2}, "opening.log"),
+        ({"checkpoint": world().checkpoint(keys=[LOG1])}, "checkpoint.signature_missing"),
+        ({"checkpoint": note(f"x/po/y\n1\n{b64(bytes(32))}\n".encode(), [LOG1])}, "checkpoint.origin"),
+        ({"record_changes": {"p": 0, "k": "00" * 16, "v": "AAA="}}, "record.profile"),
+        ({"record_changes": {"v": []}}, "opening.record"),
+        ({"record_changes": {"at": 4}}, "opening.place"),
+    ],
+    ids=str,
+)
+def test_a_forged_opening(changes: dict[str, Any], code: str, tmp_path: Path) -> None:
+    log = world()
+    verdict = judge_opening(opening(log, **changes), tmp_path, log)
+    assert verdict.exit_code == 1
+    assert verdict.codes == {code}
+
+
+def test_an_opening_of_a_record_against_its_schema(tmp_path: Path) -> None:
+    wrong = chat(0, T0, "account:1", "a")
+    for values in (wrong.values[:-1], (*wrong.values[:4], value("x", b"a"), *wrong.values[5:])):
+        log = world(records=[type(wrong)(wrong.key, T0, 0, values)])
+        verdict = judge_opening(opening(log, position=0), tmp_path, log)
+        assert verdict.codes in ({"record.fields"}, {"record.type"})
+
+
+def test_an_opening_of_what_is_no_segment(tmp_path: Path) -> None:
+    log = world()
+    at = log.labels["gap"]
+    data = opening(
+        log, entry=b64(log.entries[at]), log_index=at, path=path_of([leaf_hash(e) for e in log.entries], at)
+    )
+    assert judge_opening(data, tmp_path, log).codes == {"opening.log"}
+    for data in (b"", b"c2sp.org/tlog-proof@v1\nindex 5\n\n", b"c2sp.org/tlog-proof@v1\n\n\n\n\n"):
+        assert judge_opening(data, tmp_path, log).codes == {"opening.format"}
+
+
+# -- promises ---------------------------------------------------------------------------------------------
+
+
+def promise(log: Log, low: int = 0, high: int = 3, keys: Any = (LOG1,), **changes: str) -> bytes:
+    segment = log.segments["chat0"]
+    lines = {
+        "scelle/promise/v1": "",
+        "origin": ORIGIN,
+        "genesis": b64(log.genesis),
+        "source": "s0001",
+        "batch": "00" * 16,
+        "seq": f"{low} {high}",
+        "batch-root": b64(root_of(segment.rcs[low:high])),
+        "received": str(T0),
+        "deadline": str(T0 + 10**9),
+    }
+    lines |= {key.replace("_", "-"): text for key, text in changes.items()}
+    return note("".join(f"{key} {text}".strip() + "\n" for key, text in lines.items()).encode(), keys)
+
+
+def judge_promise(draft: Draft, folder: Path, *promises: bytes) -> Any:
+    arguments: list[object] = []
+    for number, data in enumerate(promises):
+        path = folder / f"promise{number}"
+        path.write_bytes(data)
+        arguments += ["--promise", path]
+    return judge(draft, folder, *arguments)
+
+
+@pytest.mark.parametrize("strength", ["A", "C"])
+def test_a_promise_that_was_kept(strength: str, tmp_path: Path) -> None:
+    log = world()
+    draft = Draft(log, query_of(strength=strength))
+    verdict = judge_promise(draft, tmp_path, promise(log))
+    assert verdict.findings == []
+    assert "time is undecided" in verdict.document["promises"][0]
+    draft.checkpoint = log.checkpoint(keys=[LOG1, LOG6, WITNESS])
+    draft.trust |= {"cosigners": [WITNESS.vkey]}
+    assert judge_promise(draft, tmp_path, promise(log)).document["promises"] == ["s0001 [0, 3): kept"]
+    late = judge_promise(draft, tmp_path, promise(log, deadline=str(T0 - 10**7)))
+    assert late.document["promises"] == ["s0001 [0, 3): sealed; attested after the deadline"]
+
+
+def test_promises_that_are_broken_or_undecided(tmp_path: Path) -> None:
+    log = world()
+    draft = Draft(log, query_of())
+    draft.checkpoint = log.checkpoint(keys=[LOG1, LOG6, WITNESS])
+    draft.trust |= {"cosigners": [WITNESS.vkey]}
+    for promises, codes in (
+        ([promise(log, batch_root=b64(bytes(32)))], {"promise.broken"}),
+        ([promise(log, 7, 10, batch_root=b64(bytes(32)), deadline=str(T0 - 10**7))], {"promise.broken"}),
+        ([promise(log, 7, 10, batch_root=b64(bytes(32)))], set()),
+        ([promise(log, source="s0002", deadline=str(T0 - 10**7))], set()),
+        ([promise(log), promise(log)], set()),
+        ([promise(log), promise(log, 2, 4)], {"promise.broken"}),
+        ([promise(log), promise(log, 3, 4)], set()),
+    ):
+        assert judge_promise(draft, tmp_path, *promises).codes == codes
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"keys": [STRANGER]}, "promise.signature"),
+        ({"keys": []}, "promise.signature"),
+        ({"origin": "x/po/y"}, "promise.format"),
+        ({"genesis": b64(bytes(32))}, "promise.format"),
+        ({"source": "S"}, "json.shape"),
+        ({"batch": "00"}, "format.width"),
+        ({"seq": "3 3"}, "promise.format"),
+        ({"seq": "0 1048577"}, "promise.format"),
+        ({"seq": "0"}, "promise.format"),
+        ({"received": "yesterday"}, "format.number"),
+        ({"more": "1"}, "promise.format"),
+    ],
+    ids=str,
+)
+def test_a_promise_that_is_none(changes: dict[str, Any], code: str, tmp_path: Path) -> None:
+    log = world()
+    assert judge_promise(Draft(log, query_of()), tmp_path, promise(log, **changes)).codes == {code}
+
+
+# -- the file itself --------------------------------------------------------------------------------------
+
+INTERPRETERS = ["python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"]
+
+
+@pytest.mark.parametrize("name", INTERPRETERS)
+def test_every_interpreter_that_is_present(name: str, tmp_path: Path) -> None:
+    interpreter = shutil.which(name)
+    if (
+        interpreter is None
+        or subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode
+    ):
+        pytest.skip(f"{name} is not on this machine")
+    draft = Draft(world(), query_of(redact={"text": "x"}))
+    arguments = [interpreter, "-I", str(FILE), *map(str, files(draft, tmp_path)), "--json"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["valid"] is True
+    draft.records[0]["v"][0][0] = "00" * 16
+    files(draft, tmp_path)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_it_stands_alone(tmp_path: Path) -> None:
+    """Copied away, run isolated, it imports nothing but the standard library."""
+    alone = tmp_path / "elsewhere" / "scelle_verify.py"
+    alone.parent.mkdir()
+    shutil.copy(FILE, alone)
+    program = (
+        "import runpy, sys; sys.argv = ['x', '--help']\n"
+        "try: runpy.run_path(sys.orig_argv[-1], run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "names = {name.split('.')[0] for name in sys.modules}\n"
+        "print(sorted(names - set(sys.stdlib_module_names) - {'__main__'}), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(alone)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[]"
+
+
+def test_importing_it_drags_no_other_room_in() -> None:
+    program = (
+        "import sys, scelle.verify.scelle_verify\nprint([n for n in sys.modules if n.startswith('scelle.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['scelle.verify', 'scelle.verify.scelle_verify']"
+
+
+def test_no_assertion_is_a_check() -> None:
+    assert not re.search(r"^\s*assert\b", FILE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_names_of_the_order_are_used() -> None:
+    assert ORDER in ORIGIN
+    assert CHAT.dimensions[0] == "source"
