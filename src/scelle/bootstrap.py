@@ -301,6 +301,20 @@ def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
     ledger.seal(now_us())
 
 
+def timestamp_now(ledger: OrderLedgerWriter, tsa: str | None) -> list[str]:
+    """Ask for a token over the newest checkpoint and for all that are queued; return warnings."""
+    from scelle.timestamps.rfc3161 import checked_address  # start-up time: needs TLS and ASN.1
+
+    settings = witness_settings(ledger)
+    if tsa is not None and tsa != settings.tsa:
+        checked_address(tsa)
+        settings = replace(settings, tsa=tsa)
+        set_witnesses(ledger, settings)
+    if settings.tsa is None:
+        raise InputError(f"order {ledger.order} has no time-stamp authority: give one with --tsa URL")
+    return show_to_witnesses(ledger, "asked", settings)
+
+
 def add_escrow(ledger: OrderLedgerWriter, directory: Path) -> Checkpoint:
     """Deposit the log in `directory`, now and after every later change."""
     if not directory.is_dir():

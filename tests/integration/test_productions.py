@@ -34,6 +34,7 @@ from scelle.errors import (
     StorageError,
 )
 from scelle.formats.audits import AuditVerdict
+from scelle.formats.index import Tagger
 from scelle.formats.notes import ED25519, Note, Signature, make_vkey
 from scelle.formats.packages import parse_proof_line, parse_record_line, parse_withheld_line
 from scelle.formats.schema import DOCUMENT_V1
@@ -85,7 +86,7 @@ def fill(small: Small) -> None:
 
 
 def answered(small: Small, request: Request, **options: Any) -> Verdict:
-    """Log a request, answer it, and check that the verifier accepts the answer with the counts of the report."""
+    """Log a request, answer it, and check that the verifier accepts it with the counts of the report."""
     small.ask(request)
     report = small.produce(request, **options)
     verdict = verify(small, request)
@@ -478,6 +479,31 @@ def test_scattered_hits_are_found(many: Small, account: str) -> None:
     assert produced(many) == expected(many, request)
 
 
+@pytest.mark.parametrize("differing", [0, 1, 2])
+def test_neighbours_show_as_many_bytes_of_their_tag_as_it_takes(small: Small, differing: int) -> None:
+    """Give accounts whose tags differ from the queried one first in byte `differing`: below it and above."""
+    tagger = Tagger(small.ledger.secrets.tag_key)
+    wanted = tagger.tag("account", "account:q")
+    chosen: dict[bool, str] = {}
+    for number in range(1_000_000):
+        found = tagger.tag("account", f"account:{number}")
+        if found[:differing] == wanted[:differing] and found[differing] != wanted[differing]:
+            chosen.setdefault(found > wanted, f"account:{number}")
+        if len(chosen) == 2:
+            break
+    for account in (*chosen.values(), "account:q"):
+        small.login("s0001", START_US, account)
+        small.login("s0002", START_US, account) if account != "account:q" else None
+    small.seal()
+    answered(small, Request("account", "account:q"))
+
+    shown = [
+        line[side][0] for line in lines(small, "proofs.jsonl") for side in ("left", "right") if line[side]
+    ]
+    assert len(shown) == 2 * len(chosen)
+    assert {len(prefix) // 2 for prefix in shown} == {(1, 2, 16)[differing]}
+
+
 # --- erased records (their files are as they were: only the log says so)
 
 
@@ -768,6 +794,24 @@ def test_a_disk_that_fills_at_any_stage_leaves_nothing_behind(
         break
     assert count > 5
     assert verify(filled, request).codes == []
+
+
+def test_the_package_gets_its_name_last(filled: Small) -> None:
+    steps: list[tuple[str, str]] = []
+
+    def note(step: durable.Step, when: str) -> None:
+        if when == "after":
+            steps.append((step.operation, step.path.name))
+
+    with durable.observed(note):
+        filled.produce(Request("source", "s0001"))
+
+    assert steps[-3:] == [
+        ("sync", ".p.scelle.package.part"),
+        ("rename", "p.scelle"),
+        ("sync-directory", filled.folder.name),
+    ]
+    assert "p.scelle" not in {name for _, name in steps[:-2]}
 
 
 def test_a_log_without_sources_has_no_answer(small: Small) -> None:

@@ -41,6 +41,7 @@ from scelle.formats.canonical_json import (
     structure_bytes,
 )
 from scelle.formats.packages import Manifest, ManifestFile, item_name, parse_item_name, parse_manifest
+from scelle.verify import scelle_verify
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = st.integers(0, 2**63 - 1)
@@ -57,10 +58,10 @@ ORIGINS = st.builds(
 NAMES = st.from_regex(r"[a-z0-9./-]{1,20}", fullmatch=True)
 
 
-def _vkeys(type: int) -> st.SearchStrategy[notes.VerifierKey]:
+def _vkeys(type: int, names: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy[notes.VerifierKey]:
     size = notes.PUBLIC_BYTES[type]
     return st.builds(
-        lambda name, byte: notes.make_vkey(name, type, bytes([byte]) * size), NAMES, st.integers(0, 255)
+        lambda name, byte: notes.make_vkey(name, type, bytes([byte]) * size), names, st.integers(0, 255)
     )
 
 
@@ -202,7 +203,7 @@ WITHHELD_LINES = st.builds(
 )
 NOTES = st.builds(
     notes.Note,
-    st.from_regex(r"([ -~]{0,10}\n){1,4}", fullmatch=True).map(str.encode),
+    st.from_regex(r"[ -~]{1,10}\n([ -~]{0,10}\n){0,3}", fullmatch=True).map(str.encode),
     st.lists(
         st.builds(notes.Signature, NAMES, st.integers(0, 2**32 - 1), st.binary(min_size=1, max_size=9)),
         min_size=1,
@@ -240,28 +241,30 @@ MANIFESTS = st.builds(
     ).map(lambda files: tuple(sorted(files, key=lambda file: file.path))),
 )
 QUERIES = st.builds(
-    trust.Query,
+    lambda window, **rest: trust.Query(from_us=window[0], until_us=window[1], **rest),
+    window=st.just((None, None))
+    | st.tuples(TIMES, st.none())
+    | st.tuples(st.none(), TIMES)
+    | st.lists(TIMES, min_size=2, max_size=2, unique=True).map(sorted),
     order=ORDERS,
     dimension=TEXTS.filter(bool),
     value=TEXTS,
-    strength=st.sampled_from("ABC"),
-    from_us=st.none() | TIMES,
-    until_us=st.none() | TIMES,
+    strength=st.sampled_from("BC"),
     redact=st.dictionaries(TEXTS.filter(bool), CODES, max_size=3),
-)
+) | st.builds(trust.Query, ORDERS, st.just("source"), ALIASES, st.just("A"))
 
 
 @st.composite
 def _policies(draw: st.DrawFn) -> trust.Policy:
     origin = draw(ORIGINS)
     return trust.Policy(
-        authority=tuple(draw(st.lists(_vkeys(notes.COSIGNATURE_V1), max_size=2))),
-        cosigners=tuple(draw(st.lists(_vkeys(notes.COSIGNATURE_V1), max_size=2))),
+        authority=tuple(draw(st.lists(_vkeys(notes.COSIGNATURE_V1), max_size=2, unique=True))),
+        cosigners=tuple(draw(st.lists(_vkeys(notes.COSIGNATURE_V1), max_size=2, unique=True))),
         genesis=draw(HASHES),
-        log=(draw(_vkeys(notes.ED25519)), draw(_vkeys(notes.ML_DSA_44))),
+        log=(draw(_vkeys(notes.ED25519, st.just(origin))), draw(_vkeys(notes.ML_DSA_44, st.just(origin)))),
         order=tokens.parse_origin(origin)[1],
         origin=origin,
-        quorum=draw(NUMBERS),
+        quorum=draw(st.integers(0, 1000)),
         verifier_sha256=draw(HASHES),
     )
 
@@ -355,6 +358,33 @@ def _changed(draw: st.DrawFn, data: bytes) -> bytes:
         st.binary(max_size=2) | st.sampled_from((b"\n", b" ", b"0", b"-", b'"', b"A=", data[start:end] * 2))
     )
     return data[:start] + part + data[end:]
+
+
+SINGLE_FILE: dict[str, Callable[[bytes], Any]] = {
+    "entry": lambda data: scelle_verify.parse_entry(0, data),
+    "note": scelle_verify.parse_note,
+    "checkpoint": scelle_verify.parse_checkpoint,
+    "promise": scelle_verify.parse_promise,
+    "query": scelle_verify.parse_query,
+    "policy": lambda data: scelle_verify.parse_trust(data, "policy"),
+    "trust": lambda data: scelle_verify.parse_trust(data, "trust"),
+    "schema": scelle_verify.parse_schema,
+    "vkey": lambda data: scelle_verify.parse_vkey(data.decode(), "vkey"),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE_FILE)
+@given(data=st.data())
+def test_what_the_library_reads_the_single_file_reads(name: str, data: st.DataObject) -> None:
+    strategy, write, read = FORMATS[name]
+    written = write(data.draw(strategy))
+    SINGLE_FILE[name](written)
+    changed = data.draw(_changed(written))
+    try:
+        read(changed)
+    except (FormatError, UnicodeDecodeError):
+        return
+    SINGLE_FILE[name](changed)
 
 
 @given(st.lists(TYPED_VALUES, max_size=5))

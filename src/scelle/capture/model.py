@@ -2,9 +2,22 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from scelle.errors import CountsDoNotAddUp
+
+_SUMMED: Final = (
+    "offered",
+    "new",
+    "unchanged",
+    "failed",
+    "lost",
+    "links",
+    "bytes",
+    "vanished",
+    "vanished_in_place",
+    "changed_in_place",
+)
 
 
 @dataclass(slots=True)
@@ -12,8 +25,10 @@ class Counts:
     """The buckets of one source in one pass: *offered = sealed + failed + excluded + lost*.
 
     ``sealed`` is ``new + unchanged``: items whose current version is sealed when the pass ends. ``links`` are
-    symbolic links among them; ``bytes`` their content. ``vanished`` are items sealed before that were not
-    offered any more: they stay sealed and are no bucket.
+    symbolic links among them; ``bytes`` their content. The last three are no buckets: ``vanished`` were
+    sealed before and not offered any more, ``vanished_in_place`` those of them of which only the digest was
+    kept, and ``changed_in_place`` are items of which only the digest is kept and whose bytes changed although
+    their stamp did not.
     """
 
     offered: int = 0
@@ -24,6 +39,8 @@ class Counts:
     links: int = 0
     bytes: int = 0
     vanished: int = 0
+    vanished_in_place: int = 0
+    changed_in_place: int = 0
     excluded_by: Counter[str] = field(default_factory=Counter)
     failed_by: Counter[str] = field(default_factory=Counter)
 
@@ -39,7 +56,7 @@ class Counts:
 
     def add(self, other: "Counts") -> None:
         """Add the counts of another source."""
-        for name in ("offered", "new", "unchanged", "failed", "lost", "links", "bytes", "vanished"):
+        for name in _SUMMED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.excluded_by.update(other.excluded_by)
         self.failed_by.update(other.failed_by)
@@ -65,6 +82,8 @@ class Counts:
             "links": self.links,
             "bytes": self.bytes,
             "vanished": self.vanished,
+            "vanished_in_place": self.vanished_in_place,
+            "changed_in_place": self.changed_in_place,
             "excluded_by": dict(sorted(self.excluded_by.items())),
             "failed_by": dict(sorted(self.failed_by.items())),
         }
@@ -72,7 +91,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An item that was not sealed, and why; it is sealed as an event and tried again in the next pass."""
+    """An item of which something must be said, and why: it failed, was lost, is special, or vanished."""
 
     native: str
     cause: str
@@ -81,3 +100,53 @@ class Problem:
     def to_json(self) -> dict[str, str]:
         """Return the problem as it is printed and sealed."""
         return {"native": self.native, "cause": self.cause, "detail": self.detail}
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """What a pass did with one source; of each kind of problem only the first ones, all of them are events."""
+
+    name: str
+    alias: str
+    counts: Counts = field(default_factory=Counts)
+    failed: list[Problem] = field(default_factory=list)
+    lost: list[Problem] = field(default_factory=list)
+    changed_in_place: list[Problem] = field(default_factory=list)
+    unreachable: str | None = None
+    vanished_unknown: bool = False
+    """Set where not everything could be listed: then nothing is said to have vanished."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts and what stands beside them, as printed and sealed."""
+        return {
+            **self.counts.to_json(),
+            "alias": self.alias,
+            "unreachable": self.unreachable,
+            "vanished_unknown": self.vanished_unknown,
+        }
+
+
+@dataclass(slots=True)
+class PassReport:
+    """What a pass did: per source and in total. Times in microseconds.
+
+    ``pass_id`` is the same for all runs of a pass that was interrupted and went on; ``started_us`` is when
+    this run began.
+    """
+
+    pass_id: str
+    started_us: int
+    finished_us: int = 0
+    sources: list[SourceReport] = field(default_factory=list)
+
+    @property
+    def total(self) -> Counts:
+        """Sum the counts of all sources."""
+        total = Counts()
+        for report in self.sources:
+            total.add(report.counts)
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as `preserve --json` prints it and the pass event seals it."""
+        return {**self.total.to_json(), "sources": {report.name: report.to_json() for report in self.sources}}

@@ -1,45 +1,47 @@
+Which version of each item is sealed, per order and source. Derived from the segments: never evidence.
+
+Items, stamps, versions and contents are keyed hashes, so that whoever reads this file without the vault's key learns
+no name and no digest. `learned_*` say up to where the segments were read: their number, the leaf hash of the last
+manifest, and the sequence number. `content` is set where only the digest is kept and the bytes stay in place.
+
 -- name: tables
 CREATE TABLE capture_scope (
-  id INTEGER PRIMARY KEY, "order" TEXT NOT NULL, source TEXT NOT NULL, learned INTEGER NOT NULL DEFAULT 0,
+  id INTEGER PRIMARY KEY, "order" TEXT NOT NULL, source TEXT NOT NULL,
+  learned_number INTEGER NOT NULL DEFAULT 0, learned_leaf BLOB NOT NULL DEFAULT x'',
+  learned_seq INTEGER NOT NULL DEFAULT 0,
   UNIQUE ("order", source)
 ) STRICT;
 CREATE TABLE capture_item (
   id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, item BLOB NOT NULL, stamp BLOB NOT NULL,
-  version BLOB NOT NULL, pass INTEGER NOT NULL, gone INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, item)
+  version BLOB NOT NULL, content BLOB, seq INTEGER NOT NULL, pass INTEGER NOT NULL,
+  gone INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, item)
 ) STRICT;
-CREATE TABLE capture_pass ("order" TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT;
 
--- name: scope_id
-SELECT id, learned FROM capture_scope WHERE "order" = ? AND source = ?;
+-- name: scope
+SELECT id, learned_number, learned_leaf, learned_seq FROM capture_scope WHERE "order" = ? AND source = ?;
 
 -- name: add_scope
 INSERT INTO capture_scope ("order", source) VALUES (?, ?);
 
 -- name: set_learned
-UPDATE capture_scope SET learned = ? WHERE id = ?;
+UPDATE capture_scope SET learned_number = ?, learned_leaf = ?, learned_seq = ? WHERE id = ?;
 
 -- name: find
-SELECT id, stamp, version, pass, gone FROM capture_item WHERE scope = ? AND item = ?;
+SELECT id, stamp, version, content, seq, pass, gone FROM capture_item WHERE scope = ? AND item = ?;
 
 -- name: remember
-INSERT INTO capture_item (scope, item, stamp, version, pass) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (scope, item) DO UPDATE SET stamp = excluded.stamp, version = excluded.version, pass = excluded.pass,
-  gone = 0;
+INSERT INTO capture_item (scope, item, stamp, version, content, seq, pass) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (scope, item) DO UPDATE SET stamp = excluded.stamp, version = excluded.version,
+  content = excluded.content, seq = excluded.seq, pass = excluded.pass, gone = 0;
+
+-- name: forget
+DELETE FROM capture_item WHERE scope = ?;
 
 -- name: bounds
 SELECT min(id), max(id) FROM capture_item WHERE scope = ?;
 
--- name: present_ids
-SELECT id FROM capture_item WHERE scope = ? AND gone = 0 ORDER BY id;
+-- name: present
+SELECT id, seq, content IS NOT NULL FROM capture_item WHERE scope = ? AND gone = 0;
 
 -- name: mark_gone
 UPDATE capture_item SET gone = ? WHERE id = ?;
-
--- name: unfinished
-SELECT id FROM capture_pass WHERE "order" = ?;
-
--- name: begin_pass
-INSERT INTO capture_pass ("order", id) VALUES (?, ?);
-
--- name: end_pass
-DELETE FROM capture_pass WHERE "order" = ?;

@@ -1,52 +1,64 @@
 """Remember, per order and source, which version of each item is sealed (derived from the segments).
 
-The plain catalog betrays nothing: items and stamps are kept as keyed hashes under a key of the vault.
+The plain catalog betrays nothing: items, stamps, versions and contents are kept as keyed hashes under a key
+of the vault.
 """
 
+import sqlite3
 import struct
 from base64 import b32encode
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from scelle.vault.catalog import Catalog
+from scelle.ledger.segments import Row
+from scelle.ledger.service import OrderLedgerWriter
+from scelle.vault.catalog import Catalog, catalog_error
 from scelle.vault.keys import VaultKey
 from scelle.vault.sql import load_queries
 
-KEY_BYTES = 16
-_SIDE = struct.Struct(">16s16s16sQ")
-_QUERIES = load_queries(__package__)
-TABLES = _QUERIES["tables"]
+KEY_BYTES: Final = 16
+_SIDE: Final = struct.Struct(">16s16s16sQ")
+_QUERIES: Final = load_queries("scelle.capture")
+_FIND: Final = _QUERIES["find"]
+TABLES: Final = _QUERIES["tables"]
+_LEARN_AT_ONCE: Final = 10_000
+_FILTER_SHIFT: Final = 4
+_FILTER_SLOTS: Final = 1 << 24 - _FILTER_SHIFT
 
 
 class Known(NamedTuple):
-    """What is remembered of an item: its row, stamp, version, the pass that sealed it, whether it is gone."""
+    """What is remembered of an item: all but the last two are keyed hashes and numbers from its newest record.
 
-    rowid: int
+    `content` is set where only the digest is kept; `row` is 0 until the catalog has a row of it.
+    """
+
     stamp: bytes
     version: bytes
+    content: bytes | None
+    seq: int
     pass_id: int
-    gone: int
+    row: int = 0
+    gone: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What capture keeps beside a record, so that the catalog can be rebuilt from the segments alone."""
+def side_of(item: bytes, known: Known) -> bytes:
+    """Return what is kept beside a record, so that the catalog can be made again from the segments alone.
 
-    item: bytes
-    stamp: bytes
-    version: bytes
-    pass_id: int
+    56 bytes: item, stamp, version, be64 pass id; and 16 more, the content's key, where only its digest is
+    kept.
+    """
+    return _SIDE.pack(item, known.stamp, known.version, known.pass_id) + (known.content or b"")
 
-    def encode(self) -> bytes:
-        """Return the 56 bytes kept in the row."""
-        return _SIDE.pack(self.item, self.stamp, self.version, self.pass_id)
 
-    @classmethod
-    def parse(cls, data: bytes) -> "Side | None":
-        """Read the bytes kept in a row; None where a record has none."""
-        return cls(*_SIDE.unpack(data)) if len(data) == _SIDE.size else None
+def parse_side(row: Row) -> tuple[bytes, Known] | None:
+    """Read what is kept beside a record: the item and what is known of it; None where there is nothing."""
+    side = row.side
+    if len(side) not in (_SIDE.size, _SIDE.size + KEY_BYTES):
+        return None
+    item, stamp, version, pass_id = _SIDE.unpack_from(side)
+    return item, Known(stamp, version, side[_SIDE.size :] or None, row.seq, pass_id)
 
 
 class ItemKeys:
@@ -57,6 +69,7 @@ class ItemKeys:
         self._item = blake2b(source.encode() + b"\0", key=key, digest_size=KEY_BYTES, person=b"scelle-item")
         self._stamp = blake2b(key=key, digest_size=KEY_BYTES, person=b"scelle-stamp")
         self._version = blake2b(key=key, digest_size=KEY_BYTES, person=b"scelle-version")
+        self._content = blake2b(key=key, digest_size=KEY_BYTES, person=b"scelle-content")
 
     def item(self, native: bytes) -> bytes:
         """Return the key of a native id."""
@@ -73,8 +86,13 @@ class ItemKeys:
     def version(self, digest: bytes, meta_json: bytes) -> bytes:
         """Return the key of a version: the content's digest and the metadata as read."""
         state = self._version.copy()
+        state.update(digest + meta_json)
+        return state.digest()
+
+    def content(self, digest: bytes) -> bytes:
+        """Return the key of a content's digest."""
+        state = self._content.copy()
         state.update(digest)
-        state.update(meta_json)
         return state.digest()
 
 
@@ -85,73 +103,129 @@ def item_id(vault_key: VaultKey, item: bytes, version: bytes) -> str:
 
 
 class CaptureIndex:
-    """Look up and remember the sealed versions of one order's source."""
+    """Look up and remember the sealed versions of one order's source.
+
+    What is remembered is found at once, written by `flush`, and kept by the catalog's next commit; a crash in
+    between loses what `catch_up` reads from the segments again.
+    """
 
     def __init__(self, catalog: Catalog, order: str, source: str) -> None:
-        self._catalog, self._order, self._source = catalog, order, source
-        self._connection = catalog.connection
-        self._find = _QUERIES["find"]
-        row = self._connection.execute(_QUERIES["scope_id"], (order, source)).fetchone()
-        if row is None:
-            self._connection.execute(_QUERIES["add_scope"], (order, source))
-            row = self._connection.execute(_QUERIES["scope_id"], (order, source)).fetchone()
+        self._catalog = catalog
+        self._cursor = catalog.connection.cursor()
+        with catalog.access() as connection:
+            row = connection.execute(_QUERIES["scope"], (order, source)).fetchone()
+            if row is None:
+                connection.execute(_QUERIES["add_scope"], (order, source))
+                row = connection.execute(_QUERIES["scope"], (order, source)).fetchone()
         self._scope: int = row[0]
-        self.learned: int = row[1]
-        self._pending: list[tuple[int, bytes, bytes, bytes, int]] = []
+        self._learned: tuple[int, bytes, int] = row[1:]
+        self._pending: dict[bytes, Known] = {}
+        self._filter = bytearray(b"\1") * _FILTER_SLOTS
+
+    def catch_up(self, ledger: OrderLedgerWriter, alias: str) -> None:
+        """Remember what the rows of `alias` tell and the catalog does not know.
+
+        Rows are ahead after a crash, and where the catalog was deleted. A catalog that is ahead of the
+        ledger, or of another one (something was restored), is forgotten: only rows say what is sealed.
+        """
+        if not self._is_of(ledger, alias):
+            self._forget()
+        for _, manifest in ledger.manifests():
+            if manifest.source == alias and manifest.seq[1] > self._learned[2]:
+                with closing(ledger.segment(manifest)) as reader:
+                    self._learn(reader.rows())
+        writer = ledger.open_rows(alias)
+        if writer is not None:
+            self._learn(writer.flushed_rows())
+        self.flush(ledger, alias)
+        self._catalog.commit()
+        if self.bounds()[1] < 0:
+            self._filter = bytearray(_FILTER_SLOTS)
 
     def find(self, item: bytes) -> Known | None:
         """Return what is remembered of an item."""
-        row = self._connection.execute(self._find, (self._scope, item)).fetchone()
-        return None if row is None else Known._make(row)
+        if not self._filter[int.from_bytes(item[:3], "big") >> _FILTER_SHIFT]:
+            return None  # the first pass, the largest there is, asks for hardly anything that is there
+        pending = self._pending.get(item)
+        if pending is not None:
+            return pending
+        try:
+            row = self._cursor.execute(_FIND, (self._scope, item)).fetchone()
+        except sqlite3.Error as error:
+            raise catalog_error(self._catalog.path, error) from error
+        if row is None:
+            return None
+        row_id, stamp, version, content, seq, pass_id, gone = row
+        return Known(stamp, version, content, seq, pass_id, row_id, gone)
 
-    def remember(self, side: Side) -> None:
-        """Remember the version now sealed; written with the next `flush`."""
-        self._pending.append((self._scope, side.item, side.stamp, side.version, side.pass_id))
+    def remember(self, item: bytes, known: Known) -> None:
+        """Remember the version now sealed, and that the item is there."""
+        self._pending[item] = known
+        self._filter[int.from_bytes(item[:3], "big") >> _FILTER_SHIFT] = 1
 
-    def flush(self) -> None:
-        """Write what is pending. A crash loses at most what the open segments tell again."""
-        if self._pending:
-            self._connection.executemany(_QUERIES["remember"], self._pending)
-            self._pending.clear()
-
-    def learn(self, sides: Iterable[bytes]) -> None:
-        """Remember what the rows of a segment tell, in capture order."""
-        for data in sides:
-            side = Side.parse(data)
-            if side is not None:
-                self.remember(side)
-        self.flush()
-
-    def set_learned(self, number: int) -> None:
-        """Note that every row of the segments before `number` is remembered."""
-        self.learned = number
-        self._connection.execute(_QUERIES["set_learned"], (number, self._scope))
+    def flush(self, ledger: OrderLedgerWriter, alias: str) -> None:
+        """Write what is pending, and that all rows of `alias` are known; they must be durable already."""
+        self._write_pending()
+        chain, writer = ledger.state.chain(alias), ledger.open_rows(alias)
+        next_seq = chain.next_seq if writer is None else writer.next_seq
+        learned = (chain.next_number, chain.prev or b"", next_seq)
+        if learned != self._learned:
+            with self._catalog.access() as connection:
+                connection.execute(_QUERIES["set_learned"], (*learned, self._scope))
+            self._learned = learned
 
     def bounds(self) -> tuple[int, int]:
-        """Return the smallest and largest row id of this source, (0, -1) where it has none."""
-        low, high = self._connection.execute(_QUERIES["bounds"], (self._scope,)).fetchone()
+        """Return the smallest and largest row of this source, (0, -1) where it has none."""
+        with self._catalog.access() as connection:
+            low, high = connection.execute(_QUERIES["bounds"], (self._scope,)).fetchone()
         return (0, -1) if low is None else (low, high)
 
-    def present_ids(self) -> list[int]:
-        """Return the row ids of the items that were there when last looked."""
-        return [row[0] for row in self._connection.execute(_QUERIES["present_ids"], (self._scope,))]
+    def present(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield row, sequence number and whether only the digest is kept, of the items last seen there."""
+        with self._catalog.access() as connection:
+            for row, seq, is_in_place in connection.execute(_QUERIES["present"], (self._scope,)):
+                yield row, seq, bool(is_in_place)
 
-    def mark_gone(self, rowid: int, gone: bool) -> None:
+    def mark_gone(self, row: int, gone: bool) -> None:
         """Note that an item vanished from its source, or came back. Its sealed versions stay."""
-        self._connection.execute(_QUERIES["mark_gone"], (int(gone), rowid))
+        with self._catalog.access() as connection:
+            connection.execute(_QUERIES["mark_gone"], (int(gone), row))
 
+    # --- inside
 
-def start_pass(catalog: Catalog, order: str, new_id: int) -> int:
-    """Return the id of the order's unfinished pass, or begin the pass `new_id`."""
-    row = catalog.connection.execute(_QUERIES["unfinished"], (order,)).fetchone()
-    if row is not None:
-        return int(row[0])
-    catalog.connection.execute(_QUERIES["begin_pass"], (order, new_id))
-    catalog.commit()
-    return new_id
+    def _is_of(self, ledger: OrderLedgerWriter, alias: str) -> bool:
+        """Tell whether what was learned is the beginning of this ledger."""
+        number, leaf, seq = self._learned
+        chain, writer = ledger.state.chain(alias), ledger.open_rows(alias)
+        if number > chain.next_number or seq > (chain.next_seq if writer is None else writer.next_seq):
+            return False
+        if number == 0:
+            return True
+        index = ledger.state.segments[alias, number - 1]
+        return ledger.log.leaves[32 * index : 32 * index + 32] == leaf
 
+    def _forget(self) -> None:
+        with self._catalog.access() as connection:
+            connection.execute(_QUERIES["forget"], (self._scope,))
+        self._learned = (0, b"", 0)
 
-def finish_pass(catalog: Catalog, order: str) -> None:
-    """Say that the order's pass is finished."""
-    catalog.connection.execute(_QUERIES["end_pass"], (order,))
-    catalog.commit()
+    def _learn(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            found = parse_side(row) if row.seq >= self._learned[2] else None
+            if found is not None:
+                self._pending[found[0]] = found[1]
+                if len(self._pending) >= _LEARN_AT_ONCE:
+                    self._write_pending()
+        self._write_pending()
+
+    def _write_pending(self) -> None:
+        """Write in key order: neighbours in the tree are written together."""
+        if not self._pending:
+            return
+        rows = (
+            (self._scope, item, known.stamp, known.version, known.content, known.seq, known.pass_id)
+            for item, known in sorted(self._pending.items())
+        )
+        with self._catalog.access() as connection:
+            connection.executemany(_QUERIES["remember"], rows)
+        self._pending.clear()

@@ -148,6 +148,33 @@ def trust(
     )
 
 
+@app.command("timestamp")
+def timestamp(
+    order: OrderArgument,
+    tsa: Annotated[str | None, typer.Option(metavar="URL", help="From now on, this authority.")] = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the newest checkpoint time-stamped now, and everything that is queued.
+
+    Example: scelle order timestamp ec-2026-0108 --tsa http://tsa.example/tsr
+    """
+    from scelle.bootstrap import KeyChoice, opened, timestamp_now, witnesses  # start-up time of --help
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+        ledger = session.order_writer(order)
+        warnings = timestamp_now(ledger, tsa)
+        pending = len(witnesses(ledger).pending())
+    for warning in warnings:
+        warn(warning)
+    document = {"order": order, "pending": pending, "warnings": warnings}
+    emit(document, [f"time-stamps still queued: {pending}"], as_json)
+    if pending:
+        raise typer.Exit(4)
+
+
 @app.command("escrow")
 def escrow(
     order: OrderArgument,

@@ -1,11 +1,14 @@
 """`scelle verify`: re-read everything and say everything that is wrong."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
 from scelle.cli.output import emit
+
+if TYPE_CHECKING:
+    from scelle.fsck.model import VerifyReport
 
 
 def verify(
@@ -33,6 +36,23 @@ def verify(
         if order is not None:
             check_order(vault, order)
         report = check(vault, session.key, sample=sample, order=order, workers=workers)
-    emit(report.to_json(), report.lines(), as_json)
+    emit(report.to_json(), _lines(report), as_json)
     if not report.valid:
         raise typer.Exit(1)
+
+
+def _lines(report: "VerifyReport") -> list[str]:
+    lines = [f"{finding.code}: {finding.subject}: {finding.detail}" for finding in report.findings]
+    lines += [f"note: {remark.subject}: {remark.detail}" for remark in report.remarks]
+    if report.sampling:
+        lines.append(report.sampling)
+    verdict = "nothing is wrong" if report.valid else f"{len(report.findings)} findings"
+    lines.append(
+        f"{verdict}: {report.orders} logs, {report.segments} segments, {report.records} of {report.records_of} "
+        f"records, {report.contents} contents, {report.packs} packs read in {report.seconds:.1f} s"
+    )
+    if report.valid:
+        lines.append(
+            "not established: that nobody with the log's keys rewrote what no one else has seen (scelle status)"
+        )
+    return lines

@@ -79,8 +79,8 @@ class Policy:
                 raise FormatError(f"authority and cosigners: a key stands twice, or more than {KEYS_MAX} do")
         if not is_order_id(self.order) or parse_origin(self.origin)[1] != self.order:
             raise FormatError(f"origin {shown(self.origin)} is not that of order {shown(self.order)}")
-        if not 0 <= self.quorum <= INT64_MAX:
-            raise FormatError(f"quorum {self.quorum} is outside 0 to 2^63-1")
+        if not 0 <= self.quorum <= KEYS_MAX:
+            raise FormatError(f"quorum {self.quorum} is outside 0 to {KEYS_MAX}")
         checked_width(self.genesis, DIGEST_BYTES, "genesis leaf hash")
         checked_width(self.verifier_sha256, DIGEST_BYTES, "verifier_sha256")
 

@@ -62,9 +62,11 @@ class Crew:
             ahead.append((task, self._submitted(function, task)))
             if len(ahead) >= self._workers * _AHEAD:
                 first, future = ahead.popleft()
-                yield _settled(first, future)
+                settled = _settled(first, future)
+                yield settled
         for last, future in ahead:
-            yield _settled(last, future)
+            settled = _settled(last, future)
+            yield settled
 
     def _submitted(self, function: Callable[[T, Any], R], task: T) -> Future[R] | BaseException:
         if self._pool is None:

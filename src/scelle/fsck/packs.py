@@ -83,7 +83,7 @@ class PackAnswer:
     """
 
     pack_id: str
-    met: array[int] = field(default_factory=lambda: array("Q"))
+    met: list[int] = field(default_factory=list)
     want_faults: list[WantFault] = field(default_factory=list)
     faults: list[PackFault] = field(default_factory=list)
     destroyed: int = 0

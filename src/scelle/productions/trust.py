@@ -127,20 +127,21 @@ def write_trust(ledger: OrderLedger, to: Path, cosigners: Cosigners = NO_COSIGNE
 _HELD: Final = """
 5. The log as it stands today has {size} entries and the root
       {root}
-   Every later package must contain it as its beginning. Keep it: it cannot be rewritten behind your back.
+   Every later package must contain it as its beginning. Keep it: what it covers cannot be
+   rewritten behind your back.
 """
 
 _LETTER: Final = """\
 PRESERVATION ORDER {order}: WHAT TO TRUST, AND HOW TO COMPARE IT
 
-You receive a file, trust.json, and this letter. With the file you check every package that we hand over for
-this order, on a computer of your own, without a network and without us. The file is worth what the way is
-worth by which it reached you: compare it with this letter, and the letter with what we read to you over a
-line that you chose.
+You receive a file, trust.json, and this letter. With the file you check every package that
+we hand over for this order, on a computer of your own, without a network and without us. It
+is worth as much as the way by which it reached you: compare it with this letter, and the
+letter with what we read to you over a line that you chose.
 
 1. The file. Compute its SHA-256 (`sha256sum trust.json`). It must be
       {trust}
-   If it is, everything below is right as well, for all of it stands in that file.
+   Then everything below is right as well, for all of it stands in that file.
 
 2. The log of the order is named
       {origin}
@@ -152,11 +153,12 @@ line that you chose.
 
 4. The program that checks packages, scelle_verify.py, is one readable file. Its SHA-256 is
       {verifier}
-   Take it from a package or from us, compute its SHA-256, let an expert of yours read it. It needs Python 3.9
-   or later and nothing else:
+   Take it from a package or from us, compute its SHA-256, let an expert of yours read it.
+   It needs Python 3.9 or later and nothing else:
       python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json
-   where query.json is the question as you asked it. The first and the last line say whether it is answered.
+   where query.json is the question as you asked it. The first and the last line of what it
+   prints say whether the package answers it.
 {held}
-Keep trust.json to yourself. It holds a key (`tagkey`) with which one can tell whether an account stands in
-the index of a package; it signs nothing and opens nothing.
+Keep trust.json to yourself. It holds a key (`tagkey`) with which one can tell whether an
+account stands in the index of a package; it signs nothing and opens nothing.
 """

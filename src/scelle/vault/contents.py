@@ -44,8 +44,7 @@ class CatalogContentIndex:
 
     def contains(self, digest: bytes) -> bool:
         """Say whether a content is in a known pack; see `ContentIndex.contains`."""
-        if self._rows:
-            self._write_rows()
+        self._write_rows()
         hidden = hashlib.blake2b(digest, digest_size=32, key=self._key).digest()
         try:
             row = self._connection.execute(_FIND_PACK, (hidden,)).fetchone()
@@ -107,7 +106,13 @@ class CatalogContentIndex:
         self._catalog.commit()
 
     def _write_rows(self) -> None:
-        """Write what was added, in key order: neighbours in the tree are written together."""
+        """Write what was added, in key order: neighbours in the tree are written together.
+
+        Without rows nothing is touched: a statement that writes would begin a transaction, and a reader would
+        see the catalog of that moment for ever.
+        """
+        if not self._rows:
+            return
         self._rows.sort()
         with self._catalog.access() as connection:
             connection.executemany(_ADD, self._rows)

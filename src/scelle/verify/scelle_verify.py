@@ -96,13 +96,7 @@ def ascii_only(text: object, limit: int = 400) -> str:
         elif 32 <= point < 127:
             out.append(char)
         else:
-            out.append(
-                "\\x%02x" % point
-                if point < 256
-                else "\\u%04x" % point
-                if point < 65536
-                else "\\U%08x" % point
-            )
+            out.append("\\x%02x" % point if point < 256 else "\\u%04x" % point if point < 65536 else "\\U%08x" % point)
     return "".join(out[:limit]) + (".." if len(out) > limit else "")
 
 
@@ -139,7 +133,7 @@ class Place:
             self.findings.add(error.code, self.subject, error.detail)
             return True
         if isinstance(error, Exception):
-            self.findings.add("verifier.exception", self.subject, "%s: %s" % (type(error).__name__, error))
+            self.findings.add("verifier.exception", self.subject, f"{type(error).__name__}: {error}")
             return True
         return False
 
@@ -165,39 +159,27 @@ NUMBER_TOKEN = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 def parse_hex(text: Any, size: int, what: str) -> bytes:
     """Read lower-case hex of exactly `size` bytes."""
-    need(
-        isinstance(text, str) and HEX.fullmatch(text) is not None,
-        "format.hex",
-        "%s: hex not lower case" % what,
-    )
-    need(
-        len(text) == 2 * size,
-        "format.width",
-        "%s: width is %s hex digits, not %d" % (what, len(text), 2 * size),
-    )
+    need(isinstance(text, str) and HEX.fullmatch(text) is not None, "format.hex", f"{what}: hex not lower case")
+    need(len(text) == 2 * size, "format.width", f"{what}: width is {len(text)} hex digits, not {2 * size}")
     return bytes.fromhex(text)
 
 
 def parse_base64(text: Any, size: Optional[int], what: str) -> bytes:
     """Read canonical base64 (RFC 4648 §4, padded, zero tail bits), of exactly `size` bytes if a size is given."""
-    need(isinstance(text, str), "format.base64", "%s: base64 expected" % what)
+    need(isinstance(text, str), "format.base64", f"{what}: base64 expected")
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (ValueError, binascii.Error):
-        raise Fault("format.base64", "%s: not base64" % what) from None
-    need(base64.b64encode(data).decode() == text, "format.base64", "%s: base64 not canonical" % what)
-    need(
-        size is None or len(data) == size,
-        "format.width",
-        "%s: width is %d bytes, not %s" % (what, len(data), size),
-    )
+        raise Fault("format.base64", f"{what}: not base64") from None
+    need(base64.b64encode(data).decode() == text, "format.base64", f"{what}: base64 not canonical")
+    need(size is None or len(data) == size, "format.width", f"{what}: width is {len(data)} bytes, not {size}")
     return data
 
 
 def parse_decimal(text: str, what: str) -> int:
     """Read a decimal number from 0 to 2^63-1, without sign or leading zero, in ASCII digits."""
-    need(DECIMAL.fullmatch(text) is not None, "format.number", "%s: number not canonical" % what)
-    need(int(text) <= MAX_TIME, "format.number", "%s: number over 2^63-1" % what)
+    need(DECIMAL.fullmatch(text) is not None, "format.number", f"{what}: number not canonical")
+    need(int(text) <= MAX_TIME, "format.number", f"{what}: number over 2^63-1")
     return int(text)
 
 
@@ -205,7 +187,7 @@ def parse_time(text: str, what: str) -> int:
     """Read a time in microseconds, from -2^63+1 to 2^63-1; it may be negative, but not -0."""
     negative = text.startswith("-")
     value = parse_decimal(text[1:] if negative else text, what)
-    need(not (negative and value == 0), "format.number", "%s: number not canonical (-0)" % what)
+    need(not (negative and value == 0), "format.number", f"{what}: number not canonical (-0)")
     return -value if negative else value
 
 
@@ -234,7 +216,7 @@ def canonical_integer(text: str) -> int:
 
 def no_other_number(text: str) -> Any:
     """Refuse fractions, exponents, NaN and Infinity."""
-    raise Fault("json.number", "number not canonical: %s" % text[:40])
+    raise Fault("json.number", f"number not canonical: {text[:40]}")
 
 
 STRICT_JSON = json.JSONDecoder(
@@ -256,7 +238,7 @@ def parse_json(data: bytes) -> Any:
     except RecursionError:
         raise Fault("json.depth", "nested too deep") from None
     except ValueError as error:
-        raise Fault("json.syntax", "not JSON: %s" % error) from None
+        raise Fault("json.syntax", f"not JSON: {error}") from None
     need(PLAIN_JSON.encode(value) == text, "json.canonical", "JSON not canonical")
     return value
 
@@ -269,7 +251,7 @@ def parse_document(data: bytes) -> Any:
 
 def need_keys(value: Any, keys: str, what: str) -> None:
     """Refuse unknown and missing keys."""
-    need(isinstance(value, dict), "json.shape", "%s: an object is expected" % what)
+    need(isinstance(value, dict), "json.shape", f"{what}: an object is expected")
     expected = set(keys.split())
     unknown, missing = sorted(set(value) - expected), sorted(expected - set(value))
     need(not unknown, "json.keys", "%s: unknown key %s" % (what, ", ".join(unknown)))
@@ -278,23 +260,15 @@ def need_keys(value: Any, keys: str, what: str) -> None:
 
 def need_integer(value: Any, low: int, high: int, what: str) -> int:
     """Refuse what is not an integer from low to high (true and false are no integers)."""
-    need(
-        isinstance(value, int) and not isinstance(value, bool),
-        "json.shape",
-        "%s: an integer is expected" % what,
-    )
-    need(low <= value <= high, "format.number", "%s: %d is out of range" % (what, value))
+    need(isinstance(value, int) and not isinstance(value, bool), "json.shape", f"{what}: an integer is expected")
+    need(low <= value <= high, "format.number", f"{what}: {value} is out of range")
     return int(value)
 
 
 def need_text(value: Any, pattern: Optional[re.Pattern[str]], what: str) -> str:
     """Refuse what is not a string, or not of the pattern."""
-    need(isinstance(value, str), "json.shape", "%s: text is expected" % what)
-    need(
-        pattern is None or pattern.fullmatch(value) is not None,
-        "json.shape",
-        "%s: %r is not allowed" % (what, value),
-    )
+    need(isinstance(value, str), "json.shape", f"{what}: text is expected")
+    need(pattern is None or pattern.fullmatch(value) is not None, "json.shape", f"{what}: {value!r} is not allowed")
     return str(value)
 
 
@@ -304,7 +278,7 @@ def double_text(token: str) -> str:
     need(value - value == 0, "value.canonical", "number outside doubles")
     if value == 0:
         return "0"
-    digits, _, exponent = ("%r" % abs(value)).partition("e")
+    digits, _, exponent = (f"{abs(value)!r}").partition("e")
     whole, _, fraction = digits.partition(".")
     fraction = "" if fraction == "0" else fraction
     point = len(whole) + int(exponent or 0)
@@ -320,13 +294,7 @@ def double_text(token: str) -> str:
         text = "0." + "0" * -point + digits
     else:
         shift = point - 1
-        text = (
-            digits[0]
-            + ("." + digits[1:] if count > 1 else "")
-            + "e"
-            + ("+" if shift > 0 else "-")
-            + str(abs(shift))
-        )
+        text = digits[0] + ("." + digits[1:] if count > 1 else "") + "e" + ("+" if shift > 0 else "-") + str(abs(shift))
     return "-" + text if value < 0 else text
 
 
@@ -336,19 +304,12 @@ class NumberText(str):
 
 def exact_number(token: str) -> NumberText:
     """Refuse a number that is not written as RFC 8785 writes it."""
-    need(
-        len(token) <= 32 and double_text(token) == token,
-        "value.canonical",
-        "number in structure not canonical",
-    )
+    need(len(token) <= 32 and double_text(token) == token, "value.canonical", "number in structure not canonical")
     return NumberText(token)
 
 
 STRUCTURE_JSON = json.JSONDecoder(
-    object_pairs_hook=canonical_pairs,
-    parse_int=exact_number,
-    parse_float=exact_number,
-    parse_constant=no_other_number,
+    object_pairs_hook=canonical_pairs, parse_int=exact_number, parse_float=exact_number, parse_constant=no_other_number
 )
 
 
@@ -376,9 +337,7 @@ def write_structure(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join([write_structure(part) for part in value]) + "]"
     if isinstance(value, dict):
-        return (
-            "{" + ",".join([PLAIN_JSON.encode(k) + ":" + write_structure(v) for k, v in value.items()]) + "}"
-        )
+        return "{" + ",".join([PLAIN_JSON.encode(k) + ":" + write_structure(v) for k, v in value.items()]) + "}"
     return PLAIN_JSON.encode(value)
 
 
@@ -419,7 +378,7 @@ def tree_root(level: List[bytes]) -> bytes:
 
 def inclusion_root(size: int, index: int, leaf: bytes, path: List[bytes]) -> bytes:
     """Return the root that a PATH (RFC 9162 §2.1.3.2) leads to; the path must have exactly the length of the place."""
-    need(0 <= index < size, "proof.shape", "leaf %d is outside a tree of %d" % (index, size))
+    need(0 <= index < size, "proof.shape", f"leaf {index} is outside a tree of {size}")
     node, last = index, size - 1
     for sibling in path:
         need(last > 0, "proof.shape", "path is too long")
@@ -439,9 +398,7 @@ def inclusion_root(size: int, index: int, leaf: bytes, path: List[bytes]) -> byt
 def range_root(size: int, low: int, hashes: List[bytes], proof: List[bytes]) -> bytes:
     """Return the root over consecutive leaf hashes from `low` on and the roots of the subtrees outside (§7)."""
     high = low + len(hashes)
-    need(
-        0 <= low < high <= size, "range.edge", "range [%d, %d) is outside the index of %d" % (low, high, size)
-    )
+    need(0 <= low < high <= size, "range.edge", f"range [{low}, {high}) is outside the index of {size}")
     unused = iter(proof)
 
     def root(start: int, end: int) -> bytes:
@@ -683,10 +640,7 @@ def mldsa44_verify(public: bytes, message: bytes, signature: bytes) -> bool:
         z0, z1, z2, z3 = z
         t = t1[row]
         w = inverse_ntt(
-            [
-                (a0[j] * z0[j] + a1[j] * z1[j] + a2[j] * z2[j] + a3[j] * z3[j] - c[j] * t[j]) % Q
-                for j in range(256)
-            ]
+            [(a0[j] * z0[j] + a1[j] * z1[j] + a2[j] * z2[j] + a3[j] * z3[j] - c[j] * t[j]) % Q for j in range(256)]
         )
         number = 0
         for j in range(255, -1, -1):
@@ -729,16 +683,14 @@ class VerifierKey(NamedTuple):
 
 def parse_vkey(text: Any, what: str) -> VerifierKey:
     """Read `name+hex+base64`; the key id must be the one that follows from the key."""
-    need(isinstance(text, str) and text.count("+") >= 2, "key.format", "%s: not a verifier key" % what)
+    need(isinstance(text, str) and text.count("+") >= 2, "key.format", f"{what}: not a verifier key")
     name, key_id, data = text.split("+", 2)
-    need(name != "" and all(33 <= ord(c) < 127 for c in name), "key.format", "%s: name of a key" % what)
+    need(name != "" and all(33 <= ord(c) < 127 for c in name), "key.format", f"{what}: name of a key")
     raw = parse_base64(data, None, what)
-    need(raw[:1] != b"" and raw[0] in KEY_WIDTH, "key.format", "%s: type of key not known" % what)
-    need(len(raw) == 1 + KEY_WIDTH[raw[0]], "format.width", "%s: width of key" % what)
+    need(raw[:1] != b"" and raw[0] in KEY_WIDTH, "key.format", f"{what}: type of key not known")
+    need(len(raw) == 1 + KEY_WIDTH[raw[0]], "format.width", f"{what}: width of key")
     derived = sha256(name.encode() + b"\n" + raw)[:4]
-    need(
-        parse_hex(key_id, 4, what) == derived, "key.format", "%s: key id does not follow from the key" % what
-    )
+    need(parse_hex(key_id, 4, what) == derived, "key.format", f"{what}: key id does not follow from the key")
     return VerifierKey(name, derived, raw[0], raw[1:], text)
 
 
@@ -785,9 +737,7 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
     return Checkpoint(lines[0], size, parse_base64(lines[2], 32, "root"))
 
 
-def signature_fault(
-    key: VerifierKey, payload: bytes, note: Note, point: Optional[Checkpoint]
-) -> Optional[str]:
+def signature_fault(key: VerifierKey, payload: bytes, note: Note, point: Optional[Checkpoint]) -> Optional[str]:
     """Verify one signature line; return what is wrong, or None."""
     if key.kind == ED25519:
         good = ed25519_verify(key.public, note.text, payload)
@@ -798,17 +748,11 @@ def signature_fault(
         return "an ML-DSA-44 key signs nothing but checkpoints"
     else:
         name, origin = key.name.encode(), point.origin.encode()
-        need(
-            len(name) < 256 and len(origin) < 256,
-            "checkpoint.format",
-            "name or origin is longer than 255 bytes",
-        )
-        message = (
-            b"subtree/v1\n\0" + bytes((len(name),)) + name + payload[:8] + bytes((len(origin),)) + origin
-        )
+        need(len(name) < 256 and len(origin) < 256, "checkpoint.format", "name or origin is longer than 255 bytes")
+        message = b"subtree/v1\n\0" + bytes((len(name),)) + name + payload[:8] + bytes((len(origin),)) + origin
         message += bytes(8) + struct.pack(">Q", point.size) + point.root
         good = len(payload) == 2428 and mldsa44_verify(key.public, message, payload[8:])
-    return None if good else "%s signature of %s is wrong" % (TYPE_NAME[key.kind], key.name)
+    return None if good else f"{TYPE_NAME[key.kind]} signature of {key.name} is wrong"
 
 
 def check_signatures(note: Note, required: List[VerifierKey], others: List[VerifierKey], point: Optional[Checkpoint],
@@ -829,7 +773,7 @@ def check_signatures(note: Note, required: List[VerifierKey], others: List[Verif
             else:
                 good.append((key, 0 if key.kind == ED25519 else int.from_bytes(payload[:8], "big")))
     for key in missing:
-        faults.append(Fault(code + "_missing", "%s line of %s is missing" % (TYPE_NAME[key.kind], key.name)))
+        faults.append(Fault(code + "_missing", f"{TYPE_NAME[key.kind]} line of {key.name} is missing"))
     return faults, good
 
 
@@ -943,18 +887,14 @@ class Package:
             at += 46 + name_size + extra_size + comment_size
             count += 1
             if count > MAX_MEMBERS:
-                raise Unreadable("more than %d members" % MAX_MEMBERS)
+                raise Unreadable(f"more than {MAX_MEMBERS} members")
         end = end_records(count, len(directory), place)
         if rebuilt_equal and self.read_at(start + len(directory), len(end) + 1) != end:
             self.findings.add("zip.end", "package", "end of the zip not canonical")
         if shift or place != claimed or place + len(directory) + len(end) != self.length:
-            self.findings.add(
-                "zip.gap", "package", "bytes before, between or after the members: not canonical"
-            )
+            self.findings.add("zip.gap", "package", "bytes before, between or after the members: not canonical")
 
-    def note_member(
-        self, raw: bytes, size: int, crc: int, offset: int, previous: bytes, lower: Set[str]
-    ) -> None:
+    def note_member(self, raw: bytes, size: int, crc: int, offset: int, previous: bytes, lower: Set[str]) -> None:
         """Check name and order of a member and remember it."""
         name = raw.decode("latin-1")
         parts = name.split("/")
@@ -987,7 +927,7 @@ class Package:
     def read(self, name: str, limit: int) -> bytes:
         """Read a small member whole."""
         need(name in self.members, "member.missing", "member is missing")
-        need(self.members[name].size <= limit, "member.too_long", "longer than %d bytes" % limit)
+        need(self.members[name].size <= limit, "member.too_long", f"longer than {limit} bytes")
         return b"".join(self.chunks(name))
 
     def lines(self, name: str) -> Iterator[Tuple[int, bytes]]:
@@ -1003,11 +943,11 @@ class Package:
                     number += 1
                     line = b"".join(held)
                     held, size = [], 0
-                    need(len(line) <= MAX_LINE, "line.too_long", "line %d is longer than 64 MiB" % number)
+                    need(len(line) <= MAX_LINE, "line.too_long", f"line {number} is longer than 64 MiB")
                     yield number, line
                 held.append(parts[-1])
                 size += len(parts[-1])
-                need(size <= MAX_LINE, "line.too_long", "line %d is longer than 64 MiB" % (number + 1))
+                need(size <= MAX_LINE, "line.too_long", f"line {number + 1} is longer than 64 MiB")
             need(size == 0, "line.end", "the last line does not end in LF")
 
 
@@ -1059,13 +999,9 @@ def parse_token(kind: str, token: str, what: str) -> Any:
     if kind == "vkey":
         return parse_vkey(token, what)
     if kind in PATTERNS:
-        need(
-            PATTERNS[kind].fullmatch(token) is not None,
-            "entry.token",
-            "%s: %r is not allowed" % (what, token),
-        )
+        need(PATTERNS[kind].fullmatch(token) is not None, "entry.token", f"{what}: {token!r} is not allowed")
     else:
-        need(token in WORDS[kind], "entry.token", "%s: %r is not allowed" % (what, token))
+        need(token in WORDS[kind], "entry.token", f"{what}: {token!r} is not allowed")
     return token
 
 
@@ -1085,27 +1021,23 @@ def parse_entry(index: int, data: bytes) -> Entry:
     need(data.endswith(b"\n") and data.isascii(), "entry.format", "not ASCII lines, each ending in LF")
     lines = data.decode("ascii").split("\n")[:-1]
     kind = lines[0]
-    need(kind in ENTRY_LINES, "entry.kind", "unknown kind %r" % kind)
-    need(len(lines) == 1 + len(ENTRY_LINES[kind]), "entry.keys", "not the lines of %s" % kind)
+    need(kind in ENTRY_LINES, "entry.kind", f"unknown kind {kind!r}")
+    need(len(lines) == 1 + len(ENTRY_LINES[kind]), "entry.keys", f"not the lines of {kind}")
     fields: Dict[str, Any] = {}
     for line, form in zip(lines[1:], ENTRY_LINES[kind]):  # noqa: B905  (lengths are equal; strict= is not in 3.9)
         key, *kinds = form.split(" ")
         name, *tokens = line.split(" ")
-        need(name == key, "entry.keys", "key %r where %r must stand" % (name, key))
+        need(name == key, "entry.keys", f"key {name!r} where {key!r} must stand")
         if kinds == ["n.."]:
             fields[key] = [parse_decimal(token, key) for token in tokens]
         elif kinds == ["earlier?"]:
-            need(
-                tokens == ["-"] or len(tokens) == 3,
-                "entry.token",
-                "prev-log is `-`, or origin, size and root",
-            )
+            need(tokens == ["-"] or len(tokens) == 3, "entry.token", "prev-log is `-`, or origin, size and root")
             if tokens != ["-"]:
                 parse_decimal(tokens[1], key)
                 parse_base64(tokens[2], 32, key)
             fields[key] = None if tokens == ["-"] else " ".join(tokens)
         else:
-            need(len(tokens) == len(kinds), "entry.keys", "%s has %d values" % (key, len(kinds)))
+            need(len(tokens) == len(kinds), "entry.keys", f"{key} has {len(kinds)} values")
             values = [parse_token(form, token, key) for form, token in zip(kinds, tokens)]  # noqa: B905
             fields[key] = values[0] if len(values) == 1 else tuple(values)
     unsigned = data[: data.rfind(b"authority-sig ")] if "authority-sig" in fields else data
@@ -1129,11 +1061,7 @@ def parse_schema(data: bytes) -> Schema:
     need_text(value["name"], None, "name")
     need_integer(value["version"], 0, MAX_TIME, "version")
     dimensions, fields = value["dimensions"], value["fields"]
-    need(
-        isinstance(dimensions, list) and isinstance(fields, list),
-        "json.shape",
-        "dimensions and fields are lists",
-    )
+    need(isinstance(dimensions, list) and isinstance(fields, list), "json.shape", "dimensions and fields are lists")
     for name in dimensions:
         need_text(name, None, "dimension")
     need(2 <= len(dimensions) <= 32 and dimensions[:2] == ["source", "account"] and len(set(dimensions)) == len(dimensions),
@@ -1142,19 +1070,11 @@ def parse_schema(data: bytes) -> Schema:
     for field in fields:
         need_keys(field, "name type", "field")
         pairs.append((need_text(field["name"], None, "field"), need_text(field["type"], None, "type")))
-        need(pairs[-1][1] in tuple("nbitdDsxjh"), "schema.format", "unknown type %r" % pairs[-1][1])
+        need(pairs[-1][1] in tuple("nbitdDsxjh"), "schema.format", f"unknown type {pairs[-1][1]!r}")
     need(len({name for name, _ in pairs}) == len(pairs) <= 65_535, "schema.format", "field names must differ")
-    need(
-        [kind for _, kind in pairs[:2]] == ["t", "i"],
-        "schema.format",
-        "fields 0 and 1 are time and sequence number",
-    )
+    need([kind for _, kind in pairs[:2]] == ["t", "i"], "schema.format", "fields 0 and 1 are time and sequence number")
     keys = [kind for _, kind in pairs[2 : len(dimensions) + 1]]
-    need(
-        len(keys) == len(dimensions) - 1 and set(keys) <= {"s", "n"},
-        "schema.format",
-        "field d is dimension d",
-    )
+    need(len(keys) == len(dimensions) - 1 and set(keys) <= {"s", "n"}, "schema.format", "field d is dimension d")
     return Schema(sha256(data).hex(), value["name"], dimensions, pairs)
 
 
@@ -1177,8 +1097,8 @@ def parse_value(data: bytes, offset: int) -> Tuple[Value, int]:
     need(size <= MAX_VALUE, "value.too_long", "a value over 16 MiB must be content")
     need(len(data) >= end, "value.canonical", "value cut short")
     body = data[offset + 5 : end]
-    need(letter in "nbitdDsxjh", "value.canonical", "unknown type %r" % letter)
-    need(VALUE_WIDTH.get(letter, size) == size, "value.canonical", "type %s of %d bytes" % (letter, size))
+    need(letter in "nbitdDsxjh", "value.canonical", f"unknown type {letter!r}")
+    need(VALUE_WIDTH.get(letter, size) == size, "value.canonical", f"type {letter} of {size} bytes")
     if letter == "b":
         need(body in (b"\0", b"\1"), "value.canonical", "a boolean is 00 or 01")
     elif letter == "d":
@@ -1296,32 +1216,17 @@ def parse_trust(data: bytes, kind: str) -> Trust:
     need(value["format"] == "scelle/trust/v1", "trust.format", "unknown format")
     groups = {}
     for group, kinds in (("authority", (4,)), ("cosigners", (1, 4, 6)), ("log", (1, 6))):
-        need(
-            isinstance(value[group], list) and len(value[group]) <= 1000,
-            "json.shape",
-            "%s: a list of keys" % group,
-        )
+        need(isinstance(value[group], list) and len(value[group]) <= 1000, "json.shape", f"{group}: a list of keys")
         groups[group] = [parse_vkey(text, group) for text in value[group]]
-        need(
-            all(key.kind in kinds for key in groups[group]),
-            "key.format",
-            "%s: type of key not allowed" % group,
-        )
-        need(len(set(groups[group])) == len(groups[group]), "key.format", "%s: a key twice" % group)
-    need(
-        [key.kind for key in groups["log"]] == [ED25519, MLDSA],
-        "key.format",
-        "log: one Ed25519, one ML-DSA-44 key",
-    )
+        need(all(key.kind in kinds for key in groups[group]), "key.format", f"{group}: type of key not allowed")
+        need(len(set(groups[group])) == len(groups[group]), "key.format", f"{group}: a key twice")
+    need([key.kind for key in groups["log"]] == [ED25519, MLDSA], "key.format", "log: one Ed25519, one ML-DSA-44 key")
     origin = need_text(value["origin"], None, "origin")
     need(all(key.name == origin for key in groups["log"]), "key.format", "log keys are named by the origin")
     held = None
     if kind == "trust" and value["held"] is not None:
         need_keys(value["held"], "root size", "held")
-        held = (
-            need_integer(value["held"]["size"], 0, MAX_TIME, "held"),
-            parse_base64(value["held"]["root"], 32, "held"),
-        )
+        held = need_integer(value["held"]["size"], 0, MAX_TIME, "held"), parse_base64(value["held"]["root"], 32, "held")
     return Trust(
         groups["authority"], groups["cosigners"], parse_base64(value["genesis"], 32, "genesis"), held, groups["log"],
         need_text(value["order"], ORDER, "order"), origin, need_integer(value["quorum"], 0, 1000, "quorum"),
@@ -1352,27 +1257,15 @@ def parse_query(data: bytes) -> Query:
     for code in value["redact"].values():
         need_text(code, CODE, "redact")
     for end in ("from", "until"):
-        need(
-            value[end] is None or need_integer(value[end], MIN_TIME, MAX_TIME, end) is not None,
-            "json.shape",
-            end,
-        )
+        need(value[end] is None or need_integer(value[end], MIN_TIME, MAX_TIME, end) is not None, "json.shape", end)
     query = Query(
         data, need_text(value["dimension"], None, "dimension"), value["from"], value["until"],
         need_text(value["order"], ORDER, "order"), value["redact"],
         need_text(value["strength"], re.compile("[ABC]"), "strength"), need_text(value["value"], None, "value"),
     )  # fmt: skip
-    need(
-        query.start is None or query.until is None or query.start < query.until,
-        "query.window",
-        "from is not < until",
-    )
+    need(query.start is None or query.until is None or query.start < query.until, "query.window", "from is not < until")
     whole = query.dimension == "source" and query.start is None and query.until is None
-    need(
-        query.strength != "A" or whole,
-        "query.strength",
-        "strength A is for dimension source without from and until",
-    )
+    need(query.strength != "A" or whole, "query.strength", "strength A is for dimension source without from and until")
     return query
 
 
@@ -1423,11 +1316,7 @@ class Segment:
         self.earliest: Optional[int] = f["time"][0]
         self.latest: Optional[int] = f["time"][1]
         self.profile, self.schema_digest = int(f["profile"]), f["schema"].hex()
-        self.record_root, self.index_size, self.index_root = (
-            f["record-root"],
-            int(f["index-size"]),
-            f["index-root"],
-        )
+        self.record_root, self.index_size, self.index_root = f["record-root"], int(f["index-size"]), f["index-root"]
         self.watermark: Tuple[int, int] = f["watermark"]
         self.position, self.prev = f["position"], f["prev"]
         self.schema: Optional[Schema] = None
@@ -1476,9 +1365,7 @@ class Examination:
         self.size = 0
         self.entries: List[Optional[Entry]] = []
         self.leaves: List[bytes] = []
-        self.keys: Dict[
-            int, List[Tuple[int, VerifierKey]]
-        ] = {}  # type -> (sizes above which it is valid, key)
+        self.keys: Dict[int, List[Tuple[int, VerifierKey]]] = {}  # type -> (sizes above which it is valid, key)
         self.windows: List[Tuple[int, int]] = []  # rotations: (entry index, F)
         self.retired: Dict[VerifierKey, int] = {}  # authority keys: entries from this index on are not theirs
         self.attested: Optional[int] = None
@@ -1493,9 +1380,7 @@ class Examination:
         self.tombstones = {"consent": 0, "letter": 0, "order": 0, "release": 0}
         self.documents: List[str] = []
         self.wanted: Dict[int, Set[str]] = {}
-        self.touched = dict.fromkeys(
-            ("all", "searched", "undated_only", "left_out", "not_searchable", "empty"), 0
-        )
+        self.touched = dict.fromkeys(("all", "searched", "undated_only", "left_out", "not_searchable", "empty"), 0)
         self.hits = dict.fromkeys(("all", "produced", "withheld", "erased", "erased_edge"), 0)
         self.fields = dict.fromkeys(("all", "open", "redacted", "redacted_not_asked"), 0)
         self.contents = dict.fromkeys(("all", "delivered", "withheld"), 0)
@@ -1553,24 +1438,16 @@ class Examination:
         with self.findings.at("MANIFEST"):
             self.manifest = parse_note(package.read("MANIFEST", MAX_MANIFEST))
             lines = self.manifest.text.decode("utf-8").split("\n")[:-1]
-            need(
-                len(lines) >= 3 and lines[0] == "scelle/package/v1",
-                "manifest.format",
-                "not scelle/package/v1",
-            )
-            need(
-                lines[1].startswith("origin ") and lines[2].startswith("size "),
-                "manifest.format",
-                "origin, size",
-            )
+            need(len(lines) >= 3 and lines[0] == "scelle/package/v1", "manifest.format", "not scelle/package/v1")
+            need(lines[1].startswith("origin ") and lines[2].startswith("size "), "manifest.format", "origin, size")
             self.manifest_head = lines[1][7:], parse_decimal(lines[2][5:], "size")
             previous = ""
             for line in lines[3:]:
                 match = MANIFEST_LINE.fullmatch(line)
                 if match is None:
-                    raise Fault("manifest.format", "line %r" % line)
+                    raise Fault("manifest.format", f"line {line!r}")
                 digest, size, path = match.groups()
-                need(previous < path, "manifest.format", "not sorted by path, or a path twice: %s" % path)
+                need(previous < path, "manifest.format", f"not sorted by path, or a path twice: {path}")
                 listed[path] = digest, int(size)
                 previous = path
         for name, member in package.members.items():
@@ -1580,9 +1457,7 @@ class Examination:
                 same = listed[name] == (package.digests.get(name), member.size)
                 self.expect(same, "manifest.differs", name, "size or SHA-256 is not that of MANIFEST")
         for name in listed:
-            self.expect(
-                name in package.members, "manifest.absent", name, "named in MANIFEST, not in the package"
-            )
+            self.expect(name in package.members, "manifest.absent", name, "named in MANIFEST, not in the package")
 
     # -- step 2 --------------------------------------------------------------------------------------------
 
@@ -1614,9 +1489,7 @@ class Examination:
             self.expect(same, "query.order", "query.json", "the query is of another order")
         if query_asked is not None:
             keys = {"time", "seq", query_asked.dimension} & set(query_asked.redact)
-            self.expect(
-                not keys, "query.redact_key", "query.json", "key fields are never redacted: %s" % sorted(keys)
-            )
+            self.expect(not keys, "query.redact_key", "query.json", f"key fields are never redacted: {sorted(keys)}")
 
     # -- step 3 --------------------------------------------------------------------------------------------
 
@@ -1638,11 +1511,9 @@ class Examination:
         expected: Set[str] = set()
         for number in range((self.size + 255) // 256):
             width = min(256, self.size - 256 * number)
-            digits = "%03d" % number if number < 1000 else None
-            groups = digits or "/".join(["x%03d" % g for g in self.groups_of(number)[:-1]]) + "/%03d" % (
-                number % 1000
-            )
-            name = "entries/" + groups + ("" if width == 256 else ".p/%d" % width)
+            digits = f"{number:03}" if number < 1000 else None
+            groups = digits or "/".join([f"x{g:03}" for g in self.groups_of(number)[:-1]]) + f"/{number % 1000:03}"
+            name = "entries/" + groups + ("" if width == 256 else f".p/{width}")
             expected.add(name)
             if name not in package.members:
                 self.findings.add("entries.missing", name, "a bundle of entries is missing")
@@ -1673,7 +1544,7 @@ class Examination:
             end = at + 2 + int.from_bytes(data[at : at + 2], "big")
             need(len(data) >= end, "entries.bundle", "an entry is cut short")
             entry = None
-            with self.findings.at("entry %d" % len(self.leaves)):
+            with self.findings.at(f"entry {len(self.leaves)}"):
                 entry = parse_entry(len(self.leaves), data[at + 2 : end])
             self.entries.append(entry)
             self.leaves.append(leaf_hash(data[at + 2 : end]))
@@ -1694,7 +1565,7 @@ class Examination:
         self.keys = {key.kind: [(0, key)] for key in trust.log}
         for entry in self.entries:
             if entry is not None and entry.kind == "scelle/keys/v1":
-                with self.findings.at("entry %d" % entry.at):
+                with self.findings.at(f"entry {entry.at}"):
                     self.rotate(trust, entry)
 
     def rotate(self, trust: Trust, entry: Entry) -> None:
@@ -1703,34 +1574,16 @@ class Examination:
         need(start > entry.at, "keys.rotation", "a rotation cannot act on sizes before its own entry")
         signer = self.authority_signature(trust, entry)
         if entry.fields["role"] == "authority":
-            need(
-                signer is not None,
-                "keys.authority",
-                "an authority key rotates only with authority-sig by the old key",
-            )
+            need(signer is not None, "keys.authority", "an authority key rotates only with authority-sig by the old key")
             need(add is None or add.kind == COSIGNATURE, "keys.rotation", "type of an authority key")
-            need(
-                add is not None or retire is not None,
-                "keys.rotation",
-                "neither a key to add nor one to retire",
-            )
-            need(
-                retire is None or retire == signer,
-                "keys.authority",
-                "authority-sig is not by the key that retires",
-            )
+            need(add is not None or retire is not None, "keys.rotation", "neither a key to add nor one to retire")
+            need(retire is None or retire == signer, "keys.authority", "authority-sig is not by the key that retires")
             if retire is not None:
                 self.retired[retire] = min(start, self.retired.get(retire, start))
             return
         if add is None or retire is None:
-            raise Fault(
-                "keys.rotation", "add and retire go together: one key of each type is valid at every size"
-            )
-        need(
-            add.kind == retire.kind and add.kind in self.keys,
-            "keys.rotation",
-            "add and retire are of one type",
-        )
+            raise Fault("keys.rotation", "add and retire go together: one key of each type is valid at every size")
+        need(add.kind == retire.kind and add.kind in self.keys, "keys.rotation", "add and retire are of one type")
         line = self.keys[add.kind]
         need(add.name == trust.origin, "keys.rotation", "log keys are named by the origin")
         need(retire == line[-1][1], "keys.rotation", "the key that retires is not the valid one")
@@ -1753,10 +1606,7 @@ class Examination:
             if key.key_id == payload[:4] and self.retired.get(key, entry.at + 1) > entry.at:
                 if ed25519_verify(key.public, text.encode() + entry.unsigned, payload[4:]):
                     return key
-        raise Fault(
-            "consent.signature",
-            "authority-sig is not a valid signature of an authority key of the trust file",
-        )
+        raise Fault("consent.signature", "authority-sig is not a valid signature of an authority key of the trust file")
 
     # -- step 5 --------------------------------------------------------------------------------------------
 
@@ -1767,27 +1617,17 @@ class Examination:
         established: that he stated no other one to somebody else (held checkpoints and cosigners are for that).
         """
         trust = self.trust
-        need(
-            trust is not None and bool(self.keys) and "checkpoint" in self.notes,
-            "checkpoint.unchecked",
-            "no keys",
-        )
+        need(trust is not None and bool(self.keys) and "checkpoint" in self.notes, "checkpoint.unchecked", "no keys")
         if trust is None:
             return
         good_sizes = []
         for name, (note, point) in self.notes.items():
-            self.expect(
-                point.origin == trust.origin, "checkpoint.origin", name, "another origin: %s" % point.origin
-            )
+            self.expect(point.origin == trust.origin, "checkpoint.origin", name, f"another origin: {point.origin}")
             complete = point.size <= len(self.leaves)
             right = complete and tree_root(self.leaves[: point.size]) == point.root
             self.expect(right, "checkpoint.root", name, "root is not the root of these entries")
             faults, good = check_signatures(
-                note,
-                self.keys_at(point.size),
-                trust.cosigners + trust.authority,
-                point,
-                "checkpoint.signature",
+                note, self.keys_at(point.size), trust.cosigners + trust.authority, point, "checkpoint.signature"
             )
             for fault in faults:
                 self.findings.add(fault.code, name, fault.detail)
@@ -1797,24 +1637,18 @@ class Examination:
             if name == "checkpoint":
                 self.cosigned = len(times)
                 enough = len(times) >= trust.quorum
-                self.expect(
-                    enough, "checkpoint.quorum", name, "%d of %d cosigners" % (len(times), trust.quorum)
-                )
+                self.expect(enough, "checkpoint.quorum", name, f"{len(times)} of {trust.quorum} cosigners")
             else:
-                needed = name == "checkpoint.%d" % point.size and point.size < self.size
+                needed = name == f"checkpoint.{point.size}" and point.size < self.size
                 needed = needed and any(index < point.size <= start for index, start in self.windows)
                 self.expect(needed, "member.unknown", name, "an older checkpoint that no rotation asks for")
             for time in times.values():
                 self.attested = max(self.attested or 0, time * 1_000_000)
         for index, start in self.windows:
-            self.expect(any(index < size <= start for size in good_sizes), "keys.no_checkpoint", "entry %d" % index,
-                        "no checkpoint of a size in (%d, %d] signed by all keys before" % (index, start))  # fmt: skip
+            self.expect(any(index < size <= start for size in good_sizes), "keys.no_checkpoint", f"entry {index}",
+                        f"no checkpoint of a size in ({index}, {start}] signed by all keys before")  # fmt: skip
         with self.findings.at("MANIFEST"):
-            need(
-                self.manifest_head == (trust.origin, self.size),
-                "manifest.head",
-                "origin or size is not the log's",
-            )
+            need(self.manifest_head == (trust.origin, self.size), "manifest.head", "origin or size is not the log's")
             key = [key for key in self.keys_at(self.size) if key.kind == ED25519]
             faults, _ = check_signatures(self.manifest, key, [], None, "manifest.signature")
             for fault in faults:
@@ -1834,24 +1668,20 @@ class Examination:
             with self.findings.at("held checkpoint of the trust file"):
                 self.need_prefix(*self.given_trust.held)
         for name, data in self.held:
-            with self.findings.at("held checkpoint %s" % name):
+            with self.findings.at(f"held checkpoint {name}"):
                 note = parse_note(data)
                 point = parse_checkpoint(note.text)
                 need(trust is not None and point.origin == trust.origin, "held.origin", "another origin")
                 self.need_prefix(point.size, point.root)
                 faults, _ = check_signatures(note, self.keys_at(point.size), [], point, "held.signature")
                 for fault in faults:
-                    self.findings.add(fault.code, "held checkpoint %s" % name, fault.detail)
+                    self.findings.add(fault.code, f"held checkpoint {name}", fault.detail)
 
     def need_prefix(self, size: int, root: bytes) -> None:
         """Refuse a held state that is ahead of the package or is not a prefix of its log."""
-        need(size <= self.size, "held.ahead", "held size %d is ahead of the package's %d" % (size, self.size))
+        need(size <= self.size, "held.ahead", f"held size {size} is ahead of the package's {self.size}")
         need(size <= len(self.leaves), "held.not_prefix", "entries are missing")
-        need(
-            tree_root(self.leaves[:size]) == root,
-            "held.not_prefix",
-            "the held root is not a prefix of this log",
-        )
+        need(tree_root(self.leaves[:size]) == root, "held.not_prefix", "the held root is not a prefix of this log")
 
     # -- step 7 --------------------------------------------------------------------------------------------
 
@@ -1863,19 +1693,15 @@ class Examination:
             if entry is not None and entry.kind == "scelle/segment/v1" and entry.fields["records"]:
                 needed.setdefault(entry.fields["schema"].hex(), []).append(entry.at)
         for digest, indices in needed.items():
-            name = "schemas/%s.json" % digest
-            if self.expect(
-                name in package.members, "schema.missing", name, "schema missing, of entry %d" % indices[0]
-            ):
+            name = f"schemas/{digest}.json"
+            if self.expect(name in package.members, "schema.missing", name, f"schema missing, of entry {indices[0]}"):
                 with self.findings.at(name):
                     data = package.read(name, MAX_SCHEMA)
                     need(sha256(data).hex() == digest, "schema.digest", "SHA-256 is not the name")
                     self.schemas[digest] = parse_schema(data)
         for name in package.members:
             if name.startswith("schemas/"):
-                self.expect(
-                    name[8:-5] in needed, "schema.extra", name, "no manifest with records names this schema"
-                )
+                self.expect(name[8:-5] in needed, "schema.extra", name, "no manifest with records names this schema")
             elif not self.known_member(name):
                 self.findings.add("member.unknown", name, "a member of this name is not part of a package")
 
@@ -1912,24 +1738,18 @@ class Examination:
         }
         for entry in self.entries:
             if entry is not None:
-                where = "entry %d" % entry.at
-                self.expect(
-                    entry.fields["order"] == trust.order, "entry.order", where, "an entry of another order"
-                )
+                where = f"entry {entry.at}"
+                self.expect(entry.fields["order"] == trust.order, "entry.order", where, "an entry of another order")
                 with self.findings.at(where):
                     if entry.kind in checks:  # keys were followed in step 4
                         checks[entry.kind](trust, entry)
 
     def check_genesis(self, trust: Trust, entry: Entry) -> None:
         """Check that entry 0 is the genesis of the trust file."""
-        f, where = entry.fields, "entry %d" % entry.at
+        f, where = entry.fields, f"entry {entry.at}"
         need(entry.at == 0, "genesis.second", "a second genesis")
-        self.expect(
-            entry.leaf == trust.genesis, "genesis.differs", where, "genesis is not that of the trust file"
-        )
-        self.expect(
-            "%s/po/%s" % (f["host"], f["order"]) == trust.origin, "genesis.origin", where, "not the origin"
-        )
+        self.expect(entry.leaf == trust.genesis, "genesis.differs", where, "genesis is not that of the trust file")
+        self.expect("%s/po/%s" % (f["host"], f["order"]) == trust.origin, "genesis.origin", where, "not the origin")
         if trust.tag_key is not None:
             same = f["tagkey-sha256"] == sha256(trust.tag_key)
             self.expect(same, "genesis.tagkey", where, "the tag key of the trust file has another SHA-256")
@@ -1940,7 +1760,7 @@ class Examination:
 
     def check_segment(self, trust: Trust, entry: Entry) -> None:
         """Check a segment's manifest against itself and against the one before it of the same source."""
-        segment, where = Segment(entry), "entry %d" % entry.at
+        segment, where = Segment(entry), f"entry {entry.at}"
         self.segments[entry.at] = segment
         chain = self.chains.setdefault(segment.source, Chain())
         last, chain.last = chain.last, segment
@@ -1949,50 +1769,30 @@ class Examination:
         def expect(condition: bool, code: str, detail: str) -> None:
             self.expect(condition, code, where, detail)
 
-        expect(not chain.ended, "source.ended", "a segment after the end of %s" % segment.source)
+        expect(not chain.ended, "source.ended", f"a segment after the end of {segment.source}")
         if last is None:
             expect(segment.number == 0, "segment.number", "number does not start at 0")
             expect(low == 0, "segment.seq", "seq does not start at 0")
             expect(segment.prev is None, "segment.prev", "a first manifest has no prev")
-            expect(
-                segment.position[0] is None, "segment.position", "a first manifest has no position before it"
-            )
+            expect(segment.position[0] is None, "segment.position", "a first manifest has no position before it")
         else:
-            expect(
-                segment.number == last.number + 1,
-                "segment.number",
-                "number %d after %d" % (segment.number, last.number),
-            )
-            expect(low == last.seq[1], "segment.seq", "seq starts at %d, not %d" % (low, last.seq[1]))
+            expect(segment.number == last.number + 1, "segment.number", f"number {segment.number} after {last.number}")
+            expect(low == last.seq[1], "segment.seq", f"seq starts at {low}, not {last.seq[1]}")
             expect(segment.prev == last.leaf, "segment.prev", "prev is not the manifest before")
             expect(segment.watermark[0] == last.watermark[1], "segment.watermark", "watermark does not tile")
-            expect(
-                segment.position[0] == last.position[1],
-                "segment.position",
-                "position does not repeat the last one",
-            )
+            expect(segment.position[0] == last.position[1], "segment.position", "position does not repeat the last one")
             same = (segment.profile, segment.schema_digest) == (last.profile, last.schema_digest)
             expect(same, "segment.schema", "schema or profile changed within an alias")
         count = segment.records
-        expect(
-            high - low == count <= MAX_RECORDS,
-            "segment.seq",
-            "seq does not span the records, or more than 2^20",
-        )
+        expect(high - low == count <= MAX_RECORDS, "segment.seq", "seq does not span the records, or more than 2^20")
         expect(segment.watermark[0] < segment.watermark[1], "segment.watermark", "watermark is empty")
         earliest, latest = segment.earliest, segment.latest
         expect(segment.undated <= count, "segment.undated", "more undated than records")
         dated = earliest is not None and latest is not None
-        expect(
-            dated == (segment.undated < count),
-            "segment.time",
-            "time bounds are `- -` exactly without dated records",
-        )
+        expect(dated == (segment.undated < count), "segment.time", "time bounds are `- -` exactly without dated records")
         expect((earliest is None) == (latest is None), "segment.time", "one time bound is missing")
         if earliest is not None and latest is not None:
-            whole = (earliest % HOUR == 0 or earliest == MIN_TIME) and (
-                latest % HOUR == 0 or latest == MAX_TIME
-            )
+            whole = (earliest % HOUR == 0 or earliest == MIN_TIME) and (latest % HOUR == 0 or latest == MAX_TIME)
             expect(whole and earliest <= latest, "segment.time", "time bounds are not whole hours in order")
         if count == 0:
             empty = segment.record_root == segment.index_root == EMPTY_ROOT and segment.index_size == 0
@@ -2000,22 +1800,14 @@ class Examination:
             return
         segment.schema = schema = self.schemas.get(segment.schema_digest)
         if schema is not None:
-            expect(
-                segment.index_size == count * len(schema.dimensions),
-                "segment.index_size",
-                "index-size is not N x D",
-            )
+            expect(segment.index_size == count * len(schema.dimensions), "segment.index_size", "index-size is not N x D")
             built_in = schema.digest != DOCUMENT_V1 or segment.profile == 1
             expect(built_in, "segment.schema", "scelle.document is sealed in profile 1")
 
     def check_gap(self, trust: Trust, entry: Entry) -> None:
         """Note a gap; one that closes another must name an open one of its source."""
         f = entry.fields
-        need(
-            not self.chains.get(f["source"], Chain()).ended,
-            "source.ended",
-            "a gap after the end of %s" % f["source"],
-        )
+        need(not self.chains.get(f["source"], Chain()).ended, "source.ended", "a gap after the end of %s" % f["source"])
         start, end = f["interval"]
         need(end is None or start <= end, "gap.interval", "a gap that ends before it starts")
         self.gaps[entry.at] = {"source": f["source"], "from": start, "to": end, "cause": f["cause"],
@@ -2050,54 +1842,32 @@ class Examination:
         Established with consent: an authority key of the trust file signed these places. That the record named and the
         positions named belong together rests on that consent. `letter` and `order` are the platform's word.
         """
-        f, where = entry.fields, "entry %d" % entry.at
+        f, where = entry.fields, f"entry {entry.at}"
         released = self.released is not None
         with self.findings.at(where):
             signer = self.authority_signature(trust, entry)
             basis = f["basis"]
             self.tombstones[basis] += 1
-            need(
-                signer is not None or basis != "consent",
-                "tombstone.no_consent",
-                "no consent: authority-sig is missing",
-            )
-            need(
-                released or bool(trust.authority),
-                "tombstone.no_consent",
-                "erased before release; nobody could consent",
-            )
-            need(
-                released or basis != "release",
-                "tombstone.no_consent",
-                "no consent: the order lives, not released",
-            )
-            need(
-                basis not in ("letter", "order") or f["document"] is not None,
-                "tombstone.document",
-                "no document",
-            )
+            need(signer is not None or basis != "consent", "tombstone.no_consent", "no consent: authority-sig is missing")
+            need(released or bool(trust.authority), "tombstone.no_consent", "erased before release; nobody could consent")
+            need(released or basis != "release", "tombstone.no_consent", "no consent: the order lives, not released")
+            need(basis not in ("letter", "order") or f["document"] is not None, "tombstone.document", "no document")
         if f["document"] is not None:
             self.documents.append("entry %d: %s, document %s" % (entry.at, f["basis"], b64(f["document"])))
         (index, leaf), (position, rc), places = f["segment"], f["record"], f["index"]
         segment = self.segments.get(index)
         if segment is None:
             raise Fault("tombstone.segment", "names no earlier segment")
-        need(segment.leaf == leaf, "tombstone.segment", "names another manifest than entry %d" % index)
+        need(segment.leaf == leaf, "tombstone.segment", f"names another manifest than entry {index}")
         count = segment.records
         need(position < count, "tombstone.record", "no such record in the segment")
         need(position not in segment.erased_records, "tombstone.twice", "a second tombstone for one record")
         segment.erased_records[position] = rc
         dimensions = segment.index_size // count if segment.index_size % count == 0 else 0
         blocks = [place // count for place in places]
-        need(
-            blocks == list(range(dimensions)),
-            "tombstone.positions",
-            "not one index position in each block, ascending",
-        )
+        need(blocks == list(range(dimensions)), "tombstone.positions", "not one index position in each block, ascending")
         for place in places:
-            self.expect(
-                place not in segment.erased_places, "tombstone.twice", where, "one index position in two"
-            )
+            self.expect(place not in segment.erased_places, "tombstone.twice", where, "one index position in two")
             segment.erased_places.setdefault(place, position)
 
     def check_release(self, trust: Trust, entry: Entry) -> None:
@@ -2141,12 +1911,7 @@ class Examination:
             mark = last.watermark[1]
             stale = query.until is not None and mark < query.until
             stale = stale or (self.attested is not None and mark < self.attested - OPEN_AFTER)
-            self.expect(
-                not stale,
-                "source.open",
-                source,
-                "open since %s: no later watermark, no end" % show_time(mark),
-            )
+            self.expect(not stale, "source.open", source, f"open since {show_time(mark)}: no later watermark, no end")
 
     def choose_ranges(self, query: Query, segment: Segment, schema: Schema) -> None:
         """Choose the ranges that one segment must show."""
@@ -2177,14 +1942,12 @@ class Examination:
         previous: Tuple[Any, ...] = (-1,)
         for number, line in self.package.lines(name):
             value = None
-            with self.findings.at("%s line %d" % (name, number)):
+            with self.findings.at(f"{name} line {number}"):
                 value = parse_json(line)
                 need(isinstance(value, dict), "json.shape", "an object is expected")
                 key = LINE_FORMS[name](value)
-                self.expect(
-                    key != previous, "lines.twice", "%s line %d" % (name, number), "the same place twice"
-                )
-                self.expect(key >= previous, "lines.order", "%s line %d" % (name, number), "lines not sorted")
+                self.expect(key != previous, "lines.twice", f"{name} line {number}", "the same place twice")
+                self.expect(key >= previous, "lines.order", f"{name} line {number}", "lines not sorted")
                 previous = key
                 yield number, value
 
@@ -2206,15 +1969,15 @@ class Examination:
             segment = self.segments.get(index)
             if index in done or segment is None or segment.schema is None or index not in self.wanted:
                 number, _ = proofs.take()
-                detail = "entry %d needs no proof for this query, or is no segment" % index
-                self.findings.add("range.not_asked", "proofs.jsonl line %d" % number, detail)
+                detail = f"entry {index} needs no proof for this query, or is no segment"
+                self.findings.add("range.not_asked", f"proofs.jsonl line {number}", detail)
                 continue
             done.add(index)
             self.drop_before(index, 0)
             shown = self.examine_ranges(query, segment, segment.schema, proofs)
             self.examine_records(query, segment, segment.schema, shown)
         for index in sorted(set(self.wanted) - done):
-            self.findings.add("range.missing", "entry %d" % index, "segment has no proof line")
+            self.findings.add("range.missing", f"entry {index}", "segment has no proof line")
         self.drop_before(1 << 64, 0)
         for name in self.package.members:
             if name.startswith("items/"):
@@ -2225,9 +1988,7 @@ class Examination:
         for name, lines in (("records", self.records), ("withheld", self.withheld)):
             while lines.head is not None and (lines.at(), lines.pos()) < (index, position):
                 number, _ = lines.take()
-                self.findings.add(
-                    "lines.no_hit", "%s.jsonl line %d" % (name, number), "there is no hit at this place"
-                )
+                self.findings.add("lines.no_hit", f"{name}.jsonl line {number}", "there is no hit at this place")
 
     def examine_ranges(self, query: Query, segment: Segment, schema: Schema, proofs: Ahead) -> Shown:
         """Check all proof lines of one segment."""
@@ -2237,8 +1998,8 @@ class Examination:
         while proofs.at() == segment.index:
             number, line = proofs.take()
             name = "whole" if "whole" in line else line["range"]
-            where = "proofs.jsonl line %d (entry %d)" % (number, segment.index)
-            if not self.expect(name in wanted, "range.not_asked", where, "%s is not asked for here" % name):
+            where = f"proofs.jsonl line {number} (entry {segment.index})"
+            if not self.expect(name in wanted, "range.not_asked", where, f"{name} is not asked for here"):
                 continue
             seen.add(name)
             if name == "whole":
@@ -2254,11 +2015,9 @@ class Examination:
             detail = "segment has no proof line"
             if name == "undated" and segment.undated:
                 detail = "undated > 0 and no undated range"
-            self.findings.add("range.missing", "entry %d" % segment.index, "%s (%s)" % (detail, name))
+            self.findings.add("range.missing", f"entry {segment.index}", f"{detail} ({name})")
         enough = len(shown.undated) <= segment.undated
-        self.expect(
-            enough, "segment.undated", "entry %d" % segment.index, "more undated records than declared"
-        )
+        self.expect(enough, "segment.undated", f"entry {segment.index}", "more undated records than declared")
         return shown
 
     def finish_run(self, segment: Segment, ordinal: int, run: Optional[Run], shown: Shown) -> None:
@@ -2267,7 +2026,7 @@ class Examination:
             return
         shown.edges.update(run.trailing)
         self.expect(run.closed or run.next_position == ordinal * segment.records, "range.no_right",
-                    "entry %d (%s)" % (segment.index, run.name),
+                    f"entry {segment.index} ({run.name})",
                     "no right neighbour although the range does not end at the block's end")  # fmt: skip
 
     def note_time(self, segment: Segment, where: str, time: int, place: int, shown: Shown) -> None:
@@ -2294,26 +2053,18 @@ class Examination:
         """Give each hit of a segment its one state, and check every produced record."""
         commitments = dict(segment.erased_records) if shown.whole else {}
         places: Any = range(segment.records) if shown.whole else shown.hits
-        erased = (
-            set(commitments) if shown.whole else {place for place, hit in shown.hits.items() if hit is None}
-        )
+        erased = set(commitments) if shown.whole else {place for place, hit in shown.hits.items() if hit is None}
         settled: Set[int] = set()
         for position, records, withheld in self.groups(segment.index):
-            where = "entry %d position %d" % (segment.index, position)
+            where = f"entry {segment.index} position {position}"
             for name, lines in (("records", records), ("withheld", withheld)):
                 if lines and position not in places:
-                    self.findings.add(
-                        "lines.no_hit", "%s.jsonl line %d" % (name, lines[0][0]), "no hit at " + where
-                    )
+                    self.findings.add("lines.no_hit", f"{name}.jsonl line {lines[0][0]}", "no hit at " + where)
             if position not in places:
                 continue
             if position in erased:
-                code, what = (
-                    ("tombstone.opened", "a record") if records else ("withheld.erased", "a withholding")
-                )
-                self.findings.add(
-                    code, where, "%s for an erased or opaque entry: it needs an opened entry" % what
-                )
+                code, what = ("tombstone.opened", "a record") if records else ("withheld.erased", "a withholding")
+                self.findings.add(code, where, f"{what} for an erased or opaque entry: it needs an opened entry")
                 continue
             whole_record = [line for _, line in withheld if line["field"] is None]
             both = bool(records) and bool(whole_record)
@@ -2322,25 +2073,17 @@ class Examination:
             if records:
                 settled.add(position)
                 self.hits["produced"] += 1
-                with self.findings.at("records.jsonl line %d (%s)" % (records[0][0], where)):
+                with self.findings.at(f"records.jsonl line {records[0][0]} ({where})"):
                     hit = None if shown.whole else shown.hits[position]
-                    rc = RecordLine(self, query, segment, schema, shown, position).check(
-                        records[0][1], hit, parts
-                    )
+                    rc = RecordLine(self, query, segment, schema, shown, position).check(records[0][1], hit, parts)
                     commitments[position] = rc
                 continue
-            self.expect(
-                not parts, "withheld.part", where, "a part is withheld of a record that is not produced"
-            )
+            self.expect(not parts, "withheld.part", where, "a part is withheld of a record that is not produced")
             if whole_record:
                 settled.add(position)
                 self.hits["withheld"] += 1
-                with self.findings.at("withheld.jsonl line %d" % withheld[0][0]):
-                    need(
-                        shown.whole == ("rc" in whole_record[0]),
-                        "json.keys",
-                        "`rc` stands exactly at a whole segment",
-                    )
+                with self.findings.at(f"withheld.jsonl line {withheld[0][0]}"):
+                    need(shown.whole == ("rc" in whole_record[0]), "json.keys", "`rc` stands exactly at a whole segment")
                     if shown.whole:
                         commitments[position] = parse_hex(whole_record[0]["rc"], 32, "rc")
         self.close_segment(segment, shown, places, erased, settled, commitments)
@@ -2348,19 +2091,17 @@ class Examination:
     def close_segment(self, segment: Segment, shown: Shown, places: Any, erased: Set[int], settled: Set[int],
                       commitments: Dict[int, bytes]) -> None:  # fmt: skip
         """Count the hits of a segment; at strength A rebuild record-root from every commitment."""
-        where = "entry %d" % segment.index
+        where = f"entry {segment.index}"
         self.hits["all"] += len(places)
         self.hits["erased"] += len(erased)
         self.hits["erased_edge"] += len(shown.edges)
         for place in places:
             if place not in settled and place not in erased:
-                self.findings.add("hit.no_state", "%s position %d" % (where, place),
+                self.findings.add("hit.no_state", f"{where} position {place}",
                                   "hit is neither produced, withheld nor erased: the sum does not close")  # fmt: skip
         if shown.whole and len(commitments) == segment.records:
             root = tree_root([commitments[place] for place in places])
-            self.expect(
-                root == segment.record_root, "record.root", where, "records do not lead to record-root"
-            )
+            self.expect(root == segment.record_root, "record.root", where, "records do not lead to record-root")
             enough = len(shown.undated) <= segment.undated
             self.expect(enough, "segment.undated", where, "more undated records than declared")
         for place, hit in shown.hits.items() if self.promises else ():
@@ -2375,11 +2116,11 @@ class Examination:
         """Check that the three sums close, counted from proofs and never read from a summary (§11)."""
         hits, fields, contents = self.hits, self.fields, self.contents
         closes = hits["all"] == hits["produced"] + hits["withheld"] + hits["erased"]
-        self.expect(closes, "sum.hits", "package", "hits do not close: %s" % hits)
+        self.expect(closes, "sum.hits", "package", f"hits do not close: {hits}")
         closes = fields["all"] == fields["open"] + fields["redacted"]
-        self.expect(closes, "sum.fields", "package", "fields do not close: %s" % fields)
+        self.expect(closes, "sum.fields", "package", f"fields do not close: {fields}")
         closes = contents["all"] == contents["delivered"] + contents["withheld"]
-        self.expect(closes, "sum.contents", "package", "contents do not close: %s" % contents)
+        self.expect(closes, "sum.contents", "package", f"contents do not close: {contents}")
 
     def step_12_audit(self) -> None:
         """Check the auditor's verdict (strength B).
@@ -2398,24 +2139,16 @@ class Examination:
         with self.findings.at("audit/verdict"):
             note = parse_note(self.package.read("audit/verdict", MAX_VERDICT))
             lines = note.text.decode("utf-8").split("\n")[:-1]
-            need(
-                lines[:2] == ["scelle/audit/v1", "origin " + trust.origin],
-                "audit.format",
-                "not a verdict on this log",
-            )
+            need(lines[:2] == ["scelle/audit/v1", "origin " + trust.origin], "audit.format", "not a verdict on this log")
             audited: Set[int] = set()
             for line in lines[2:]:
                 word, _, rest = line.partition(" ")
                 number, _, leaf = rest.partition(" ")
                 index = parse_decimal(number, "segment")
-                need(
-                    word == "segment" and index > max(audited, default=-1),
-                    "audit.format",
-                    "lines not in order",
-                )
+                need(word == "segment" and index > max(audited, default=-1), "audit.format", "lines not in order")
                 segment = self.segments.get(index)
                 same = segment is not None and segment.leaf == parse_base64(leaf, 32, "leaf hash")
-                need(same, "audit.segment", "entry %d is not the segment that was audited" % index)
+                need(same, "audit.segment", f"entry {index} is not the segment that was audited")
                 audited.add(index)
             faults, good = check_signatures(note, [], trust.cosigners, None, "audit.signature")
             for fault in faults:
@@ -2426,31 +2159,27 @@ class Examination:
             for index, segment in self.segments.items():
                 if segment.records and self.matches(query, segment.source):
                     done = self.audited is not None and index in self.audited
-                    self.expect(
-                        done, "audit.segment", "entry %d" % index, "the query touches it; it was not audited"
-                    )
+                    self.expect(done, "audit.segment", f"entry {index}", "the query touches it; it was not audited")
 
     def step_13_tokens(self) -> None:
         """List time-stamp tokens; an anchor in a manifest must be one of those shown, if any are shown."""
-        digests = {
-            self.package.digests.get(name) for name in self.package.members if name.startswith("tokens/")
-        }
+        digests = {self.package.digests.get(name) for name in self.package.members if name.startswith("tokens/")}
         for entry in self.entries if digests else ():
             anchor = entry.fields.get("anchor") if entry is not None else None
             if entry is not None and anchor is not None:
                 shown = anchor.hex() in digests
-                self.expect(shown, "segment.anchor", "entry %d" % entry.at, "anchor is no file of tokens/")
+                self.expect(shown, "segment.anchor", f"entry {entry.at}", "anchor is no file of tokens/")
 
     def step_14_promises(self) -> None:
         """Judge promises given with --promise (§6)."""
         read: List[Tuple[str, Promise]] = []
         for name, data in self.promises:
-            with self.findings.at("promise %s" % name):
+            with self.findings.at(f"promise {name}"):
                 read.append((name, self.judge_promise(data)))
         for i, (name, one) in enumerate(read):
             for other_name, other in read[i + 1 :]:
                 overlap = one.source == other.source and one.low < other.high and other.low < one.high
-                self.expect(not overlap or one == other, "promise.broken", "promises %s and %s" % (name, other_name),
+                self.expect(not overlap or one == other, "promise.broken", f"promises {name} and {other_name}",
                             "two promises for the same places with different roots")  # fmt: skip
 
     def judge_promise(self, data: bytes) -> Promise:
@@ -2460,11 +2189,7 @@ class Examination:
         promise = parse_promise(note.text)
         if trust is None:
             raise Fault("promise.format", "no trust")
-        need(
-            promise.origin == trust.origin and promise.genesis == trust.genesis,
-            "promise.format",
-            "of another log",
-        )
+        need(promise.origin == trust.origin and promise.genesis == trust.genesis, "promise.format", "of another log")
         signers = [key for _, key in self.keys[ED25519]]
         _, good = check_signatures(note, [], signers, None, "promise.signature")
         need(bool(good), "promise.signature", "not signed by the log")
@@ -2480,7 +2205,7 @@ class Examination:
         elif self.attested is not None and self.attested > promise.deadline:
             there = last is not None and last.seq[1] >= promise.high
             need(there, "promise.broken", "absent from a checkpoint attested after the deadline")
-        self.promise_notes.append("%s [%d, %d): %s" % (promise.source, promise.low, promise.high, state))
+        self.promise_notes.append(f"{promise.source} [{promise.low}, {promise.high}): {state}")
         return promise
 
 
@@ -2490,10 +2215,7 @@ def window_of(query: Query, name: str) -> Tuple[int, int]:
         return UNDATED, UNDATED + 1
     if query.start is None and query.until is None:
         return UNDATED, MAX_TIME + 1
-    return (
-        MIN_TIME if query.start is None else query.start,
-        MAX_TIME + 1 if query.until is None else query.until,
-    )
+    return MIN_TIME if query.start is None else query.start, MAX_TIME + 1 if query.until is None else query.until
 
 
 def proof_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
@@ -2503,17 +2225,9 @@ def proof_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
         need(line["whole"] is True, "json.shape", "whole is true or absent")
         return need_integer(line["at"], 0, MAX_TIME, "at"), "", 0
     need_keys(line, "at hits left lo proof range right", "line")
-    need(
-        isinstance(line["hits"], list) and isinstance(line["proof"], list),
-        "json.shape",
-        "hits and proof are lists",
-    )
+    need(isinstance(line["hits"], list) and isinstance(line["proof"], list), "json.shape", "hits and proof are lists")
     need(line["range"] in ("dated", "undated"), "json.shape", "range is dated or undated")
-    return (
-        need_integer(line["at"], 0, MAX_TIME, "at"),
-        line["range"],
-        need_integer(line["lo"], 0, MAX_TIME, "lo"),
-    )
+    return need_integer(line["at"], 0, MAX_TIME, "at"), line["range"], need_integer(line["lo"], 0, MAX_TIME, "lo")
 
 
 def record_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
@@ -2548,14 +2262,7 @@ class RangeLine:
 
     def __init__(self, exam: Examination, query: Query, segment: Segment, ordinal: int, run: Run, shown: Shown,
                  where: str) -> None:  # fmt: skip
-        self.exam, self.segment, self.ordinal, self.run, self.shown, self.where = (
-            exam,
-            segment,
-            ordinal,
-            run,
-            shown,
-            where,
-        )
+        self.exam, self.segment, self.ordinal, self.run, self.shown, self.where = exam, segment, ordinal, run, shown, where
         self.own_tag_only = query.dimension == "source"
         self.tag: Optional[bytes] = None
         if exam.trust is not None and exam.trust.tag_key is not None:
@@ -2576,26 +2283,16 @@ class RangeLine:
         start, end = (self.ordinal - 1) * segment.records, self.ordinal * segment.records
         if run.lines == 0:
             at_edge = left is not None or low == start
-            self.expect(
-                at_edge, "range.no_left", "no left neighbour although the range does not start at its block"
-            )
+            self.expect(at_edge, "range.no_left", "no left neighbour although the range does not start at its block")
         else:
-            self.expect(
-                left is None, "range.left_again", "only the first line of a range has a left neighbour"
-            )
-            self.expect(
-                low == run.next_position, "range.line_gap", "lines of one range do not follow one another"
-            )
-            self.expect(
-                not run.closed, "range.right_early", "only the last line of a range has a right neighbour"
-            )
+            self.expect(left is None, "range.left_again", "only the first line of a range has a left neighbour")
+            self.expect(low == run.next_position, "range.line_gap", "lines of one range do not follow one another")
+            self.expect(not run.closed, "range.right_early", "only the last line of a range has a right neighbour")
         run.lines += 1
         run.next_position, run.closed = low + count, right is not None
         need(count > 0, "range.empty", "a line that shows nothing")
         inside = start <= low and low + count <= end
-        self.expect(
-            inside, "range.edge", "range goes over the edge of its block: neighbour of another dimension"
-        )
+        self.expect(inside, "range.edge", "range goes over the edge of its block: neighbour of another dimension")
         proof = [parse_hex(text, 32, "proof") for text in line["proof"]]
         hashes = [] if left is None else [self.neighbour(left, low, -1)]
         for offset, hit in enumerate(hits):
@@ -2610,22 +2307,18 @@ class RangeLine:
     def opened(self, value: Any, place: int) -> Tuple[int, int, bytes, bytes]:
         """Read an opened index entry [salt, time, seq, rc, path]; return time, seq, rc and its leaf hash."""
         segment = self.segment
-        need(
-            isinstance(value, list) and len(value) == 5,
-            "json.shape",
-            "an opened entry is [salt, time, seq, rc, path]",
-        )
+        need(isinstance(value, list) and len(value) == 5, "json.shape", "an opened entry is [salt, time, seq, rc, path]")
         salt, rc = parse_hex(value[0], 16, "index salt"), parse_hex(value[3], 32, "rc")
         time = need_integer(value[1], UNDATED, MAX_TIME, "time")
         seq = need_integer(value[2], 0, MAX_TIME, "seq")
         need(isinstance(value[4], list), "json.shape", "a path is a list")
         path = [parse_hex(text, 32, "path") for text in value[4]]
         in_segment = segment.seq[0] <= seq < segment.seq[1]
-        if self.expect(in_segment, "hit.seq", "sequence number %d is not of this segment" % seq):
+        if self.expect(in_segment, "hit.seq", f"sequence number {seq} is not of this segment"):
             position = seq - segment.seq[0]
             self.paths.append((position, rc, path))
             living = position not in segment.erased_records
-            self.expect(living, "tombstone.opened", "a record under a tombstone is opened: seq %d" % seq)
+            self.expect(living, "tombstone.opened", f"a record under a tombstone is opened: seq {seq}")
         self.exam.note_time(segment, self.where, time, place, self.shown)
         tag = self.tag or bytes(16)
         return time, seq, rc, index_leaf(self.ordinal, tag, index_inner(salt, time, seq, rc))
@@ -2636,8 +2329,8 @@ class RangeLine:
         if isinstance(hit, str):
             leaf = parse_hex(hit, 32, "leaf hash")
             erased = place in segment.erased_places
-            self.expect(erased, "tombstone.missing", "opaque hit without tombstone, position %d" % place)
-            self.expect(shown.hits.get(place) is None, "range.twice", "position %d in two ranges" % place)
+            self.expect(erased, "tombstone.missing", f"opaque hit without tombstone, position {place}")
+            self.expect(shown.hits.get(place) is None, "range.twice", f"position {place} in two ranges")
             shown.hits[place] = None
             run.trailing.append(place)
             self.opaque.append(place)
@@ -2646,16 +2339,12 @@ class RangeLine:
             return leaf
         time, seq, rc, leaf = self.opened(hit, place)
         low, high = run.window
-        self.expect(low <= time < high, "range.outside", "hit outside the range: seq %d" % seq)
+        self.expect(low <= time < high, "range.outside", f"hit outside the range: seq {seq}")
         in_order = run.last_key is None or run.last_key < (time, seq)
-        self.expect(in_order, "range.order", "hits not sorted by time and sequence number: seq %d" % seq)
-        self.expect(
-            place not in segment.erased_places,
-            "tombstone.opened",
-            "a tombstoned position is opened: %d" % place,
-        )
+        self.expect(in_order, "range.order", f"hits not sorted by time and sequence number: seq {seq}")
+        self.expect(place not in segment.erased_places, "tombstone.opened", f"a tombstoned position is opened: {place}")
         fresh = place not in shown.hits and seq not in shown.sequence_numbers
-        self.expect(fresh, "range.twice", "a position or record twice among the hits: seq %d" % seq)
+        self.expect(fresh, "range.twice", f"a position or record twice among the hits: seq {seq}")
         shown.hits[place] = rc, time, seq
         shown.sequence_numbers.add(seq)
         run.last_key = time, seq
@@ -2667,16 +2356,12 @@ class RangeLine:
 
         Established: it sorts strictly outside the range, so that nothing of the range lies beyond it.
         """
-        need(
-            isinstance(value, list) and len(value) == 2,
-            "json.shape",
-            "a neighbour is [tag, hash] or [tag, entry]",
-        )
+        need(isinstance(value, list) and len(value) == 2, "json.shape", "a neighbour is [tag, hash] or [tag, entry]")
         need(isinstance(value[0], str) and len(value[0]) in (2, 4, 32), "neighbour.prefix",
              "tag prefix must be 1, 2 or 16 bytes")  # fmt: skip
         shown = parse_hex(value[0], len(value[0]) // 2, "tag prefix")
         here = place not in self.segment.erased_places
-        self.expect(here, "tombstone.opened", "a neighbour at a tombstoned position %d" % place)
+        self.expect(here, "tombstone.opened", f"a neighbour at a tombstoned position {place}")
         if isinstance(value[1], list):
             need(len(shown) == 16, "neighbour.prefix", "a same-tag neighbour shows its whole tag")
             same = self.tag is None or shown == self.tag
@@ -2684,7 +2369,7 @@ class RangeLine:
             time, _, _, leaf = self.opened(value[1], place)
             low, high = self.run.window
             outside = time < low if side < 0 else time >= high
-            self.expect(outside, "neighbour.inside", "%s neighbour is inside the range" % SIDE[side])
+            self.expect(outside, "neighbour.inside", f"{SIDE[side]} neighbour is inside the range")
             return leaf
         below = parse_hex(value[1], 32, "neighbour")
         tag = self.tag
@@ -2692,18 +2377,12 @@ class RangeLine:
             if shown == tag:
                 raise Fault("neighbour.same_tag", "a neighbour of the same tag must show salt, time, seq, rc")
             if self.own_tag_only:
-                self.expect(
-                    False, "neighbour.source_tag", "tag shown in dimension source is not the manifest's own"
-                )
+                self.expect(False, "neighbour.source_tag", "tag shown in dimension source is not the manifest's own")
             enough = 1 if shown[0] != tag[0] else 2 if shown[1:2] != tag[1:2] else 16
             exact = len(shown) == enough and shown != tag[: len(shown)]
-            self.expect(
-                exact, "neighbour.prefix", "%d tag bytes shown where %d differ" % (len(shown), enough)
-            )
+            self.expect(exact, "neighbour.prefix", f"{len(shown)} tag bytes shown where {enough} differ")
             beyond = shown < tag[: len(shown)] if side < 0 else shown > tag[: len(shown)]
-            self.expect(
-                beyond, "neighbour.order", "%s neighbour does not sort outside the range" % SIDE[side]
-            )
+            self.expect(beyond, "neighbour.order", f"{SIDE[side]} neighbour does not sort outside the range")
         return index_leaf(self.ordinal, shown, below)
 
     def check_commitments(self) -> None:
@@ -2728,7 +2407,7 @@ class RangeLine:
                 same = inclusion_root(total, position, rc, path) == segment.record_root
             except Fault:
                 same = False
-            self.expect(same, "hit.record_root", "rc is not in R at its seq %d" % (segment.seq[0] + position))
+            self.expect(same, "hit.record_root", f"rc is not in R at its seq {segment.seq[0] + position}")
 
 
 SIDE = {-1: "left", 1: "right"}
@@ -2737,34 +2416,26 @@ SIDE = {-1: "left", 1: "right"}
 class RecordLine:
     """Check one produced record: commitment, types, key fields, redactions and contents (§2, §11)."""
 
-    def __init__(
-        self, exam: Examination, query: Query, segment: Segment, schema: Schema, shown: Shown, place: int
-    ) -> None:
+    def __init__(self, exam: Examination, query: Query, segment: Segment, schema: Schema, shown: Shown, place: int) -> None:
         self.exam, self.query, self.segment, self.schema, self.shown = exam, query, segment, schema, shown
         self.place = place
-        self.where = "records.jsonl (entry %d position %d)" % (segment.index, place)
+        self.where = f"records.jsonl (entry {segment.index} position {place})"
 
     def expect(self, condition: bool, code: str, detail: str) -> bool:
         """Add a finding about this record unless the condition holds."""
         return self.exam.expect(condition, code, self.where, detail)
 
-    def check(
-        self, line: Dict[str, Any], hit: Optional[Tuple[bytes, int, int]], parts: Dict[str, Any]
-    ) -> bytes:
+    def check(self, line: Dict[str, Any], hit: Optional[Tuple[bytes, int, int]], parts: Dict[str, Any]) -> bytes:
         """Check the record against its hit (None at a whole segment); return its commitment."""
         schema = self.schema
         need(line["p"] == self.segment.profile, "record.profile", "profile is not that of the manifest")
         opened = open_record(line)
-        self.expect(
-            hit is None or hit[0] == opened.rc, "record.rc", "rc differs: not the record that was sealed"
-        )
-        need(
-            len(opened.values) == len(schema.fields), "record.fields", "not as many fields as the schema has"
-        )
+        self.expect(hit is None or hit[0] == opened.rc, "record.rc", "rc differs: not the record that was sealed")
+        need(len(opened.values) == len(schema.fields), "record.fields", "not as many fields as the schema has")
         for j, value in enumerate(opened.values):
             name, kind = schema.fields[j]
             allowed = value is None or value.letter == kind or (value.letter == "n" and j > 1)
-            self.expect(allowed, "record.type", "type of field %s is not that of the schema" % name)
+            self.expect(allowed, "record.type", f"type of field {name} is not that of the schema")
         self.check_keys(opened, hit)
         for name in [name for name in parts if "rc" in parts[name]]:
             same = self.shown.whole and parts[name]["rc"] == opened.rc.hex()
@@ -2772,9 +2443,7 @@ class RecordLine:
         self.check_redactions(opened, parts)
         self.check_contents(opened, dict(line["item"]), parts)
         for name in parts:
-            self.expect(
-                False, "withheld.part", "withheld.jsonl names field %s, which is open or unknown" % name
-            )
+            self.expect(False, "withheld.part", f"withheld.jsonl names field {name}, which is open or unknown")
         return opened.rc
 
     def check_keys(self, opened: Opened, hit: Optional[Tuple[bytes, int, int]]) -> None:
@@ -2785,13 +2454,10 @@ class RecordLine:
         if closed:
             raise Fault("record.key_redacted", "key field redacted: %s" % ", ".join(closed))
         time, seq = (
-            int.from_bytes(value.data, "big", signed=True) if value is not None else 0
-            for value in opened.values[:2]
+            int.from_bytes(value.data, "big", signed=True) if value is not None else 0 for value in opened.values[:2]
         )
         if hit is None:
-            self.expect(
-                seq == segment.seq[0] + self.place, "record.seq", "sequence number is not that of its place"
-            )
+            self.expect(seq == segment.seq[0] + self.place, "record.seq", "sequence number is not that of its place")
             self.exam.note_time(segment, self.where, time, self.place, self.shown)
         else:
             self.expect(time == hit[1], "record.time", "time is not that of the index entry")
@@ -2800,7 +2466,7 @@ class RecordLine:
         if value is not None:
             name = self.schema.fields[keys[-1]][0]
             same = value.data == self.query.value.encode("utf-8", "surrogatepass")
-            self.expect(same, "record.identifier", "key field %s of the record is not the queried one" % name)
+            self.expect(same, "record.identifier", f"key field {name} of the record is not the queried one")
 
     def check_redactions(self, opened: Opened, parts: Dict[str, Any]) -> None:
         """Check that what was asked is redacted, with `raw`, and that each redaction has its line."""
@@ -2812,7 +2478,7 @@ class RecordLine:
         sums["open"] += len([value for value in opened.values if value is not None])
         for name in asked:
             open_still = name in names and name not in closed
-            self.expect(not open_still, "record.not_redacted", "field %s was to be redacted" % name)
+            self.expect(not open_still, "record.not_redacted", f"field {name} was to be redacted")
         if closed and "raw" in names:
             self.expect("raw" in closed, "record.raw_open", "raw is open although another field is redacted")
         raw_code = parts["raw"]["code"] if "raw" in parts else None
@@ -2824,21 +2490,13 @@ class RecordLine:
             if line is None:
                 # The published packages give one line, `raw` with the asked code, for raw and the field asked for.
                 stands_for = name in asked and raw_code == asked[name] and "raw" in closed
-                self.expect(
-                    stands_for, "withheld.no_line", "redacted field %s has no line in withheld.jsonl" % name
-                )
-                key_field = names.index(name) <= len(
-                    self.schema.dimensions
-                )  # of another dimension than the queried one
-                self.expect(
-                    stands_for or not key_field, "record.key_redacted", "key field redacted: %s" % name
-                )
+                self.expect(stands_for, "withheld.no_line", f"redacted field {name} has no line in withheld.jsonl")
+                key_field = names.index(name) <= len(self.schema.dimensions)  # of another dimension than the queried one
+                self.expect(stands_for or not key_field, "record.key_redacted", f"key field redacted: {name}")
             elif name == "raw":
                 self.expect(line["code"] in reasons, "withheld.code", "raw takes the code raw")
             else:
-                self.expect(
-                    asked.get(name, line["code"]) == line["code"], "withheld.code", "not the code asked for"
-                )
+                self.expect(asked.get(name, line["code"]) == line["code"], "withheld.code", "not the code asked for")
 
     def check_contents(self, opened: Opened, items: Dict[str, str], parts: Dict[str, Any]) -> None:
         """Check that each open content is delivered, byte for byte, or withheld."""
@@ -2851,36 +2509,30 @@ class RecordLine:
             path, line = items.pop(name, None), parts.pop(name, None)
             if path is not None:
                 sums["delivered"] += 1
-                self.expect(line is None, "content.two_states", "content %s is delivered and withheld" % name)
+                self.expect(line is None, "content.two_states", f"content {name} is delivered and withheld")
                 self.check_item(path, value)
             elif line is not None:
                 sums["withheld"] += 1
             else:
-                self.expect(
-                    False,
-                    "content.missing",
-                    "contents do not close: %s neither delivered nor withheld" % name,
-                )
+                self.expect(False, "content.missing", f"contents do not close: {name} neither delivered nor withheld")
         exam.item_floor = exam.item_top
         for name in items:
-            self.expect(False, "item.field", "item of field %s, which is no open content" % name)
+            self.expect(False, "item.field", f"item of field {name}, which is no open content")
 
     def check_item(self, path: str, value: Value) -> None:
         """Compare a member of items/ with the content that was sealed."""
         exam, match = self.exam, ITEM.fullmatch(path)
-        if match is None or not self.expect(
-            path in exam.package.members, "item.missing", "no member %s" % path
-        ):
+        if match is None or not self.expect(path in exam.package.members, "item.missing", f"no member {path}"):
             return
         size, digest = int.from_bytes(value.data[32:], "big"), exam.package.digests.get(path)
         same = digest == value.data[:32].hex() and exam.package.members[path].size == size
-        self.expect(same, "item.differs", "%s is not the content that was sealed" % path)
+        self.expect(same, "item.differs", f"{path} is not the content that was sealed")
         if path in exam.item_names:
             return
         exam.item_names.add(path)
         prefix, number = match.group(1), int(match.group(2))
         rising = number > exam.item_floor and number not in exam.item_numbers
-        self.expect(rising, "item.order", "production numbers do not rise: %s" % path)
+        self.expect(rising, "item.order", f"production numbers do not rise: {path}")
         self.expect(exam.item_prefix in ("", prefix), "item.order", "two prefixes of production numbers")
         exam.item_prefix = prefix
         exam.item_numbers.add(number)
@@ -2904,17 +2556,7 @@ class Promise(NamedTuple):
 def parse_promise(text: bytes) -> Promise:
     """Read the lines of a promise."""
     lines = [line.split(" ") for line in text.decode("utf-8", "replace").split("\n")]
-    names = [
-        "scelle/promise/v1",
-        "origin",
-        "genesis",
-        "source",
-        "batch",
-        "seq",
-        "batch-root",
-        "received",
-        "deadline",
-    ]
+    names = ["scelle/promise/v1", "origin", "genesis", "source", "batch", "seq", "batch-root", "received", "deadline"]
     widths = [1, 2, 2, 2, 2, 3, 2, 2, 2]
     need([line[0] for line in lines] == [*names, ""], "promise.format", "not the lines of a promise")
     need([len(line) for line in lines] == [*widths, 1], "promise.format", "not the values of a promise")
@@ -2936,11 +2578,7 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     head, _, rest = data.partition(b"\n\n")
     lines = head.decode("utf-8").split("\n")
     need(len(lines) >= 3 and lines[0] == "c2sp.org/tlog-proof@v1", "opening.format", "not a tlog-proof")
-    need(
-        lines[1].startswith("extra ") and lines[2].startswith("index "),
-        "opening.format",
-        "extra and index lines",
-    )
+    need(lines[1].startswith("extra ") and lines[2].startswith("index "), "opening.format", "extra and index lines")
     extra = parse_json(parse_base64(lines[1][6:], None, "extra"))
     index = parse_decimal(lines[2][6:], "index")
     path = [parse_base64(line, 32, "path") for line in lines[3:]]
@@ -2949,33 +2587,19 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     note = parse_note(rest)
     point = parse_checkpoint(note.text)
     need(point.origin == trust.origin, "checkpoint.origin", "another origin")
-    faults, _ = check_signatures(
-        note, trust.log, trust.cosigners + trust.authority, point, "checkpoint.signature"
-    )
+    faults, _ = check_signatures(note, trust.log, trust.cosigners + trust.authority, point, "checkpoint.signature")
     for fault in faults:
         raise fault
     manifest = parse_base64(extra["entry"], None, "entry")
     entry = parse_entry(index, manifest)
-    need(
-        inclusion_root(point.size, index, entry.leaf, path) == point.root,
-        "opening.log",
-        "manifest is not in the log",
-    )
-    need(
-        entry.kind == "scelle/segment/v1" and entry.fields["order"] == trust.order,
-        "opening.log",
-        "no segment of it",
-    )
+    need(inclusion_root(point.size, index, entry.leaf, path) == point.root, "opening.log", "manifest is not in the log")
+    need(entry.kind == "scelle/segment/v1" and entry.fields["order"] == trust.order, "opening.log", "no segment of it")
     schema_bytes = parse_base64(extra["schema"], None, "schema")
     need(sha256(schema_bytes) == entry.fields["schema"], "opening.schema", "schema is not the manifest's")
     schema, record = parse_schema(schema_bytes), extra["record"]
     need(isinstance(record, dict) and isinstance(extra["proof"], list), "json.shape", "record and proof")
     place = record_form(record)
-    need(
-        place == (index, extra["index"]) and extra["of"] == entry.fields["records"],
-        "opening.place",
-        "place differs",
-    )
+    need(place == (index, extra["index"]) and extra["of"] == entry.fields["records"], "opening.place", "place differs")
     need(record["p"] == int(entry.fields["profile"]), "record.profile", "profile is not that of the manifest")
     opened = open_record(record)
     proof = [parse_hex(text, 32, "proof") for text in extra["proof"]]
@@ -2986,7 +2610,7 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     for j, value in enumerate(opened.values):
         name, kind = schema.fields[j]
         allowed = value is None or value.letter == kind or (value.letter == "n" and j > 1)
-        need(allowed, "record.type", "type of field %s is not that of the schema" % name)
+        need(allowed, "record.type", f"type of field {name} is not that of the schema")
         shown[ascii_only(name)] = "(redacted)" if value is None else ascii_only(show_value(value))
     return {"source": entry.fields["source"], "seq": entry.fields["seq"][0] + extra["index"], "fields": shown}
 
@@ -3002,19 +2626,15 @@ def show_time(time: Optional[int]) -> str:
         return "-"
     days, rest = divmod(time, 86_400_000_000)
     if not -719_162 <= days <= 2_932_896:
-        return "%d us" % time
+        return f"{time} us"
     era, day_of_era = divmod(days + 719_468, 146_097)  # civil calendar from days, without time zones
     year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day = day_of_era - (365 * year + year // 4 - year // 100)
     month = (5 * day + 2) // 153
-    text = "%04d-%02d-%02d" % (
-        year + era * 400 + (month > 9),
-        month + (3 if month < 10 else -9),
-        day - (153 * month + 2) // 5 + 1,
-    )
+    text = f"{year + era * 400 + (month > 9):04}-{month + (3 if month < 10 else -9):02}-{day - (153 * month + 2) // 5 + 1:02}"
     second, micro = divmod(rest, 1_000_000)
     return "%sT%02d:%02d:%02d%sZ" % (
-        text, second // 3600, second // 60 % 60, second % 60, ".%06d" % micro if micro else ""
+        text, second // 3600, second // 60 % 60, second % 60, f".{micro:06}" if micro else ""
     )  # fmt: skip
 
 
@@ -3072,9 +2692,7 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
         "query_logged": query is not None and sha256(query.data) in exam.requests,
         "origin": exam.trust.origin if exam.trust else None,
         "size": exam.size,
-        "root": exam.notes["checkpoint"][1].root.hex()
-        if "checkpoint" in getattr(exam, "notes", {})
-        else None,
+        "root": exam.notes["checkpoint"][1].root.hex() if "checkpoint" in getattr(exam, "notes", {}) else None,
         "attested": None if exam.attested is None else show_time(exam.attested),
         "cosigned": exam.cosigned,
         "hits": exam.hits,
@@ -3085,9 +2703,7 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
         "counts": [{key: value for key, value in count.items() if key != "order"} for count in exam.counts],
         "tombstones": exam.tombstones,
         "documents": exam.documents,
-        "released": None
-        if exam.released is None
-        else {"entry": exam.released[0], "signed": exam.released[1]},
+        "released": None if exam.released is None else {"entry": exam.released[0], "signed": exam.released[1]},
         "promises": exam.promise_notes,
         "tokens": sorted(name for name in package.members if name.startswith("tokens/")),
         "loadfile": sorted(name for name in package.members if name.startswith("loadfile/")),
@@ -3102,34 +2718,22 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
 
 def verdict_line(report: Dict[str, Any]) -> str:
     """Return the line that stands first and last."""
-    stated = (
-        ""
-        if report["query_by"] == "authority"
-        else "; answers the query that the producer states: %s" % ascii_only(json.dumps(report["query"]))
+    stated = "" if report["query_by"] == "authority" else "; answers the query that the producer states: %s" % ascii_only(
+        json.dumps(report["query"])
     )
     if not report["trusted"]:
-        inner = (
-            "inner consistency only" if report["findings_total"] == 1 else "not even consistent with itself"
-        )
-        return "NOT VALID: no trust file was given, %s%s" % (inner, stated)
+        inner = "inner consistency only" if report["findings_total"] == 1 else "not even consistent with itself"
+        return f"NOT VALID: no trust file was given, {inner}{stated}"
     if not report["valid"]:
         return "NOT VALID: %d finding(s)%s" % (report["findings_total"], stated)
     if stated:
         return "VALID, strength %s%s" % (report["strength"], stated)
-    return (
-        "VALID, strength %s: the answer to the authority's query is complete in the sense below"
-        % report["strength"]
-    )
+    return "VALID, strength %s: the answer to the authority's query is complete in the sense below" % report["strength"]
 
 
 def print_report(report: Dict[str, Any]) -> None:
     """Print the report as escaped ASCII."""
-    hits, fields, contents, segments = (
-        report["hits"],
-        report["fields"],
-        report["contents"],
-        report["segments"],
-    )
+    hits, fields, contents, segments = report["hits"], report["fields"], report["contents"], report["segments"]
     dimension = (report["query"] or {}).get("dimension")
     out = [verdict_line(report), ""]
     out.append("log        %s, %d entries, root %s" % (report["origin"], report["size"], report["root"]))
@@ -3137,12 +2741,8 @@ def print_report(report: Dict[str, Any]) -> None:
     out.append("query      %s" % json.dumps(report["query"]))
     out.append("           logged by the platform: %s" % ("yes" if report["query_logged"] else "no"))
     out.append("strength   %s (%s)" % (report["strength"] or "none", report["strength_meaning"]))
-    out.append(
-        "hits       %(all)d = %(produced)d produced + %(withheld)d withheld + %(erased)d erased" % hits
-    )
-    out.append(
-        "           of the erased, %d at the edge of a range: may or may not match" % hits["erased_edge"]
-    )
+    out.append("hits       %(all)d = %(produced)d produced + %(withheld)d withheld + %(erased)d erased" % hits)
+    out.append("           of the erased, %d at the edge of a range: may or may not match" % hits["erased_edge"])
     out.append("fields     %(all)d of produced records = %(open)d open + %(redacted)d redacted" % fields)
     out.append("           of the redacted, %(redacted_not_asked)d were not asked for by the query" % fields)
     out.append("contents   %(all)d = %(delivered)d delivered + %(withheld)d withheld" % contents)
@@ -3150,9 +2750,7 @@ def print_report(report: Dict[str, Any]) -> None:
                " + %(left_out)d left out + %(not_searchable)d not searchable + %(empty)d empty" % segments)  # fmt: skip
     out.append("           left out on the manifest's word: %d of %d" % (
         segments["left_out"] + segments["undated_only"], segments["all"]))  # fmt: skip
-    out.append(
-        "           not searchable by %s: %d of %d" % (dimension, segments["not_searchable"], segments["all"])
-    )
+    out.append("           not searchable by %s: %d of %d" % (dimension, segments["not_searchable"], segments["all"]))
     for gap in report["gaps"]:
         state = "open" if gap["to"] is None and gap["closed_by"] is None else "closed"
         until = "closed by entry %s" % gap["closed_by"] if gap["to"] is None else show_time(gap["to"])
@@ -3164,15 +2762,15 @@ def print_report(report: Dict[str, Any]) -> None:
         out.append((text + "%(excluded)s, lost %(lost)s (a claim)") % count)
     out.append("tombstones %(consent)d by consent (proof); on the platform's word: %(letter)d by letter, %(order)d by "
                "another order, %(release)d after release" % report["tombstones"])  # fmt: skip
-    out += ["           %s" % line for line in report["documents"]]
+    out += [f"           {line}" for line in report["documents"]]
     if report["released"]:
         signed = "signed by the authority" if report["released"]["signed"] else "on the platform's word"
         out.append("release    entry %d, %s" % (report["released"]["entry"], signed))
-    out += ["promise    %s" % line for line in report["promises"]]
-    out += ["token      %s: not checked here: openssl ts -verify .." % name for name in report["tokens"]]
-    out += ["load file  %s: bound by MANIFEST and not by proof" % name for name in report["loadfile"]]
+    out += [f"promise    {line}" for line in report["promises"]]
+    out += [f"token      {name}: not checked here: openssl ts -verify .." for name in report["tokens"]]
+    out += [f"load file  {name}: bound by MANIFEST and not by proof" for name in report["loadfile"]]
     for name, digest in report["verifier"].items():
-        out.append("verifier   %-10s %s" % (name, digest))
+        out.append(f"verifier   {name:<10} {digest}")
     same = len(set(report["verifier"].values())) == 1
     out.append("           %s; this proves nothing by itself" % ("all the same" if same else "they differ"))
     out.append("")
@@ -3218,12 +2816,7 @@ def write_load_file(exam: Examination, path: str) -> int:
             cells = dict.fromkeys(names, "")
             for (name, _), value in zip(segment.schema.fields, open_record(line).values):  # noqa: B905
                 cells[name] = "(redacted)" if value is None else show_value(value)
-            head = [
-                segment.source,
-                str(line["at"]),
-                str(line["pos"]),
-                " ".join(sorted(set(line["item"].values()))),
-            ]
+            head = [segment.source, str(line["at"]), str(line["pos"]), " ".join(sorted(set(line["item"].values())))]
             writer.writerow([csv_cell(cell) for cell in head + [cells[name] for name in names]])
             rows += 1
     return rows
@@ -3238,7 +2831,7 @@ def read_file(path: str, limit: int) -> bytes:
     """Read a small file whole."""
     with open(path, "rb") as file:
         data = file.read(limit + 1)
-    need(len(data) <= limit, "file.too_long", "longer than %d bytes" % limit)
+    need(len(data) <= limit, "file.too_long", f"longer than {limit} bytes")
     return data
 
 
@@ -3247,9 +2840,9 @@ def read_trust(path: str) -> Trust:
     try:
         return parse_trust(read_file(path, MAX_JSON_DOCUMENT), "trust")
     except OSError as error:
-        raise Unreadable("trust file: %s" % error.strerror) from None
+        raise Unreadable(f"trust file: {error.strerror}") from None
     except Fault as fault:
-        raise Unreadable("trust file: %s" % fault.detail) from None
+        raise Unreadable(f"trust file: {fault.detail}") from None
 
 
 def running_digest() -> str:
@@ -3267,7 +2860,7 @@ def verify_package(path: str, trust: Optional[Trust], query: Optional[str], held
     findings = Findings()
     files: Dict[str, bytes] = {}
     for name in ([query] if query is not None else []) + held + promises:
-        with findings.at("file %s" % name):
+        with findings.at(f"file {name}"):
             try:
                 files[name] = read_file(name, MAX_JSON_DOCUMENT)
             except OSError as error:
@@ -3277,7 +2870,7 @@ def verify_package(path: str, trust: Optional[Trust], query: Optional[str], held
     try:
         file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
-        raise Unreadable("package: %s" % error.strerror) from None
+        raise Unreadable(f"package: {error.strerror}") from None
     with file:
         package = Package(file, findings)
         given = files.get(query, b"") if query is not None else None
@@ -3285,11 +2878,9 @@ def verify_package(path: str, trust: Optional[Trust], query: Optional[str], held
                            [(name, files[name]) for name in promises if name in files])  # fmt: skip
         exam.run()
         if load_file is not None and findings.count:
-            findings.add(
-                "loadfile.not_written", load_file, "no load file: it would not be made from proven bytes"
-            )
+            findings.add("loadfile.not_written", load_file, "no load file: it would not be made from proven bytes")
         elif load_file is not None:
-            with findings.at("load file %s" % load_file):
+            with findings.at(f"load file {load_file}"):
                 write_load_file(exam, load_file)
         return build_report(exam, findings, running_digest())
 
@@ -3303,14 +2894,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser.add_argument("package", nargs="?", help="the package, NAME.scelle")
     parser.add_argument("--trust", metavar="FILE", help="trust.json, as you were given it at the beginning")
     parser.add_argument("--query", metavar="FILE", help="query.json, the question you asked")
-    parser.add_argument(
-        "--held", metavar="CHECKPOINT", action="append", default=[], help="a checkpoint you hold"
-    )
+    parser.add_argument("--held", metavar="CHECKPOINT", action="append", default=[], help="a checkpoint you hold")
     parser.add_argument("--promise", metavar="FILE", action="append", default=[], help="a promise you hold")
     parser.add_argument("--opening", metavar="FILE", help="check a proof of one record instead of a package")
-    parser.add_argument(
-        "--write-loadfile", metavar="FILE", help="write a CSV load file from the proven bytes"
-    )
+    parser.add_argument("--write-loadfile", metavar="FILE", help="write a CSV load file from the proven bytes")
     parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     options = parser.parse_args(argv)
     if (options.package is None) == (options.opening is None):
@@ -3323,7 +2910,7 @@ def main(argv: Optional[List[str]] = None) -> int:
             options.package, trust, options.query, options.held, options.promise, options.write_loadfile
         )
     except Unreadable as error:
-        print("scelle-verify: cannot read %s" % ascii_only(error), file=sys.stderr)
+        print(f"scelle-verify: cannot read {ascii_only(error)}", file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps(report, ensure_ascii=True))
@@ -3338,7 +2925,7 @@ def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
     result: Dict[str, Any] = {}
     if trust is None:
         findings.add("trust.none", "--trust", "no trust file: nothing is proven")
-    with findings.at("opening %s" % path):
+    with findings.at(f"opening {path}"):
         try:
             data = read_file(path, 2 * MAX_LINE)
         except OSError as error:
@@ -3353,7 +2940,7 @@ def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
     for finding in findings.listed:
         print("  %(code)s | %(subject)s | %(detail)s" % finding)
     for key, value in result.items():
-        print("%s: %s" % (key, ascii_only(json.dumps(value))))
+        print(f"{key}: {ascii_only(json.dumps(value))}")
     return 0 if valid else 1
 
 

@@ -164,7 +164,7 @@ def test_note_is_not_unlimited() -> None:
         Note(b"t", (Signature(NAME, 0, b"s"),)),
         Note(b"", (Signature(NAME, 0, b"s"),)),
         Note(b"\n", (Signature(NAME, 0, b"s"),)),
-        Note(b"t\n\n" + _line()[:-1], (Signature(NAME, 0, b"s"),)),
+        Note(b"t\n\n" + _line()[:-1], (Signature(NAME, 1, b"s"),)),
         Note(b"t\r\n", (Signature(NAME, 0, b"s"),)),
         Note(b"t\n", ()),
         Note(b"t\n", (Signature("a b", 0, b"s"),)),

@@ -84,6 +84,7 @@ def test_query_is_the_page_written_out() -> None:
         {"tagkey": ...},
         {"quorum": ...},
         {"quorum": -1},
+        {"quorum": 1001},
         {"quorum": True},
         {"quorum": None},
         {"extra": 1},
@@ -179,7 +180,7 @@ def test_query_without_a_form_is_not_made() -> None:
         {"dimension": ""},
     ):
         with pytest.raises(FormatError):
-            replace(QUERY, **changes)  # type: ignore[arg-type]
+            replace(QUERY, **changes)
 
 
 @pytest.mark.parametrize("parse", [parse_trust, parse_policy, parse_query])

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -11,6 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from scelle.errors import FormatError
+from scelle.vault.catalog import create_catalog
+from scelle.vault.contents import CONTENTS_TABLES, CatalogContentIndex
 from scelle.vault.frames import (
     END,
     GROUP,
@@ -120,22 +123,14 @@ def test_a_second_reader_agrees_about_a_recovered_pack() -> None:
     assert second_reading(rig) == [text(100)]
 
 
-def test_content_is_hidden_in_the_catalog_as_the_format_says() -> None:
-    from scelle.vault.catalog import create_catalog
-    from scelle.vault.contents import CONTENTS_TABLES, CatalogContentIndex
-
-    pytest.importorskip("sqlite3")
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        catalog = create_catalog(Path(folder) / "catalog.db", [CONTENTS_TABLES])
-        index = CatalogContentIndex(catalog, KEY)
-        index.add_frame("ab" * 16, 47, [(sha256(b"x"), 1)])
-        index.commit()
-        (row,) = catalog.connection.execute("SELECT content FROM contents").fetchall()
-        assert row[0] == hashlib.blake2b(sha256(b"x"), digest_size=32, key=derived("contents")).digest()
-        catalog.close()
+def test_content_is_hidden_in_the_catalog_as_the_format_says(tmp_path: Path) -> None:
+    catalog = create_catalog(tmp_path / "catalog.db", [CONTENTS_TABLES])
+    index = CatalogContentIndex(catalog, KEY)
+    index.add_frame("ab" * 16, 47, [(sha256(b"x"), 1)])
+    index.commit()
+    (row,) = catalog.connection.execute("SELECT content FROM contents").fetchall()
+    assert row[0] == hashlib.blake2b(sha256(b"x"), digest_size=32, key=derived("contents")).digest()
+    catalog.close()
 
 
 GOOD_HEADERS = [
@@ -182,9 +177,16 @@ def test_a_torn_frame_header_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["packs/ab/x.pack", "packs/ab/" + "cd" * 16 + ".pack", "packs/ab/" + "ab" * 16, "packs/AB/" + "AB" * 16 + ".pack",
-     "packs/ab/" + "ab" * 16 + ".keys.tmp", "packs/ab/" + "ab" * 17 + ".pack", "x/ab/" + "ab" * 16 + ".pack"],
-)  # fmt: skip
+    [
+        "packs/ab/x.pack",
+        "packs/ab/" + "cd" * 16 + ".pack",
+        "packs/ab/" + "ab" * 16,
+        "packs/AB/" + "AB" * 16 + ".pack",
+        "packs/ab/" + "ab" * 16 + ".keys.tmp",
+        "packs/ab/" + "ab" * 17 + ".pack",
+        "x/ab/" + "ab" * 16 + ".pack",
+    ],
+)
 def test_other_names_are_no_packs(name: str) -> None:
     assert pack_id_of(name) is None
     assert pack_id_of("packs/ab/" + "ab" * 16 + ".keys") == "ab" * 16

@@ -1,0 +1,90 @@
+"""Write the pages that repeat the code: commands.md and errors.md. Run: python docs/generate.py"""
+
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from scelle import errors
+from scelle.cli.main import run
+from scelle.errors import ScelleError
+
+HERE = Path(__file__).parent
+_EXIT = (
+    (errors.InputError, 2),
+    (errors.AuthorityError, 2),
+    (errors.HeldError, 3),
+    (errors.IntegrityError, 1),
+    (errors.SourceError, 4),
+    (errors.StorageError, 4),
+)
+
+
+def help_of(*command: str) -> str:
+    """Return the help text of a command, as a terminal of 100 columns shows it."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        run([*command, "--help"])
+    return out.getvalue().rstrip()
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Yield every command, groups before their members."""
+    for name in _listed(help_of()):
+        yield (name,)
+        if "COMMAND" in help_of(name):
+            yield from ((name, member) for member in _listed(help_of(name)))
+
+
+def _listed(text: str) -> list[str]:
+    return re.findall(r"^  ([a-z-]+)  ", text.partition("Commands:")[2], re.MULTILINE)
+
+
+def commands_page() -> str:
+    """Return commands.md."""
+    parts = [
+        "# Commands\n\nMade from the help texts by `docs/generate.py`. Every command takes `--json` and `--vault DIR` (or "
+        "`SCELLE_VAULT`). Exit codes:\n0 done and all is well; 1 done, and something is wrong that the output names; 2 bad "
+        "input, nothing was changed; 3 held;\n4 a source or store could not be reached; 70 a fault of Scellé itself."
+    ]
+    for command in commands():
+        parts.append(f"## scelle {' '.join(command)}\n\n```text\n{help_of(*command)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def error_classes(base: type[ScelleError] = ScelleError) -> Iterator[type[ScelleError]]:
+    """Yield every class of the tree of errors, in the order of their codes."""
+    found = {base}
+    todo = [base]
+    while todo:
+        for child in todo.pop().__subclasses__():
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return iter(sorted(found, key=lambda kind: kind.code))
+
+
+def errors_page() -> str:
+    """Return errors.md."""
+    lines = [
+        "# Error codes",
+        "",
+        "Made from `errors.py` by `docs/generate.py`. An error is one line on standard error: what, where, what to do, and its",
+        "code in brackets. A code is never reused for another meaning.",
+        "",
+        "| code | exit | meaning |",
+        "|---|---|---|",
+    ]
+    for kind in error_classes():
+        code = next((number for family, number in _EXIT if issubclass(kind, family)), 70)
+        meaning = (kind.__doc__ or "").strip().split("\n")[0].removeprefix("Say that ")
+        lines.append(f"| `{kind.code}` | {code} | {meaning} |")
+    return "\n".join([*lines, ""])
+
+
+PAGES = {"commands.md": commands_page, "errors.md": errors_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,70 @@
+"""Say in the log what a pass found: its counts, and the gaps that it opens, closes or cannot help."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from scelle.capture.interfaces import NamedSource
+from scelle.capture.model import SourceReport
+from scelle.formats.entries import Count, Entry, Gap
+from scelle.ledger.service import OrderLedger
+
+UNREACHABLE = "source-unreachable"
+VANISHED_WHILE_READ = "vanished-while-read"
+
+
+def pass_entries(
+    ledger: OrderLedger, named: NamedSource, report: SourceReport, started_us: int, now_us: int
+) -> Iterator[Entry]:
+    """Yield the gaps and the count of one source; every interval has a length, whatever the clock did.
+
+    A source that could not be read to the end opens a gap, unless one is open; the next pass that reads it to
+    the end closes it.
+    """
+    end_us = max(now_us, started_us + 1)
+    if report.counts.lost:
+        yield _gap(ledger, named, (started_us, end_us), VANISHED_WHILE_READ, report.counts.lost)
+    open_gaps = list(_open_gaps(ledger, named.alias))
+    if report.unreachable is None:
+        for index, gap in open_gaps:
+            start_us = gap.interval[0]
+            yield replace(gap, interval=(start_us, max(end_us, start_us + 1)), closes=index)
+    elif not open_gaps:
+        yield _gap(ledger, named, (started_us, None), UNREACHABLE, None)
+    counts = report.counts
+    yield Count(
+        order=ledger.order,
+        source=named.alias,
+        interval=(started_us, end_us),
+        offered=counts.offered,
+        sealed=counts.sealed,
+        failed=counts.failed,
+        excluded=counts.excluded,
+        lost=counts.lost,
+        system=named.system,
+    )
+
+
+def _gap(
+    ledger: OrderLedger,
+    named: NamedSource,
+    interval: tuple[int, int | None],
+    cause: str,
+    lost_at_most: int | None,
+) -> Gap:
+    return Gap(
+        order=ledger.order,
+        source=named.alias,
+        interval=interval,
+        cause=cause,
+        lost_at_most=lost_at_most,
+        closes=None,
+    )
+
+
+def _open_gaps(ledger: OrderLedger, alias: str) -> Iterator[tuple[int, Gap]]:
+    """Yield the gaps of a source that have no end yet, with their log index."""
+    closed = {entry.closes for entry in ledger.entries if isinstance(entry, Gap)}
+    for index, entry in enumerate(ledger.entries):
+        if isinstance(entry, Gap) and entry.source == alias and entry.closes is None:
+            if entry.interval[1] is None and index not in closed:
+                yield index, entry

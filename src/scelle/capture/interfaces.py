@@ -1,0 +1,46 @@
+"""Name what a pass is given: sources as an order knows them, and the tools that `bootstrap` builds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scelle.capture.model import Counts
+from scelle.ledger.service import OrderLedgerWriter
+from scelle.sources.interfaces import Source
+from scelle.vault.catalog import Catalog
+from scelle.vault.keys import VaultKey
+from scelle.vault.packs import PackStore
+
+Progress = Callable[[str, Counts], None]
+"""Called after each item with the source's name and its counts so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSource:
+    """A source as an order knows it: human name, neutral alias, whose it is, and how to read it."""
+
+    name: str
+    alias: str
+    system: str
+    custodian: str | None
+    account: str | None
+    source: Source
+
+    @property
+    def holder(self) -> str | None:
+        """Return the identifier of dimension account, with its kind (ledger.md §2)."""
+        if self.custodian is not None:
+            return f"custodian:{self.custodian}"
+        return None if self.account is None else f"account:{self.account}"
+
+
+@dataclass(slots=True)
+class PassTools:
+    """What a pass works with; built by `bootstrap`."""
+
+    ledger: OrderLedgerWriter
+    packs: PackStore
+    catalog: Catalog
+    vault_key: VaultKey
+    now_us: Callable[[], int]
+    actor: str
+    progress: Progress = lambda name, counts: None

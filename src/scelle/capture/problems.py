@@ -1,0 +1,55 @@
+"""Seal what must be said of single items as events, in batches as they come: memory stays flat."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from scelle.capture.interfaces import PassTools
+from scelle.capture.model import Problem
+from scelle.ledger.events import record_event
+
+BATCH_ITEMS: Final = 1000
+BATCH_BYTES: Final = 1 << 20
+"""Far below the 16 MiB of a value, whatever the names: a path has no longest form."""
+
+SHOWN_ITEMS: Final = 100
+"""How many problems of a kind a report repeats."""
+
+RecordEvent = Callable[[str, Mapping[str, Any]], None]
+
+
+def event_recorder(tools: PassTools, alias: str, pass_id: str, run_us: int) -> RecordEvent:
+    """Return what records the events of one source in one run of a pass.
+
+    Each says the pass and when the run began: a run that was interrupted leaves its events behind, and the
+    `pass` event names the run that counts.
+    """
+
+    def record(kind: str, body: Mapping[str, Any]) -> None:
+        said = {"source": alias, "pass": pass_id, "run_us": str(run_us), **body}
+        record_event(tools.ledger, tools.now_us(), tools.actor, kind, said)
+
+    return record
+
+
+class ProblemLog:
+    """Collect problems of one kind: all go to events, the first ones also to `shown`."""
+
+    def __init__(self, record: RecordEvent, kind: str, shown: list[Problem]) -> None:
+        self._record, self._kind, self._shown = record, kind, shown
+        self._batch: list[dict[str, str]] = []
+        self._bytes = 0
+
+    def add(self, problem: Problem) -> None:
+        """Take one more; a full batch becomes an event."""
+        if len(self._shown) < SHOWN_ITEMS:
+            self._shown.append(problem)
+        self._batch.append(problem.to_json())
+        self._bytes += len(problem.native) + len(problem.detail)
+        if len(self._batch) >= BATCH_ITEMS or self._bytes >= BATCH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Record what is left."""
+        if self._batch:
+            self._record(self._kind, {"items": self._batch})
+            self._batch, self._bytes = [], 0

@@ -1,0 +1,175 @@
+"""Small vaults made by the real writers, and ways to hurt them."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from scelle.formats.canonical_json import canonical_json
+from scelle.formats.entries import Count, Entry, Gap
+from scelle.formats.records import chunk_root
+from scelle.formats.schema import DOCUMENT_V1
+from scelle.formats.values import NULL, content_value, structure_value, text_value
+from scelle.fsck.catalog import CATALOG_TABLES
+from scelle.fsck.model import Finding, VerifyReport
+from scelle.fsck.service import verify
+from scelle.ledger.events import record_event
+from scelle.ledger.service import ORDER_SOURCE, OrderLedgerWriter
+from scelle.vault.catalog import CATALOG_NAME, create_catalog
+from scelle.vault.contents import CatalogContentIndex
+from scelle.vault.keys import VaultKey
+from scelle.vault.packs import PackStore
+from scelle.vault.posix import PosixBackend
+from scelle.vault.service import create_vault
+
+HOST = "platform.example"
+ORDER = "o-1"
+START_US = 1_770_000_000_000_000
+HOUR_US = 3_600_000_000
+META = {"kind": "file", "mode": "100644", "xattrs": []}
+DOCUMENTS: Mapping[str, bytes] = {
+    "docs/a.txt": b"a red boat\n" * 20,
+    "docs/b.txt": b"a harbour\n" * 30,
+    "docs/empty": b"",
+    "docs/mére.bin": bytes(range(256)) * 8,
+}
+
+
+@dataclass
+class Made:
+    """A vault that was made, closed, and may be hurt."""
+
+    path: Path
+    key: VaultKey
+
+    def verify(self, **options: object) -> VerifyReport:
+        """Verify it in this process."""
+        return verify(self.path, self.key, **{"workers": 1, **options})  # type: ignore[arg-type]
+
+    def order(self, order: str = ORDER) -> Path:
+        return self.path / "po" / order
+
+    def log(self, order: str = ORDER) -> Path:
+        return self.order(order) / "log"
+
+    def segment(self, alias: str = "s0001", number: int | str = 0, order: str = ORDER) -> Path:
+        return self.order(order) / "seg" / alias / str(number)
+
+
+@contextmanager
+def writing(made: Made, order: str = ORDER) -> Iterator[tuple[OrderLedgerWriter, PackStore]]:
+    """Open ledger and packs of a vault for writing, as a command does."""
+    path = made.path / CATALOG_NAME
+    catalog = create_catalog(path, CATALOG_TABLES)
+    packs = PackStore(
+        PosixBackend(made.path), made.key, CatalogContentIndex(catalog, made.key), background=False
+    )
+    packs.recover()
+    ledger = OrderLedgerWriter.create(
+        made.path, order, HOST, made.key, authority=None, now_us=START_US
+    )
+    try:
+        yield ledger, packs
+    finally:
+        packs.close()
+        ledger.close()
+        catalog.close()
+
+
+def add_document(
+    ledger: OrderLedgerWriter,
+    packs: PackStore,
+    native: str,
+    data: bytes,
+    *,
+    alias: str = "s0001",
+    time_us: int = START_US - HOUR_US,
+    keep: bool = True,
+    account: str | None = "custodian:staff-017@example.org",
+) -> bytes:
+    """Put a document into the packs and append its record; return the record key."""
+    record_key, digest = secrets.token_bytes(32), sha256(data).digest()
+    if keep:
+        packs.put(data, digest)
+    meta = META if keep else {**META, "keep": "digest"}
+    values = [
+        NULL if account is None else text_value(account),
+        text_value(native),
+        text_value("text/plain"),
+        content_value(digest, len(data)),
+        content_value(chunk_root(record_key[:16], data), len(data)),
+        text_value("mtime"),
+        structure_value(canonical_json(meta)),
+    ]
+    ledger.writer(alias, DOCUMENT_V1, START_US).append(record_key, time_us, values, b"side")
+    return record_key
+
+
+def make_vault(
+    folder: Path,
+    documents: Mapping[str, bytes] = DOCUMENTS,
+    *,
+    order: str = ORDER,
+    recipients: Sequence[str] = (),
+    fill: Callable[[OrderLedgerWriter, PackStore], None] | None = None,
+) -> Made:
+    """Make a vault with one order: item zero, two passes of documents, events, a gap and a count."""
+    opened = create_vault(
+        folder / "vault", host=HOST, key_file=folder / "the.key", recipients=recipients
+    )
+    made = Made(opened.path, opened.key)
+    add_order(made, documents, order=order, fill=fill)
+    return made
+
+
+def add_order(
+    made: Made,
+    documents: Mapping[str, bytes] = DOCUMENTS,
+    *,
+    order: str = ORDER,
+    fill: Callable[[OrderLedgerWriter, PackStore], None] | None = None,
+) -> None:
+    """Add an order with its documents to a vault."""
+    with writing(made, order) as (ledger, packs):
+        add_document(ledger, packs, "order.pdf", b"an invented order\n", alias=ORDER_SOURCE, account=None)
+        record_event(ledger, START_US, "op-1", "received", {"reference": "R/1"})
+        packs.sync()
+        ledger.seal(START_US + 1)
+        for number, (native, data) in enumerate(documents.items()):
+            add_document(ledger, packs, native, data, time_us=START_US - number * HOUR_US)
+        if fill is not None:
+            fill(ledger, packs)
+        record_event(ledger, START_US + 2, "op-1", "pass", {"offered": len(documents)})
+        packs.sync()
+        entries: list[Entry] = [
+            Gap(order, "s0001", (START_US, START_US + 5), "vanished-while-read", 1, None),
+            Count(order, "s0001", (START_US, START_US + 5), 4, 4, 0, 0, 0, "files"),
+        ]
+        ledger.seal(START_US + 10, looked=[("s0002", DOCUMENT_V1)], entries=entries)
+
+
+def codes(report: VerifyReport) -> list[str]:
+    """List the codes of the findings."""
+    return [finding.code for finding in report.findings]
+
+
+def only(report: VerifyReport, code: str) -> Finding:
+    """Return the one finding of a code."""
+    found = [finding for finding in report.findings if finding.code == code]
+    assert len(found) == 1, report.findings
+    return found[0]
+
+
+def flip(path: Path, offset: int, bit: int = 0) -> None:
+    """Flip one bit of a file, whatever its mode."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1 << bit
+    overwrite(path, bytes(data))
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write a file, whatever its mode."""
+    path.chmod(0o600)
+    path.write_bytes(data)
