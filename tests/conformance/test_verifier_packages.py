@@ -1,4 +1,4 @@
-"""The published packages, on the single file: 8 honest ones accepted, 42 forged ones refused for their reason."""
+"""The published packages on the single file: 8 honest ones accepted, 42 forged ones refused for their reason."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def test_a_forged_package_is_refused_for_its_reason(
 
 def interpreters() -> list[str]:
     """Every Python 3.9 or later that the path names, once."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in os.get_exec_path():
         for path in sorted(Path(folder).glob("python3.*")) if Path(folder).is_dir() else ():
             if re.fullmatch(r"python3\.(9|1\d)", path.name):

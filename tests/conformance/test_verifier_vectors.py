@@ -38,6 +38,12 @@ def encoded(letter: str, content: Any) -> bytes:
     return value(letter, content)
 
 
+def whole_value(data: bytes) -> None:
+    """Read one value and nothing after it."""
+    _, end = v.parse_value(data, 0)
+    v.need(end == len(data), "value.canonical", "bytes after the value")
+
+
 def leaves(count: int) -> list[bytes]:
     return [v.leaf_hash(f"leaf {i}/{count}".encode()) for i in range(count)]
 
@@ -76,8 +82,7 @@ def test_values(case: dict[str, Any]) -> None:
     assert encoded(case["type"], case["value"]) == data
     for wrong in (data[:-1], data + b"\0", b"q" + data[1:], data[:1] + b"\1" + data[2:]):
         with pytest.raises(v.Fault):
-            _, end = v.parse_value(wrong, 0)
-            v.need(end == len(wrong), "value.canonical", "bytes after the value")
+            whole_value(wrong)
 
 
 @pytest.mark.parametrize("case", VECTORS["records"], ids=lambda case: case["rk"][:8])
@@ -165,7 +170,7 @@ def test_checkpoint() -> None:
     keys = [v.parse_vkey(text, "key") for text in case["vkeys"]]
     parsed = v.parse_note(case["note"].encode())
     point = v.parse_checkpoint(parsed.text)
-    assert point == (case["origin"], case["size"], bytes.fromhex(case["root"]))
+    assert point == v.Checkpoint(case["origin"], case["size"], bytes.fromhex(case["root"]))
     faults, good = v.check_signatures(parsed, keys, [], point, "checkpoint.signature")
     assert faults == []
     assert [key for key, _ in good] == keys
@@ -244,10 +249,12 @@ def set_hit(draft: Draft, index: int, content: Any) -> None:
 
 def tag_width(folder: Path) -> None:
     for size in (15, 17):
-        tag = "ab" * size
-        assert "neighbour.prefix" in judged(
-            folder, lambda d, tag=tag: d.proofs[0].update(left=[tag, "00" * 32])
-        )
+        neighbour = ["ab" * size, "00" * 32]
+
+        def edit(draft: Draft, neighbour: list[str] = neighbour) -> None:
+            draft.proofs[0]["left"] = neighbour
+
+        assert "neighbour.prefix" in judged(folder, edit)
 
 
 def index_salt(folder: Path) -> None:

@@ -65,6 +65,7 @@ def _open_gaps(ledger: OrderLedger, alias: str) -> Iterator[tuple[int, Gap]]:
     """Yield the gaps of a source that have no end yet, with their log index."""
     closed = {entry.closes for entry in ledger.entries if isinstance(entry, Gap)}
     for index, entry in enumerate(ledger.entries):
-        if isinstance(entry, Gap) and entry.source == alias and entry.closes is None:
-            if entry.interval[1] is None and index not in closed:
-                yield index, entry
+        if not isinstance(entry, Gap) or entry.source != alias or index in closed:
+            continue
+        if entry.closes is None and entry.interval[1] is None:
+            yield index, entry

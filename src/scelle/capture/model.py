@@ -91,15 +91,20 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An item of which something must be said, and why: it failed, was lost, is special, or vanished."""
+    """An item of which something must be said, and why: it failed, was lost, is special, vanished, returned.
+
+    ``seq`` is the sequence number of its newest record, for what vanished or returned.
+    """
 
     native: str
     cause: str
     detail: str = ""
+    seq: int | None = None
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | int]:
         """Return the problem as it is printed and sealed."""
-        return {"native": self.native, "cause": self.cause, "detail": self.detail}
+        said: dict[str, str | int] = {"native": self.native, "cause": self.cause, "detail": self.detail}
+        return said if self.seq is None else {**said, "seq": self.seq}
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scelle.capture.service import NamedSource
+from scelle.capture.interfaces import NamedSource
 from scelle.errors import SourceError
 from scelle.scope.compiled import compile_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason

@@ -36,7 +36,7 @@ class ProblemLog:
 
     def __init__(self, record: RecordEvent, kind: str, shown: list[Problem]) -> None:
         self._record, self._kind, self._shown = record, kind, shown
-        self._batch: list[dict[str, str]] = []
+        self._batch: list[dict[str, str | int]] = []
         self._bytes = 0
 
     def add(self, problem: Problem) -> None:

@@ -8,7 +8,7 @@ manifest, and the sequence number. `content` is set where only the digest is kep
 CREATE TABLE capture_scope (
   id INTEGER PRIMARY KEY, "order" TEXT NOT NULL, source TEXT NOT NULL,
   learned_number INTEGER NOT NULL DEFAULT 0, learned_leaf BLOB NOT NULL DEFAULT x'',
-  learned_seq INTEGER NOT NULL DEFAULT 0,
+  learned_seq INTEGER NOT NULL DEFAULT 0, learned_events INTEGER NOT NULL DEFAULT 0,
   UNIQUE ("order", source)
 ) STRICT;
 CREATE TABLE capture_item (
@@ -18,13 +18,16 @@ CREATE TABLE capture_item (
 ) STRICT;
 
 -- name: scope
-SELECT id, learned_number, learned_leaf, learned_seq FROM capture_scope WHERE "order" = ? AND source = ?;
+SELECT id, learned_number, learned_leaf, learned_seq, learned_events FROM capture_scope WHERE "order" = ? AND source = ?;
 
 -- name: add_scope
 INSERT INTO capture_scope ("order", source) VALUES (?, ?);
 
 -- name: set_learned
 UPDATE capture_scope SET learned_number = ?, learned_leaf = ?, learned_seq = ? WHERE id = ?;
+
+-- name: set_learned_events
+UPDATE capture_scope SET learned_events = ? WHERE id = ?;
 
 -- name: find
 SELECT id, stamp, version, content, seq, pass, gone FROM capture_item WHERE scope = ? AND item = ?;
@@ -40,8 +43,8 @@ DELETE FROM capture_item WHERE scope = ?;
 -- name: bounds
 SELECT min(id), max(id) FROM capture_item WHERE scope = ?;
 
--- name: present
-SELECT id, seq, content IS NOT NULL FROM capture_item WHERE scope = ? AND gone = 0;
+-- name: rows
+SELECT id, seq, content IS NOT NULL, gone FROM capture_item WHERE scope = ?;
 
 -- name: mark_gone
 UPDATE capture_item SET gone = ? WHERE id = ?;

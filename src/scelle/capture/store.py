@@ -20,6 +20,7 @@ from scelle.vault.sql import load_queries
 
 KEY_BYTES: Final = 16
 _SIDE: Final = struct.Struct(">16s16s16sQ")
+SIDE_BYTES: Final = _SIDE.size
 _QUERIES: Final = load_queries("scelle.capture")
 _FIND: Final = _QUERIES["find"]
 TABLES: Final = _QUERIES["tables"]
@@ -55,10 +56,10 @@ def side_of(item: bytes, known: Known) -> bytes:
 def parse_side(row: Row) -> tuple[bytes, Known] | None:
     """Read what is kept beside a record: the item and what is known of it; None where there is nothing."""
     side = row.side
-    if len(side) not in (_SIDE.size, _SIDE.size + KEY_BYTES):
+    if len(side) not in (SIDE_BYTES, SIDE_BYTES + KEY_BYTES):
         return None
     item, stamp, version, pass_id = _SIDE.unpack_from(side)
-    return item, Known(stamp, version, side[_SIDE.size :] or None, row.seq, pass_id)
+    return item, Known(stamp, version, side[SIDE_BYTES:] or None, row.seq, pass_id)
 
 
 class ItemKeys:
@@ -118,7 +119,8 @@ class CaptureIndex:
                 connection.execute(_QUERIES["add_scope"], (order, source))
                 row = connection.execute(_QUERIES["scope"], (order, source)).fetchone()
         self._scope: int = row[0]
-        self._learned: tuple[int, bytes, int] = row[1:]
+        self._learned: tuple[int, bytes, int] = row[1:4]
+        self.learned_events: int = row[4]
         self._pending: dict[bytes, Known] = {}
         self._filter = bytearray(b"\1") * _FILTER_SLOTS
 
@@ -182,16 +184,25 @@ class CaptureIndex:
 
     def present(self) -> Iterator[tuple[int, int, bool]]:
         """Yield row, sequence number and whether only the digest is kept, of the items last seen there."""
-        with self._catalog.access() as connection:
-            for row, seq, is_in_place in connection.execute(_QUERIES["present"], (self._scope,)):
+        for row, seq, is_in_place, gone in self._rows():
+            if not gone:
                 yield row, seq, bool(is_in_place)
 
-    def mark_gone(self, row: int, gone: bool) -> None:
-        """Note that an item vanished from its source, or came back. Its sealed versions stay."""
+    def learn_vanished(self, flags: Iterable[tuple[int, bool]], events: int) -> None:
+        """Take into account what the `events` first events said of records' items: gone, or back again."""
+        said = dict(flags)
+        changed = [(int(said[seq]), row) for row, seq, _, _ in self._rows() if seq in said] if said else []
         with self._catalog.access() as connection:
-            connection.execute(_QUERIES["mark_gone"], (int(gone), row))
+            connection.executemany(_QUERIES["mark_gone"], changed)
+            connection.execute(_QUERIES["set_learned_events"], (events, self._scope))
+        self.learned_events = events
+        self._catalog.commit()
 
     # --- inside
+
+    def _rows(self) -> Iterator[tuple[int, int, int, int]]:
+        with self._catalog.access() as connection:
+            yield from connection.execute(_QUERIES["rows"], (self._scope,))
 
     def _is_of(self, ledger: OrderLedgerWriter, alias: str) -> bool:
         """Tell whether what was learned is the beginning of this ledger."""
@@ -207,7 +218,7 @@ class CaptureIndex:
     def _forget(self) -> None:
         with self._catalog.access() as connection:
             connection.execute(_QUERIES["forget"], (self._scope,))
-        self._learned = (0, b"", 0)
+        self._learned, self.learned_events = (0, b"", 0), 0
 
     def _learn(self, rows: Iterable[Row]) -> None:
         for row in rows:

@@ -32,7 +32,7 @@ from scelle.formats.tokens import (
 )
 
 __all__ = [
-    "AUTHORITY_SIG_BYTES", "ENTRY_MAX_BYTES", "RECORDS_MAX", "Count", "End", "Entry", "Erase", "Gap",
+    "AUTHORITY_SIG_BYTES", "ENTRY_MAX_BYTES", "KINDS", "RECORDS_MAX", "Count", "End", "Entry", "Erase", "Gap",
     "Genesis", "Keys", "Release", "Request", "Segment", "authority_sig", "consent_message", "entry_faults",
     "parse_entry", "round_time_bounds", "split_authority_sig",
 ]  # fmt: skip
@@ -381,7 +381,7 @@ class Keys(_Lines):
 
 
 Entry: TypeAlias = Genesis | Segment | Gap | Count | End | Request | Erase | Release | Keys
-_KINDS: Final[dict[str, type[Entry]]] = {
+KINDS: Final[dict[str, type[Entry]]] = {
     kind.KIND: kind for kind in (Genesis, Segment, Gap, Count, End, Request, Erase, Release, Keys)
 }
 
@@ -394,7 +394,7 @@ def parse_entry(data: bytes) -> Entry:
         lines = data.decode("ascii").split("\n")
     except UnicodeDecodeError:
         raise FormatError("entry is not ASCII") from None
-    kind = _KINDS.get(lines[0])
+    kind = KINDS.get(lines[0])
     if kind is None:
         raise FormatError(f"entry kind {shown(lines[0])} is unknown")
     if lines.pop() != "" or len(lines) != len(kind.LINES) + 1:

@@ -57,7 +57,7 @@ def check_catalog(
     try:
         with closing(_opened(path)) as connection:
             faults = list(_faults(connection, key.derive("contents"), objects, on_disk))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite quotes damaged text in its errors
         faults = [f"it cannot be read ({error})"]
     for fault in faults:
         notes.find("catalog.stale", CATALOG_NAME, f"{fault}: {REMEDY}; no evidence depends on it")

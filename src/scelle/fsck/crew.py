@@ -1,7 +1,7 @@
 """Run checks in several processes, in order and a few at a time; what fails in one never stops the others."""
 
-import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +14,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD: Final = 2
+_LOOKS: Final = 20
+_LOOK_S: Final = 0.005
 _THREADS: Final = Path("/proc/self/task")
 _shared: list[Any] = []
 
@@ -103,7 +105,12 @@ def _call(function: Callable[[T, Any], R], task: T) -> R:
 
 
 def _has_one_thread() -> bool:
-    try:
-        return len(os.listdir(_THREADS)) == 1  # noqa: PTH208 - names are all that is wanted
-    except OSError:
-        return False
+    """Tell whether no other thread runs in this process; those of a crew before are given a moment to end."""
+    for _ in range(_LOOKS):
+        try:
+            if len(list(_THREADS.iterdir())) == 1:
+                return True
+        except OSError:
+            return False
+        time.sleep(_LOOK_S)
+    return False

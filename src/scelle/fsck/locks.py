@@ -36,7 +36,7 @@ def read_lock(log: Path, notes: Notebook, subject: str) -> Locked | None:
         return None
     try:
         faults, rows = _recovered(data, journal) if journal else _in_memory(data)
-    except (sqlite3.Error, MemoryError) as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite quotes damaged text in its errors
         notes.find("log.lock", subject, f"it is damaged ({error})")
         return None
     for fault in faults:

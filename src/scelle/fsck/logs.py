@@ -6,6 +6,7 @@ established: that the log was not rewritten, by who has its keys, after what was
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -142,11 +143,12 @@ class _LogExamination:
         locked = read_lock(self._folder.path, self.notes, self._folder.subject(LOCK))
         self._origin = self._origin_of(point)
         self._open_secrets()
-        if note is not None and point is not None:
-            self._check_signatures(note, point)
+        is_signed = note is not None and point is not None and self._check_signatures(note, point)
         if locked is not None:
             self._compare_lock(locked, point, data)
-        published = PublishedLog(self._folder, *self._reference(point, locked))
+        reference = point if is_signed else self._other_reference(point, locked)
+        size = size_on_disk(self._folder.path) if reference is None else reference.size
+        published = PublishedLog(self._folder, size, None if reference is None else reference.root)
         self._is_complete = published.is_complete
         self._read_schemas()
         rules = self._check_entries(published)
@@ -205,21 +207,12 @@ class _LogExamination:
             detail = f"{error}; signatures and tags of this order were not checked"
             self.notes.find("order.secrets", self._secrets_subject, detail)
 
-    def _check_signatures(self, note: Note, point: Checkpoint) -> None:
-        """Check both lines that a checkpoint must have (ledger.md §5)."""
-        keys = self._keys
-        if keys is None:
-            return
-        for type_, what, public in (
-            (ED25519, "Ed25519", keys.ed25519),
-            (ML_DSA_44, "ML-DSA-44", keys.mldsa44),
-        ):
-            lines = note.signatures_of(make_vkey(keys.name, type_, public.public_bytes_raw()))
-            if not lines:
-                detail = f"the {what} line of this order's key is missing"
-                self._folder.find("log.signature", CHECKPOINT, detail)
-            elif not _is_signed(public, lines[0], note, point):
-                self._folder.find("log.signature", CHECKPOINT, f"the {what} signature is wrong")
+    def _check_signatures(self, note: Note, point: Checkpoint) -> bool:
+        """Check both lines that a checkpoint must have (ledger.md §5); True where no keys are there to check by."""
+        faults = [] if self._keys is None else list(_signature_faults(self._keys, note, point))
+        for fault in faults:
+            self._folder.find("log.signature", CHECKPOINT, fault)
+        return not faults
 
     # -- lock
 
@@ -244,13 +237,11 @@ class _LogExamination:
             return
         self._folder.find("log.lock", LOCK, detail)
 
-    def _reference(self, point: Checkpoint | None, locked: Locked | None) -> tuple[int, bytes | None]:
-        """Say which size and root the entries must lead to: the checkpoint's, else the lock's."""
-        if point is not None:
-            return point.size, point.root
+    def _other_reference(self, point: Checkpoint | None, locked: Locked | None) -> Checkpoint | None:
+        """Say what the entries must lead to where the checkpoint is damaged: what the lock says, if it can."""
         if locked is not None and 0 < locked.size <= SIZE_MAX:
-            return locked.size, locked.root
-        return size_on_disk(self._folder.path), None
+            return Checkpoint(self._origin, locked.size, locked.root)
+        return point
 
     # -- entries
 
@@ -339,6 +330,18 @@ class _LogExamination:
             next_numbers=next_numbers,
             is_complete=self._is_complete,
         )
+
+
+def _signature_faults(keys: _Keys, note: Note, point: Checkpoint) -> Iterator[str]:
+    for type_, what, public in (
+        (ED25519, "Ed25519", keys.ed25519),
+        (ML_DSA_44, "ML-DSA-44", keys.mldsa44),
+    ):
+        lines = note.signatures_of(make_vkey(keys.name, type_, public.public_bytes_raw()))
+        if not lines:
+            yield f"the {what} line of this order's key is missing"
+        elif not _is_signed(public, lines[0], note, point):
+            yield f"the {what} signature is wrong"
 
 
 def _is_signed(

@@ -28,7 +28,8 @@ class PublishedLog:
         self._folder = folder
         self._prefix = TreeHasher()
         self.entries: list[bytes | None] = []
-        for index, width in bundles_for(size):
+        self._bundles = bundles_for(size)
+        for index, width in self._bundles:
             self.entries += self._bundle(index, width)
         self.leaves = [None if data is None else leaf_hash(data) for data in self.entries]
         self.is_complete = None not in self.entries
@@ -93,10 +94,10 @@ class PublishedLog:
         self._folder.notes.find("log.root", f"order {self._folder.order}, log", detail)
         for index, (leaf, other) in enumerate(zip(self.leaves, kept, strict=True)):
             if leaf is None:
-                self._folder.find_entry("log.entry", index, "it cannot be read")
+                self._find(index, "it cannot be read")
             elif other is not None and leaf != other:
                 detail = "the tile has another leaf hash for it; which of the two is right cannot be told"
-                self._folder.find_entry("log.entry", index, detail)
+                self._find(index, detail)
 
     def _kept_leaves(self) -> list[bytes | None]:
         """Read the leaf hashes from the tiles of level 0, as far as they are there."""
@@ -115,10 +116,8 @@ class PublishedLog:
         self.is_complete = False
         for index, (leaf, other) in enumerate(zip(self.leaves, kept, strict=True)):
             if leaf != other:
-                detail = (
-                    "it cannot be read" if leaf is None else "it is not the entry under the checkpoint's root"
-                )
-                self._folder.find_entry("log.entry", index, detail)
+                what = "it cannot be read" if leaf is None else "it is not the entry under the root"
+                self._find(index, what)
                 self.entries[index] = None
         self.leaves = kept
         self._check_tiles()
@@ -129,6 +128,10 @@ class PublishedLog:
             data = self._folder.read(name, TILE_BYTES)
             if data is not None and data != wanted:
                 self._folder.find("log.tile", name, "it is not what the entries give")
+
+    def _find(self, index: int, detail: str) -> None:
+        name, _ = self._bundle_name(*self._bundles[index // TILE_WIDTH])
+        self._folder.find_entry("log.entry", index, f"{detail} ({name})")
 
     # -- what else may lie there
 

@@ -14,6 +14,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -35,6 +36,7 @@ WORTH_A_PROCESS_BYTES: Final = 8 << 20
 """Less than this is read sooner by one process than by several."""
 
 _ATTEMPTS: Final = 6
+_KEY_FAULTS: Final = ("vault.frame_key",)
 _WAIT_S: Final = 0.05
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -165,33 +167,33 @@ class _Run:
 
     def _judge_segments(self, facts: Sequence[LogFacts], workers: int) -> list[Examination]:
         examinations: list[Examination] = []
-        waiting: deque[tuple[Examination, list[RowsTask]]] = deque()
+        waiting: deque[_Waiting] = deque()
 
         def tasks() -> Iterator[RowsTask]:
             for place, only in self._places(facts):
                 examination = Examination(place, self._key, only)
                 found = self._guarded(place.subject, partial(examination.tasks, FRAMES_A_TASK)) or []
                 examinations.append(examination)
-                waiting.append((examination, found))
+                waiting.append(_Waiting(examination, len(found)))
                 yield from found
 
         with Crew(workers) as crew:
             for result in crew.run(_read_rows, tasks()):
                 self._finish_ready(waiting)
-                examination, open_tasks = waiting[0]
-                open_tasks.pop(0)
+                first = waiting[0]
+                first.open_tasks -= 1
                 if isinstance(result, Failed):
-                    self._fault(examination.place.subject, result)
+                    self._fault(first.examination.place.subject, result)
                 else:
-                    examination.take(result)
+                    first.examination.take(result)
                 self._finish_ready(waiting)
         self._finish_ready(waiting)
         return examinations
 
-    def _finish_ready(self, waiting: deque[tuple[Examination, list[RowsTask]]]) -> None:
+    def _finish_ready(self, waiting: "deque[_Waiting]") -> None:
         """Finish the examinations at the head of the queue whose answers are all there."""
-        while waiting and not waiting[0][1]:
-            examination, _ = waiting.popleft()
+        while waiting and not waiting[0].open_tasks:
+            examination = waiting.popleft().examination
             place = examination.place
             self._guarded(place.subject, examination.finish)
             self._notes.add(examination.notes)
@@ -259,6 +261,14 @@ class _Run:
             )
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """An examination, and how many of its tasks are not answered yet."""
+
+    examination: Examination
+    open_tasks: int
+
+
 class _Contents:
     """Join what the packs gave with what the records need."""
 
@@ -289,11 +299,13 @@ class _Contents:
 
     def finish(self) -> None:
         """Name every record whose content is missing or another, and every fault of a pack."""
+        blind = any(not fault.lost for fault in self._pack_faults)
+        nowhere = "it is in no pack" + (", unless in a damaged frame that does not tell" if blind else "")
         lost = {digest: fault for fault in self._pack_faults for digest in fault.lost}
         for number, is_met in enumerate(self._met):
             if not is_met:
                 fault = lost.get(self._table[number].digest)
-                where = "it is in no pack" if fault is None else f"it stood in {_pack_place(fault)}"
+                where = nowhere if fault is None else f"it stood in {_pack_place(fault)}"
                 self._faults.append((number, "content.missing", where))
         is_harmless = self._is_partial and not self._faults
         for fault in self._pack_faults:
@@ -325,8 +337,8 @@ class _Contents:
 
 def _pack_place(fault: PackFault) -> str:
     frame = "" if fault.frame is None else f", frame {fault.frame}"
-    name = fault.file if fault.file != keys_name(fault.pack) else f"{fault.file} (keys)"
-    return f"pack {fault.pack}, {name}{frame} at byte {fault.offset}"
+    key = f" (its key in {keys_name(fault.pack)})" if fault.code in _KEY_FAULTS else ""
+    return f"pack {fault.pack}, {fault.file}{frame} at byte {fault.offset}{key}"
 
 
 def _drawn(

@@ -12,6 +12,7 @@ from scelle.ledger.segments import Row
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
 
 BODY_DEPTH = 32
+_KIND = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +35,25 @@ def record_event(
     writer.append(secrets.token_bytes(32), now_us, values)
 
 
-def events(ledger: OrderLedger, kind: str | None = None) -> Iterator[Event]:
-    """Yield the sealed events in order, of one kind if that is given."""
-    for _, manifest in ledger.manifests():
-        if manifest.source == EVENTS_SOURCE and manifest.records:
+def events(ledger: OrderLedger, *kinds: str, from_seq: int = 0, below: int | None = None) -> Iterator[Event]:
+    """Yield the sealed events in order: of some kinds if those are given, from a sequence number on.
+
+    `below` leaves out those whose manifest stands at that log index or later.
+    """
+    for index, manifest in ledger.manifests():
+        if below is not None and index >= below:
+            return
+        if manifest.source == EVENTS_SOURCE and manifest.seq[1] > max(from_seq, manifest.seq[0]):
             reader = ledger.segment(manifest)
             for row in reader.rows():
-                event = _event(row)
-                if kind is None or event.kind == kind:
-                    yield event
+                if row.seq >= from_seq and (not kinds or kind_of(row) in kinds):
+                    yield _event(row)
             reader.close()
+
+
+def kind_of(row: Row) -> str:
+    """Return the kind of the event that a row of `scelle.events` holds."""
+    return row.split_values()[_KIND][5:].decode()
 
 
 def _event(row: Row) -> Event:

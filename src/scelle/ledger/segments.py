@@ -7,7 +7,7 @@ is committed to the log after that. A closed folder whose manifest never reached
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,6 +121,8 @@ class SegmentWriter:
         self._undated = 0
         self._pending = bytearray()
         self._pending_rows = 0
+        self.before_frame: Callable[[], object] | None = None
+        """Called before rows leave memory on their own: makes durable what they speak of."""
         self._rows_file = durable.AppendFile(folder / "rows")
         self._keys_file = durable.AppendFile(folder / "keys")
         self._frames = FrameWriter(
@@ -206,7 +208,8 @@ class SegmentWriter:
     def append(self, record_key: bytes, time_us: int, rest: Sequence[bytes], side: bytes = b"") -> int:
         """Append one record; `rest` are the values after time and seq. Return its sequence number.
 
-        Durable after `flush`.
+        Durable after `flush`; a crash before may keep it, too, since a full frame is written at once: what
+        `before_frame` does, comes first.
         """
         seq = self.next_seq
         values = [time_value(time_us), integer_value(seq), *rest]
@@ -220,6 +223,8 @@ class SegmentWriter:
         pending += side
         self._pending_rows += 1
         if self._pending_rows >= FRAME_ROWS or len(pending) >= FRAME_BYTES:
+            if self.before_frame is not None:
+                self.before_frame()
             self._write_frame()
         return seq
 

@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
-"""Check a Scellé production package with nothing but this file: ``python3 -I scelle_verify.py PACKAGE --trust FILE``.
+"""Check a Scellé production package with this file alone: ``python3 -I scelle_verify.py PACKAGE --trust FILE``.
 
-This is the receiver's side. It needs Python 3.9 or later, no network, no account and no other file of Scellé. It is
-meant to be read from top to bottom. Parts 1 to 8 are the tools (encodings, hashes, signatures, the formats); part 9
-is the examination itself, in numbered steps; part 10 prints what was found. The specification is the page "Ledger and
-proofs: the byte-exact specification, v1"; signs like §7 below are its sections.
+This is the receiver's side. It needs Python 3.9 or later, no network, no account and no other file of Scellé.
+It is meant to be read from top to bottom. Parts 1 to 8 are the tools (encodings, hashes, signatures, formats),
+part 9 is the examination itself in numbered steps, part 10 prints what was found. The specification is the page
+"Ledger and proofs: the byte-exact specification, v1"; signs like §7 below are its sections.
 
-What is ESTABLISHED when the last line says VALID (each word of it from a chain of hashes that begins in trust.json):
-  * the log is the one the trust file names, signed by its keys, and contains every older state the receiver holds;
-  * every segment of the log that the query touches was searched, left out on its manifest's word (and counted), or
-    could not be searched by this dimension (and counted);
+What is ESTABLISHED when the last line says VALID (by chains of hashes that all begin in the trust file):
+  * the log is the one the trust file names, signed by its keys, and contains every state the receiver held before;
+  * every segment of the log that the query touches was searched, or left out on its manifest's word (and counted),
+    or could not be searched by this dimension (and counted);
   * in each searched segment the range of entries is whole: nothing was taken out between two neighbours;
   * every hit is produced, withheld with a reason, or erased under a tombstone: three sums close;
   * every byte shown of a produced record, and every item, is what was sealed.
 
 What is NOT established, ever:
   * that something which never reached a recorder did not exist;
-  * that a record was filed under the right account or time when it was sealed, unless records are opened (strength A);
-  * what a withheld or redacted part contains; that a reason given for it is a good one;
-  * anything about time-stamp tokens (they are listed, `openssl ts -verify` checks them) or about the load file in the
-    package (bound by MANIFEST only; --write-loadfile makes one from the proven bytes).
+  * that a record was filed under the right account or time when it was sealed, unless it is opened;
+  * what a withheld or redacted part contains, and that the reason given for it is a good one;
+  * anything about time-stamp tokens (they are listed; `openssl ts -verify` checks them) or about the load file in
+    the package (bound by MANIFEST only; --write-loadfile makes one from the proven bytes).
 
-Exit code: 0 valid, 1 not valid (also without --trust: then only inner consistency is shown, which proves nothing
-against the one who made the package), 2 the package's directory or the trust file cannot be read.
+Exit code: 0 valid; 1 not valid (also without --trust: then only inner consistency is shown, and nothing is proven
+against the one who made the package); 2 the package's directory or the trust file cannot be read.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def ascii_only(text: object, limit: int = 400) -> str:
         elif 32 <= point < 127:
             out.append(char)
         else:
-            out.append("\\x%02x" % point if point < 256 else "\\u%04x" % point if point < 65536 else "\\U%08x" % point)
+            out.append(("\\x%02x" if point < 256 else "\\u%04x" if point < 65536 else "\\U%08x") % point)
     return "".join(out[:limit]) + (".." if len(out) > limit else "")
 
 
@@ -159,13 +159,14 @@ NUMBER_TOKEN = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 def parse_hex(text: Any, size: int, what: str) -> bytes:
     """Read lower-case hex of exactly `size` bytes."""
-    need(isinstance(text, str) and HEX.fullmatch(text) is not None, "format.hex", f"{what}: hex not lower case")
+    good = isinstance(text, str) and HEX.fullmatch(text) is not None
+    need(good, "format.hex", f"{what}: hex not lower case")
     need(len(text) == 2 * size, "format.width", f"{what}: width is {len(text)} hex digits, not {2 * size}")
     return bytes.fromhex(text)
 
 
 def parse_base64(text: Any, size: Optional[int], what: str) -> bytes:
-    """Read canonical base64 (RFC 4648 §4, padded, zero tail bits), of exactly `size` bytes if a size is given."""
+    """Read canonical base64 (RFC 4648 §4: padded, zero tail bits), of `size` bytes if one is given."""
     need(isinstance(text, str), "format.base64", f"{what}: base64 expected")
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
@@ -253,14 +254,15 @@ def need_keys(value: Any, keys: str, what: str) -> None:
     """Refuse unknown and missing keys."""
     need(isinstance(value, dict), "json.shape", f"{what}: an object is expected")
     expected = set(keys.split())
-    unknown, missing = sorted(set(value) - expected), sorted(expected - set(value))
-    need(not unknown, "json.keys", "%s: unknown key %s" % (what, ", ".join(unknown)))
-    need(not missing, "json.keys", "%s: missing key %s" % (what, ", ".join(missing)))
+    unknown, missing = ", ".join(sorted(set(value) - expected)), ", ".join(sorted(expected - set(value)))
+    need(not unknown, "json.keys", f"{what}: unknown key {unknown}")
+    need(not missing, "json.keys", f"{what}: missing key {missing}")
 
 
 def need_integer(value: Any, low: int, high: int, what: str) -> int:
     """Refuse what is not an integer from low to high (true and false are no integers)."""
-    need(isinstance(value, int) and not isinstance(value, bool), "json.shape", f"{what}: an integer is expected")
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    need(is_integer, "json.shape", f"{what}: an integer is expected")
     need(low <= value <= high, "format.number", f"{what}: {value} is out of range")
     return int(value)
 
@@ -268,7 +270,8 @@ def need_integer(value: Any, low: int, high: int, what: str) -> int:
 def need_text(value: Any, pattern: Optional[re.Pattern[str]], what: str) -> str:
     """Refuse what is not a string, or not of the pattern."""
     need(isinstance(value, str), "json.shape", f"{what}: text is expected")
-    need(pattern is None or pattern.fullmatch(value) is not None, "json.shape", f"{what}: {value!r} is not allowed")
+    good = pattern is None or pattern.fullmatch(value) is not None
+    need(good, "json.shape", f"{what}: {value!r} is not allowed")
     return str(value)
 
 
@@ -293,8 +296,7 @@ def double_text(token: str) -> str:
     elif -6 < point <= 0:
         text = "0." + "0" * -point + digits
     else:
-        shift = point - 1
-        text = digits[0] + ("." + digits[1:] if count > 1 else "") + "e" + ("+" if shift > 0 else "-") + str(abs(shift))
+        text = digits[0] + ("." + digits[1:] if count > 1 else "") + f"e{point - 1:+d}"
     return "-" + text if value < 0 else text
 
 
@@ -304,12 +306,16 @@ class NumberText(str):
 
 def exact_number(token: str) -> NumberText:
     """Refuse a number that is not written as RFC 8785 writes it."""
-    need(len(token) <= 32 and double_text(token) == token, "value.canonical", "number in structure not canonical")
+    good = len(token) <= 32 and double_text(token) == token
+    need(good, "value.canonical", "value not canonical: a number in a structure")
     return NumberText(token)
 
 
 STRUCTURE_JSON = json.JSONDecoder(
-    object_pairs_hook=canonical_pairs, parse_int=exact_number, parse_float=exact_number, parse_constant=no_other_number
+    object_pairs_hook=canonical_pairs,
+    parse_int=exact_number,
+    parse_float=exact_number,
+    parse_constant=no_other_number,
 )
 
 
@@ -337,7 +343,8 @@ def write_structure(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join([write_structure(part) for part in value]) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join([PLAIN_JSON.encode(k) + ":" + write_structure(v) for k, v in value.items()]) + "}"
+        pairs = [PLAIN_JSON.encode(key) + ":" + write_structure(part) for key, part in value.items()]
+        return "{" + ",".join(pairs) + "}"
     return PLAIN_JSON.encode(value)
 
 
@@ -365,7 +372,7 @@ EMPTY_ROOT = sha256(b"")
 
 
 def tree_root(level: List[bytes]) -> bytes:
-    """Return MTH of these leaf hashes (RFC 6962 §2.1), level by level; a last odd node moves up unchanged."""
+    """Return MTH of these leaf hashes (RFC 6962 §2.1), level by level; an odd last node moves up."""
     if not level:
         return EMPTY_ROOT
     while len(level) > 1:
@@ -377,7 +384,7 @@ def tree_root(level: List[bytes]) -> bytes:
 
 
 def inclusion_root(size: int, index: int, leaf: bytes, path: List[bytes]) -> bytes:
-    """Return the root that a PATH (RFC 9162 §2.1.3.2) leads to; the path must have exactly the length of the place."""
+    """Return the root that a PATH (RFC 9162 §2.1.3.2) leads to; its length must be exactly that of the place."""
     need(0 <= index < size, "proof.shape", f"leaf {index} is outside a tree of {size}")
     node, last = index, size - 1
     for sibling in path:
@@ -396,7 +403,7 @@ def inclusion_root(size: int, index: int, leaf: bytes, path: List[bytes]) -> byt
 
 
 def range_root(size: int, low: int, hashes: List[bytes], proof: List[bytes]) -> bytes:
-    """Return the root over consecutive leaf hashes from `low` on and the roots of the subtrees outside (§7)."""
+    """Return the root from consecutive leaf hashes, the first at `low`, and the subtrees outside (§7)."""
     high = low + len(hashes)
     need(0 <= low < high <= size, "range.edge", f"range [{low}, {high}) is outside the index of {size}")
     unused = iter(proof)
@@ -418,7 +425,7 @@ def range_root(size: int, low: int, hashes: List[bytes], proof: List[bytes]) -> 
 
 
 def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, proof: List[bytes]) -> bool:
-    """Check an RFC 9162 §2.1.4.2 consistency proof. (Packages hold all entries, so steps 3 and 4 need none.)"""
+    """Check a consistency proof (RFC 9162 §2.1.4.2). Packages hold all entries, so the steps below need none."""
     if not 0 < old <= new:
         return False
     if old == new:
@@ -639,9 +646,8 @@ def mldsa44_verify(public: bytes, message: bytes, signature: bytes) -> bool:
         a0, a1, a2, a3 = matrix[row]
         z0, z1, z2, z3 = z
         t = t1[row]
-        w = inverse_ntt(
-            [(a0[j] * z0[j] + a1[j] * z1[j] + a2[j] * z2[j] + a3[j] * z3[j] - c[j] * t[j]) % Q for j in range(256)]
-        )
+        az = [a0[j] * z0[j] + a1[j] * z1[j] + a2[j] * z2[j] + a3[j] * z3[j] for j in range(256)]
+        w = inverse_ntt([(az[j] - c[j] * t[j]) % Q for j in range(256)])
         number = 0
         for j in range(255, -1, -1):
             number = number << 6 | use_hint(j in hint[row], w[j])
@@ -737,7 +743,9 @@ def parse_checkpoint(text: bytes) -> Checkpoint:
     return Checkpoint(lines[0], size, parse_base64(lines[2], 32, "root"))
 
 
-def signature_fault(key: VerifierKey, payload: bytes, note: Note, point: Optional[Checkpoint]) -> Optional[str]:
+def signature_fault(
+    key: VerifierKey, payload: bytes, note: Note, point: Optional[Checkpoint]
+) -> Optional[str]:
     """Verify one signature line; return what is wrong, or None."""
     if key.kind == ED25519:
         good = ed25519_verify(key.public, note.text, payload)
@@ -748,15 +756,16 @@ def signature_fault(key: VerifierKey, payload: bytes, note: Note, point: Optiona
         return "an ML-DSA-44 key signs nothing but checkpoints"
     else:
         name, origin = key.name.encode(), point.origin.encode()
-        need(len(name) < 256 and len(origin) < 256, "checkpoint.format", "name or origin is longer than 255 bytes")
-        message = b"subtree/v1\n\0" + bytes((len(name),)) + name + payload[:8] + bytes((len(origin),)) + origin
-        message += bytes(8) + struct.pack(">Q", point.size) + point.root
+        need(len(name) < 256 and len(origin) < 256, "checkpoint.format", "name or origin over 255 bytes")
+        message = b"subtree/v1\n\0" + bytes((len(name),)) + name + payload[:8]
+        message += bytes((len(origin),)) + origin + bytes(8) + struct.pack(">Q", point.size) + point.root
         good = len(payload) == 2428 and mldsa44_verify(key.public, message, payload[8:])
     return None if good else f"{TYPE_NAME[key.kind]} signature of {key.name} is wrong"
 
 
-def check_signatures(note: Note, required: List[VerifierKey], others: List[VerifierKey], point: Optional[Checkpoint],
-                     code: str) -> Tuple[List[Fault], List[Tuple[VerifierKey, int]]]:  # fmt: skip
+def check_signatures(
+    note: Note, required: List[VerifierKey], others: List[VerifierKey], point: Optional[Checkpoint], code: str
+) -> Tuple[List[Fault], List[Tuple[VerifierKey, int]]]:
     """Verify the lines of known keys; return the faults and (key, time in seconds) of the good lines.
 
     Established: each required key signed this text. Lines of unknown keys are ignored.
@@ -841,7 +850,7 @@ class Package:
         return self.file.read(size)
 
     def find_directory(self) -> Tuple[int, bytes, int]:
-        """Find the directory from the end of the file; return its start, its bytes and the offset it claims."""
+        """Find the directory from the end of the file; return start, bytes and the offset it claims."""
         tail_start = max(0, self.length - 65557)
         tail = self.read_at(tail_start, 65557)
         at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
@@ -892,9 +901,11 @@ class Package:
         if rebuilt_equal and self.read_at(start + len(directory), len(end) + 1) != end:
             self.findings.add("zip.end", "package", "end of the zip not canonical")
         if shift or place != claimed or place + len(directory) + len(end) != self.length:
-            self.findings.add("zip.gap", "package", "bytes before, between or after the members: not canonical")
+            self.findings.add("zip.gap", "package", "bytes around the members are not canonical")
 
-    def note_member(self, raw: bytes, size: int, crc: int, offset: int, previous: bytes, lower: Set[str]) -> None:
+    def note_member(
+        self, raw: bytes, size: int, crc: int, offset: int, previous: bytes, lower: Set[str]
+    ) -> None:
         """Check name and order of a member and remember it."""
         name = raw.decode("latin-1")
         parts = name.split("/")
@@ -955,23 +966,26 @@ class Package:
 # Part 7. Log entries, schemas, records, index entries (§2, §3, §4).
 # ======================================================================================================
 
-# The lines of each kind, in order: key, then the type of each token; `?` marks what may be `-`.
+# The lines of each kind, in order, parted by ` / `: key, then the type of each token; `?` marks what may be `-`.
 ENTRY_LINES: Dict[str, List[str]] = {
-    "scelle/genesis/v1": ["order order", "host host", "authority vkey?", "tagkey-sha256 b64", "hash sha256",
-                          "prev-log earlier?"],
-    "scelle/segment/v1": ["order order", "source alias", "number n", "records n", "seq n n", "time t? t?", "undated n",
-                          "watermark t t", "profile profile", "schema b64", "record-root b64", "index-size n",
-                          "index-root b64", "position b64? b64?", "anchor b64?", "prev b64?"],
-    "scelle/gap/v1": ["order order", "source alias", "interval t t?", "cause code", "lost-at-most n?", "closes n?"],
-    "scelle/count/v1": ["order order", "source alias", "interval t t", "offered n", "sealed n", "failed n",
-                        "excluded n", "lost n", "system code"],
-    "scelle/end/v1": ["order order", "source alias", "after n?"],
-    "scelle/request/v1": ["order order", "request b64"],
-    "scelle/erase/v1": ["order order", "segment n b64", "record n b64", "index n..", "ground code", "time t",
-                        "basis basis", "document b64?", "authority-sig sig?"],
-    "scelle/release/v1": ["order order", "ground ground", "time t", "document b64?", "authority-sig sig?"],
-    "scelle/keys/v1": ["order order", "role role", "add vkey?", "retire vkey?", "from n", "authority-sig sig?"],
-}  # fmt: skip
+    kind: lines.split(" / ")
+    for kind, lines in {
+        "scelle/genesis/v1": "order order / host host / authority vkey? / tagkey-sha256 b64 / hash sha256 / "
+        "prev-log earlier?",
+        "scelle/segment/v1": "order order / source alias / number n / records n / seq n n / time t? t? / undated n / "
+        "watermark t t / profile profile / schema b64 / record-root b64 / index-size n / index-root b64 / "
+        "position b64? b64? / anchor b64? / prev b64?",
+        "scelle/gap/v1": "order order / source alias / interval t t? / cause code / lost-at-most n? / closes n?",
+        "scelle/count/v1": "order order / source alias / interval t t / offered n / sealed n / failed n / "
+        "excluded n / lost n / system code",
+        "scelle/end/v1": "order order / source alias / after n?",
+        "scelle/request/v1": "order order / request b64",
+        "scelle/erase/v1": "order order / segment n b64 / record n b64 / index n.. / ground code / time t / "
+        "basis basis / document b64? / authority-sig sig?",
+        "scelle/release/v1": "order order / ground ground / time t / document b64? / authority-sig sig?",
+        "scelle/keys/v1": "order order / role role / add vkey? / retire vkey? / from n / authority-sig sig?",
+    }.items()
+}
 WORDS = {
     "sha256": ("sha256",),
     "profile": ("0", "1"),
@@ -1006,7 +1020,7 @@ def parse_token(kind: str, token: str, what: str) -> Any:
 
 
 class Entry(NamedTuple):
-    """Hold one entry of the log: place, kind, leaf hash, fields by key, and its bytes without `authority-sig`."""
+    """Hold an entry of the log: place, kind, leaf hash, fields by key, its bytes without `authority-sig`."""
 
     at: int
     kind: str
@@ -1024,14 +1038,14 @@ def parse_entry(index: int, data: bytes) -> Entry:
     need(kind in ENTRY_LINES, "entry.kind", f"unknown kind {kind!r}")
     need(len(lines) == 1 + len(ENTRY_LINES[kind]), "entry.keys", f"not the lines of {kind}")
     fields: Dict[str, Any] = {}
-    for line, form in zip(lines[1:], ENTRY_LINES[kind]):  # noqa: B905  (lengths are equal; strict= is not in 3.9)
+    for line, form in zip(lines[1:], ENTRY_LINES[kind]):  # noqa: B905  (equal lengths; no strict= in 3.9)
         key, *kinds = form.split(" ")
         name, *tokens = line.split(" ")
         need(name == key, "entry.keys", f"key {name!r} where {key!r} must stand")
         if kinds == ["n.."]:
             fields[key] = [parse_decimal(token, key) for token in tokens]
         elif kinds == ["earlier?"]:
-            need(tokens == ["-"] or len(tokens) == 3, "entry.token", "prev-log is `-`, or origin, size and root")
+            need(tokens == ["-"] or len(tokens) == 3, "entry.token", "prev-log: `-`, or origin, size, root")
             if tokens != ["-"]:
                 parse_decimal(tokens[1], key)
                 parse_base64(tokens[2], 32, key)
@@ -1061,20 +1075,25 @@ def parse_schema(data: bytes) -> Schema:
     need_text(value["name"], None, "name")
     need_integer(value["version"], 0, MAX_TIME, "version")
     dimensions, fields = value["dimensions"], value["fields"]
-    need(isinstance(dimensions, list) and isinstance(fields, list), "json.shape", "dimensions and fields are lists")
+    lists = isinstance(dimensions, list) and isinstance(fields, list)
+    need(lists, "json.shape", "dimensions and fields are lists")
     for name in dimensions:
         need_text(name, None, "dimension")
-    need(2 <= len(dimensions) <= 32 and dimensions[:2] == ["source", "account"] and len(set(dimensions)) == len(dimensions),
-         "schema.format", "2 to 32 different dimensions, the first two source and account")  # fmt: skip
+    different = 2 <= len(dimensions) <= 32 and len(set(dimensions)) == len(dimensions)
+    need(different, "schema.format", "2 to 32 different dimensions")
+    need(dimensions[:2] == ["source", "account"], "schema.format", "the first two are source and account")
     pairs = []
     for field in fields:
         need_keys(field, "name type", "field")
         pairs.append((need_text(field["name"], None, "field"), need_text(field["type"], None, "type")))
         need(pairs[-1][1] in tuple("nbitdDsxjh"), "schema.format", f"unknown type {pairs[-1][1]!r}")
     need(len({name for name, _ in pairs}) == len(pairs) <= 65_535, "schema.format", "field names must differ")
-    need([kind for _, kind in pairs[:2]] == ["t", "i"], "schema.format", "fields 0 and 1 are time and sequence number")
+    need(
+        [kind for _, kind in pairs[:2]] == ["t", "i"], "schema.format", "fields 0 and 1 are of types t and i"
+    )
     keys = [kind for _, kind in pairs[2 : len(dimensions) + 1]]
-    need(len(keys) == len(dimensions) - 1 and set(keys) <= {"s", "n"}, "schema.format", "field d is dimension d")
+    named = len(keys) == len(dimensions) - 1 and set(keys) <= {"s", "n"}
+    need(named, "schema.format", "field d is the identifier of dimension d")
     return Schema(sha256(data).hex(), value["name"], dimensions, pairs)
 
 
@@ -1090,30 +1109,38 @@ VALUE_WIDTH = {"n": 0, "b": 1, "i": 8, "t": 8, "d": 8, "h": 40}
 
 def parse_value(data: bytes, offset: int) -> Tuple[Value, int]:
     """Read one value at an offset and check that it is the only form of what it says (§2)."""
-    need(len(data) >= offset + 5, "value.canonical", "value cut short")
+    need(len(data) >= offset + 5, "value.canonical", "value not canonical: value cut short")
     letter = chr(data[offset])
     size = int.from_bytes(data[offset + 1 : offset + 5], "big")
     end = offset + 5 + size
     need(size <= MAX_VALUE, "value.too_long", "a value over 16 MiB must be content")
-    need(len(data) >= end, "value.canonical", "value cut short")
+    need(len(data) >= end, "value.canonical", "value not canonical: value cut short")
     body = data[offset + 5 : end]
-    need(letter in "nbitdDsxjh", "value.canonical", f"unknown type {letter!r}")
-    need(VALUE_WIDTH.get(letter, size) == size, "value.canonical", f"type {letter} of {size} bytes")
+    need(letter in "nbitdDsxjh", "value.canonical", f"value not canonical: unknown type {letter!r}")
+    need(
+        VALUE_WIDTH.get(letter, size) == size,
+        "value.canonical",
+        f"value not canonical: type {letter} of {size} bytes",
+    )
     if letter == "b":
-        need(body in (b"\0", b"\1"), "value.canonical", "a boolean is 00 or 01")
+        need(body in (b"\0", b"\1"), "value.canonical", "value not canonical: a boolean is 00 or 01")
     elif letter == "d":
         number = struct.unpack(">d", body)[0]
-        need(number == number or body == b"\x7f\xf8" + bytes(6), "value.canonical", "NaN not canonical")
+        need(
+            number == number or body == b"\x7f\xf8" + bytes(6),
+            "value.canonical",
+            "value not canonical: NaN not canonical",
+        )
     elif letter == "h":
-        need(body[32] < 128, "value.canonical", "size of content below zero")
+        need(body[32] < 128, "value.canonical", "value not canonical: size of content below zero")
     elif letter == "D":
         token = NUMBER_TOKEN.fullmatch(body.decode("latin-1"))
-        need(token is not None, "value.canonical", "a number as text has another form")
+        need(token is not None, "value.canonical", "value not canonical: a number as text has another form")
     elif letter == "s":
         try:
             body.decode("utf-8")
         except UnicodeDecodeError:
-            raise Fault("value.canonical", "text is not UTF-8") from None
+            raise Fault("value.canonical", "value not canonical: text is not UTF-8") from None
     elif letter == "j":
         need_canonical_structure(body)
     return Value(letter, body), end
@@ -1134,13 +1161,13 @@ def open_record(line: Dict[str, Any]) -> Opened:
     shown = line["v"]
     if line["p"] == 0:
         salt, data = parse_hex(line["k"], 16, "record salt"), parse_base64(shown, None, "record")
-        need(len(data) >= 2, "value.canonical", "record cut short")
+        need(len(data) >= 2, "value.canonical", "value not canonical: record cut short")
         values: List[Optional[Value]] = []
         offset = 2
         for _ in range(int.from_bytes(data[:2], "big")):
             value, offset = parse_value(data, offset)
             values.append(value)
-        need(offset == len(data), "value.canonical", "bytes after the last value")
+        need(offset == len(data), "value.canonical", "value not canonical: bytes after the last value")
         return Opened(leaf_hash(b"R0" + salt + data), values)
     need(isinstance(shown, list) and len(shown) <= 65_535, "json.shape", "v: a list of fields is expected")
     values, leaves = [], []
@@ -1152,19 +1179,19 @@ def open_record(line: Dict[str, Any]) -> Opened:
         need(isinstance(field, list) and len(field) == 2, "json.shape", "field: [salt, value] is expected")
         salt, data = parse_hex(field[0], 16, "field salt"), parse_base64(field[1], None, "field")
         value, end = parse_value(data, 0)
-        need(end == len(data), "value.canonical", "bytes after the value")
+        need(end == len(data), "value.canonical", "value not canonical: bytes after the value")
         leaves.append(leaf_hash(b"F" + salt + data))
         values.append(value)
     return Opened(leaf_hash(b"R1" + struct.pack(">H", len(leaves)) + tree_root(leaves)), values)
 
 
 def field_salt(record_salt: bytes, field: int) -> bytes:
-    """Return the salt of a field of profile 1 (used by holders of the record key; packages show the result)."""
+    """Return the salt of a field of profile 1, for a holder of the record key; packages show the result."""
     return sha256(b"S" + record_salt + struct.pack(">H", field))[:16]
 
 
 def chunk_root(record_salt: bytes, chunks: List[bytes]) -> bytes:
-    """Return the root over 1 MiB chunks of a document (§2); v1 packages check contents by SHA-256 instead."""
+    """Return the root over 1 MiB chunks of a document (§2); packages are checked by SHA-256 instead."""
     salts = [sha256(b"K" + record_salt + struct.pack(">Q", k))[:16] for k in range(len(chunks))]
     return tree_root([leaf_hash(b"C" + salts[k] + chunk) for k, chunk in enumerate(chunks)])
 
@@ -1180,7 +1207,7 @@ def index_inner(salt: bytes, time: int, seq: int, rc: bytes) -> bytes:
 
 
 def index_leaf(dimension: int, tag: bytes, below: bytes) -> bytes:
-    """Return the leaf hash of an index entry from its dimension, 1, 2 or 16 tag bytes and the hash below them."""
+    """Return the leaf hash of an index entry from its dimension, 1, 2 or 16 tag bytes and what is below."""
     if len(tag) == 16:
         below = sha256(b"T" + tag[2:16] + below)
     if len(tag) > 1:
@@ -1216,23 +1243,35 @@ def parse_trust(data: bytes, kind: str) -> Trust:
     need(value["format"] == "scelle/trust/v1", "trust.format", "unknown format")
     groups = {}
     for group, kinds in (("authority", (4,)), ("cosigners", (1, 4, 6)), ("log", (1, 6))):
-        need(isinstance(value[group], list) and len(value[group]) <= 1000, "json.shape", f"{group}: a list of keys")
+        few = isinstance(value[group], list) and len(value[group]) <= 1000
+        need(few, "json.shape", f"{group}: a list of keys is expected")
         groups[group] = [parse_vkey(text, group) for text in value[group]]
-        need(all(key.kind in kinds for key in groups[group]), "key.format", f"{group}: type of key not allowed")
+        right = all(key.kind in kinds for key in groups[group])
+        need(right, "key.format", f"{group}: type of key not allowed")
         need(len(set(groups[group])) == len(groups[group]), "key.format", f"{group}: a key twice")
-    need([key.kind for key in groups["log"]] == [ED25519, MLDSA], "key.format", "log: one Ed25519, one ML-DSA-44 key")
+    both = [key.kind for key in groups["log"]] == [ED25519, MLDSA]
+    need(both, "key.format", "log: one Ed25519 key, then one ML-DSA-44 key")
     origin = need_text(value["origin"], None, "origin")
     need(all(key.name == origin for key in groups["log"]), "key.format", "log keys are named by the origin")
     held = None
     if kind == "trust" and value["held"] is not None:
         need_keys(value["held"], "root size", "held")
-        held = need_integer(value["held"]["size"], 0, MAX_TIME, "held"), parse_base64(value["held"]["root"], 32, "held")
+        held = (
+            need_integer(value["held"]["size"], 0, MAX_TIME, "held"),
+            parse_base64(value["held"]["root"], 32, "held"),
+        )
     return Trust(
-        groups["authority"], groups["cosigners"], parse_base64(value["genesis"], 32, "genesis"), held, groups["log"],
-        need_text(value["order"], ORDER, "order"), origin, need_integer(value["quorum"], 0, 1000, "quorum"),
-        parse_hex(value["tagkey"], 32, "tagkey") if kind == "trust" else None,
-        parse_hex(value["verifier_sha256"], 32, "verifier_sha256").hex(),
-    )  # fmt: skip
+        authority=groups["authority"],
+        cosigners=groups["cosigners"],
+        genesis=parse_base64(value["genesis"], 32, "genesis"),
+        held=held,
+        log=groups["log"],
+        order=need_text(value["order"], ORDER, "order"),
+        origin=origin,
+        quorum=need_integer(value["quorum"], 0, 1000, "quorum"),
+        tag_key=parse_hex(value["tagkey"], 32, "tagkey") if kind == "trust" else None,
+        verifier_sha256=parse_hex(value["verifier_sha256"], 32, "verifier_sha256").hex(),
+    )
 
 
 class Query(NamedTuple):
@@ -1257,15 +1296,22 @@ def parse_query(data: bytes) -> Query:
     for code in value["redact"].values():
         need_text(code, CODE, "redact")
     for end in ("from", "until"):
-        need(value[end] is None or need_integer(value[end], MIN_TIME, MAX_TIME, end) is not None, "json.shape", end)
+        if value[end] is not None:
+            need_integer(value[end], MIN_TIME, MAX_TIME, end)
     query = Query(
-        data, need_text(value["dimension"], None, "dimension"), value["from"], value["until"],
-        need_text(value["order"], ORDER, "order"), value["redact"],
-        need_text(value["strength"], re.compile("[ABC]"), "strength"), need_text(value["value"], None, "value"),
-    )  # fmt: skip
-    need(query.start is None or query.until is None or query.start < query.until, "query.window", "from is not < until")
+        data=data,
+        dimension=need_text(value["dimension"], None, "dimension"),
+        start=value["from"],
+        until=value["until"],
+        order=need_text(value["order"], ORDER, "order"),
+        redact=value["redact"],
+        strength=need_text(value["strength"], re.compile("[ABC]"), "strength"),
+        value=need_text(value["value"], None, "value"),
+    )
+    forward = query.start is None or query.until is None or query.start < query.until
+    need(forward, "query.window", "from is not before until")
     whole = query.dimension == "source" and query.start is None and query.until is None
-    need(query.strength != "A" or whole, "query.strength", "strength A is for dimension source without from and until")
+    need(query.strength != "A" or whole, "query.strength", "strength A: dimension source, no from, no until")
     return query
 
 
@@ -1275,8 +1321,9 @@ def parse_query(data: bytes) -> Query:
 # ======================================================================================================
 
 JsonLine = Tuple[int, Dict[str, Any]]
-ALWAYS = ("MANIFEST", "README.txt", "checkpoint", "policy.json", "proofs.jsonl", "query.json", "records.jsonl",
-          "scelle_verify.py", "withheld.jsonl")  # fmt: skip
+Hit = Tuple[bytes, int, int]  # commitment, time, sequence number
+ALWAYS = "MANIFEST README.txt checkpoint policy.json proofs.jsonl query.json records.jsonl".split()
+ALWAYS += ["scelle_verify.py", "withheld.jsonl"]
 ITEM = re.compile(r"items/([A-Z0-9]{1,16})-([0-9]{7}|[1-9][0-9]{7,17})\.[a-z0-9]{1,8}", re.ASCII)
 MANIFEST_LINE = re.compile(r"file ([0-9a-f]{64}) (0|[1-9][0-9]{0,18}) ([!-~]+)", re.ASCII)
 
@@ -1316,7 +1363,8 @@ class Segment:
         self.earliest: Optional[int] = f["time"][0]
         self.latest: Optional[int] = f["time"][1]
         self.profile, self.schema_digest = int(f["profile"]), f["schema"].hex()
-        self.record_root, self.index_size, self.index_root = f["record-root"], int(f["index-size"]), f["index-root"]
+        self.record_root: bytes = f["record-root"]
+        self.index_size, self.index_root = int(f["index-size"]), f["index-root"]
         self.watermark: Tuple[int, int] = f["watermark"]
         self.position, self.prev = f["position"], f["prev"]
         self.schema: Optional[Schema] = None
@@ -1346,26 +1394,50 @@ class Shown:
     """Hold what the proofs of one segment show: hits by position in X (None where erased), and edges."""
 
     def __init__(self) -> None:
-        self.hits: Dict[int, Optional[Tuple[bytes, int, int]]] = {}
+        self.hits: Dict[int, Optional[Hit]] = {}
         self.edges: Set[int] = set()
         self.undated: Set[int] = set()
         self.sequence_numbers: Set[int] = set()
         self.whole = False
 
 
+def bundle_name(number: int) -> str:
+    """Write a bundle's number in groups of three digits, all but the last with an x (C2SP tlog-tiles)."""
+    name = f"{number % 1000:03d}"
+    while number >= 1000:
+        number //= 1000
+        name = f"x{number % 1000:03d}/{name}"
+    return name
+
+
+def counters(names: str) -> Dict[str, int]:
+    """Return a zero for each name."""
+    return dict.fromkeys(names.split(), 0)
+
+
 class Examination:
     """Examine one package against a trust file, a query and held checkpoints."""
 
-    def __init__(self, package: Package, findings: Findings, trust: Optional[Trust], query: Optional[bytes],
-                 held: List[Tuple[str, bytes]], promises: List[Tuple[str, bytes]]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        package: Package,
+        findings: Findings,
+        trust: Optional[Trust],
+        query: Optional[bytes],
+        held: List[Tuple[str, bytes]],
+        promises: List[Tuple[str, bytes]],
+    ) -> None:
         self.package, self.findings = package, findings
         self.given_trust, self.given_query, self.held, self.promises = trust, query, held, promises
         self.trust: Optional[Trust] = trust
         self.query: Optional[Query] = None
         self.size = 0
+        self.manifest: Optional[Note] = None
+        self.manifest_head = "", 0
+        self.notes: Dict[str, Tuple[Note, Checkpoint]] = {}
         self.entries: List[Optional[Entry]] = []
         self.leaves: List[bytes] = []
-        self.keys: Dict[int, List[Tuple[int, VerifierKey]]] = {}  # type -> (sizes above which it is valid, key)
+        self.keys: Dict[int, List[Tuple[int, VerifierKey]]] = {}  # type -> (valid above this size, key)
         self.windows: List[Tuple[int, int]] = []  # rotations: (entry index, F)
         self.retired: Dict[VerifierKey, int] = {}  # authority keys: entries from this index on are not theirs
         self.attested: Optional[int] = None
@@ -1376,14 +1448,15 @@ class Examination:
         self.gaps: Dict[int, Dict[str, Any]] = {}
         self.counts: List[Dict[str, Any]] = []
         self.requests: Set[bytes] = set()
+        self.sources: Set[str] = set()  # of gaps and counts
         self.released: Optional[Tuple[int, bool]] = None  # (entry index, signed by the authority)
         self.tombstones = {"consent": 0, "letter": 0, "order": 0, "release": 0}
         self.documents: List[str] = []
         self.wanted: Dict[int, Set[str]] = {}
-        self.touched = dict.fromkeys(("all", "searched", "undated_only", "left_out", "not_searchable", "empty"), 0)
-        self.hits = dict.fromkeys(("all", "produced", "withheld", "erased", "erased_edge"), 0)
-        self.fields = dict.fromkeys(("all", "open", "redacted", "redacted_not_asked"), 0)
-        self.contents = dict.fromkeys(("all", "delivered", "withheld"), 0)
+        self.touched = counters("all searched undated_only left_out not_searchable empty")
+        self.hits = counters("all produced withheld erased erased_edge")
+        self.fields = counters("all open redacted redacted_not_asked")
+        self.contents = counters("all delivered withheld")
         self.item_names: Set[str] = set()
         self.item_numbers: Set[int] = set()
         self.item_floor, self.item_top, self.item_prefix = -1, -1, ""
@@ -1423,8 +1496,8 @@ class Examination:
     def step_1_members(self) -> None:
         """Hash every member and compare with MANIFEST.
 
-        Established: MANIFEST lists exactly these members. Its signature is checked in step 5; evidence stands on the
-        checkpoint, MANIFEST binds the rest (load file, README, order of delivery).
+        Established: MANIFEST lists exactly these members. Its signature is checked in step 5; evidence stands on
+        the checkpoint, MANIFEST binds the rest (load file, README).
         """
         package = self.package
         for name in package.members:
@@ -1436,10 +1509,10 @@ class Examination:
             self.expect(name in package.members, "member.missing", name, "this member must always exist")
         listed: Dict[str, Tuple[str, int]] = {}
         with self.findings.at("MANIFEST"):
-            self.manifest = parse_note(package.read("MANIFEST", MAX_MANIFEST))
-            lines = self.manifest.text.decode("utf-8").split("\n")[:-1]
-            need(len(lines) >= 3 and lines[0] == "scelle/package/v1", "manifest.format", "not scelle/package/v1")
-            need(lines[1].startswith("origin ") and lines[2].startswith("size "), "manifest.format", "origin, size")
+            note = self.manifest = parse_note(package.read("MANIFEST", MAX_MANIFEST))
+            lines = note.text.decode("utf-8").split("\n")[:-1]
+            words = [line.split(" ")[0] for line in lines[:3]]
+            need(words == ["scelle/package/v1", "origin", "size"], "manifest.format", "not scelle/package/v1")
             self.manifest_head = lines[1][7:], parse_decimal(lines[2][5:], "size")
             previous = ""
             for line in lines[3:]:
@@ -1457,15 +1530,16 @@ class Examination:
                 same = listed[name] == (package.digests.get(name), member.size)
                 self.expect(same, "manifest.differs", name, "size or SHA-256 is not that of MANIFEST")
         for name in listed:
-            self.expect(name in package.members, "manifest.absent", name, "named in MANIFEST, not in the package")
+            self.expect(name in package.members, "manifest.absent", name, "in MANIFEST, not in the package")
 
     # -- step 2 --------------------------------------------------------------------------------------------
 
     def step_2_trust_and_query(self) -> None:
         """Choose what to believe and what to answer.
 
-        Established with --query: the package answers the question that was asked, byte for byte. Without it: only the
-        question that the producer states. Without --trust the package's own policy is used, which proves nothing.
+        Established with --query: the package answers the question that was asked, byte for byte. Without it: only
+        the question that the producer states. Without --trust the package's own policy is used, which proves
+        nothing.
         """
         package = self.package
         with self.findings.at("policy.json"):
@@ -1481,25 +1555,26 @@ class Examination:
         if self.given_query is not None:
             with self.findings.at("--query"):
                 self.query = parse_query(self.given_query)
-            self.expect(stated == self.given_query, "query.differs", "query.json",
-                        "the query of the package is not the authority's")  # fmt: skip
+            detail = "the query of the package is not the authority's"
+            self.expect(stated == self.given_query, "query.differs", "query.json", detail)
         trust, query_asked = self.trust, self.query
         if trust is not None and query_asked is not None:
             same = query_asked.order == trust.order
             self.expect(same, "query.order", "query.json", "the query is of another order")
         if query_asked is not None:
             keys = {"time", "seq", query_asked.dimension} & set(query_asked.redact)
-            self.expect(not keys, "query.redact_key", "query.json", f"key fields are never redacted: {sorted(keys)}")
+            self.expect(
+                not keys, "query.redact_key", "query.json", f"a key field is not redacted: {sorted(keys)}"
+            )
 
     # -- step 3 --------------------------------------------------------------------------------------------
 
     def step_3_entries(self) -> None:
         """Read all entries of the log and the checkpoint they belong to.
 
-        Established: the bytes of every entry, and the root over them, rebuilt. Whose log it is follows in steps 4 to 6.
+        Established: the bytes of every entry, and the root over them, rebuilt. Whose log it is: steps 4 to 6.
         """
         package = self.package
-        self.notes: Dict[str, Tuple[Note, Checkpoint]] = {}
         for name in package.members:
             if name == "checkpoint" or name.startswith("checkpoint."):
                 with self.findings.at(name):
@@ -1511,9 +1586,7 @@ class Examination:
         expected: Set[str] = set()
         for number in range((self.size + 255) // 256):
             width = min(256, self.size - 256 * number)
-            digits = f"{number:03}" if number < 1000 else None
-            groups = digits or "/".join([f"x{g:03}" for g in self.groups_of(number)[:-1]]) + f"/{number % 1000:03}"
-            name = "entries/" + groups + ("" if width == 256 else f".p/{width}")
+            name = "entries/" + bundle_name(number) + ("" if width == 256 else f".p/{width}")
             expected.add(name)
             if name not in package.members:
                 self.findings.add("entries.missing", name, "a bundle of entries is missing")
@@ -1526,15 +1599,6 @@ class Examination:
         for name in package.members:
             if name.startswith("entries/"):
                 self.expect(name in expected, "member.unknown", name, "not a bundle that covers the size")
-
-    @staticmethod
-    def groups_of(number: int) -> List[int]:
-        """Split a bundle's number into groups of three digits, the highest first."""
-        groups = [number % 1000]
-        while number >= 1000:
-            number //= 1000
-            groups.insert(0, number % 1000)
-        return groups
 
     def read_bundle(self, data: bytes, width: int) -> None:
         """Read a bundle: be16 length and bytes of each entry, exactly as many as its name says."""
@@ -1556,8 +1620,8 @@ class Examination:
     def step_4_keys(self) -> None:
         """Follow the rotations of the log's keys, from the keys of the trust file on (§5).
 
-        Established: which Ed25519 and which ML-DSA-44 key is valid at each size, each rotation in the log itself. The
-        trust file's own list of authority keys is never changed by the log.
+        Established: which Ed25519 and which ML-DSA-44 key is valid at each size, by rotations in the log itself.
+        The trust file's own list of authority keys is never changed by the log.
         """
         trust = self.trust
         if trust is None:
@@ -1574,16 +1638,17 @@ class Examination:
         need(start > entry.at, "keys.rotation", "a rotation cannot act on sizes before its own entry")
         signer = self.authority_signature(trust, entry)
         if entry.fields["role"] == "authority":
-            need(signer is not None, "keys.authority", "an authority key rotates only with authority-sig by the old key")
+            need(signer is not None, "keys.authority", "authority-sig by the old key is missing")
             need(add is None or add.kind == COSIGNATURE, "keys.rotation", "type of an authority key")
-            need(add is not None or retire is not None, "keys.rotation", "neither a key to add nor one to retire")
-            need(retire is None or retire == signer, "keys.authority", "authority-sig is not by the key that retires")
+            need(add is not None or retire is not None, "keys.rotation", "no key to add and none to retire")
+            need(retire is None or retire == signer, "keys.authority", "not signed by the key that retires")
             if retire is not None:
                 self.retired[retire] = min(start, self.retired.get(retire, start))
             return
         if add is None or retire is None:
-            raise Fault("keys.rotation", "add and retire go together: one key of each type is valid at every size")
-        need(add.kind == retire.kind and add.kind in self.keys, "keys.rotation", "add and retire are of one type")
+            raise Fault("keys.rotation", "add and retire go together: one key a type at every size")
+        same = add.kind == retire.kind and add.kind in self.keys
+        need(same, "keys.rotation", "add and retire are of one type")
         line = self.keys[add.kind]
         need(add.name == trust.origin, "keys.rotation", "log keys are named by the origin")
         need(retire == line[-1][1], "keys.rotation", "the key that retires is not the valid one")
@@ -1601,12 +1666,12 @@ class Examination:
         payload = entry.fields["authority-sig"]
         if payload is None:
             return None
-        text = "scelle/consent/v1\n%s\n%s\n" % (trust.origin, b64(trust.genesis))
+        text = f"scelle/consent/v1\n{trust.origin}\n{b64(trust.genesis)}\n"
         for key in trust.authority:
             if key.key_id == payload[:4] and self.retired.get(key, entry.at + 1) > entry.at:
                 if ed25519_verify(key.public, text.encode() + entry.unsigned, payload[4:]):
                     return key
-        raise Fault("consent.signature", "authority-sig is not a valid signature of an authority key of the trust file")
+        raise Fault("consent.signature", "authority-sig is not a valid signature of the authority")
 
     # -- step 5 --------------------------------------------------------------------------------------------
 
@@ -1614,21 +1679,20 @@ class Examination:
         """Check root and signatures of every checkpoint, and the signature of MANIFEST.
 
         Established: the holder of both log keys stated this size and this root, and bound these members. Not
-        established: that he stated no other one to somebody else (held checkpoints and cosigners are for that).
+        established: that he stated no other one to somebody else; held checkpoints and cosigners are for that.
         """
         trust = self.trust
-        need(trust is not None and bool(self.keys) and "checkpoint" in self.notes, "checkpoint.unchecked", "no keys")
-        if trust is None:
-            return
+        if trust is None or not self.keys or "checkpoint" not in self.notes:
+            raise Fault("checkpoint.unchecked", "no checkpoint, or no keys to check it with")
         good_sizes = []
         for name, (note, point) in self.notes.items():
-            self.expect(point.origin == trust.origin, "checkpoint.origin", name, f"another origin: {point.origin}")
+            same = point.origin == trust.origin
+            self.expect(same, "checkpoint.origin", name, f"another origin: {point.origin}")
             complete = point.size <= len(self.leaves)
             right = complete and tree_root(self.leaves[: point.size]) == point.root
             self.expect(right, "checkpoint.root", name, "root is not the root of these entries")
-            faults, good = check_signatures(
-                note, self.keys_at(point.size), trust.cosigners + trust.authority, point, "checkpoint.signature"
-            )
+            keys, others = self.keys_at(point.size), trust.cosigners + trust.authority
+            faults, good = check_signatures(note, keys, others, point, "checkpoint.signature")
             for fault in faults:
                 self.findings.add(fault.code, name, fault.detail)
             if right and not faults:
@@ -1645,14 +1709,18 @@ class Examination:
             for time in times.values():
                 self.attested = max(self.attested or 0, time * 1_000_000)
         for index, start in self.windows:
-            self.expect(any(index < size <= start for size in good_sizes), "keys.no_checkpoint", f"entry {index}",
-                        f"no checkpoint of a size in ({index}, {start}] signed by all keys before")  # fmt: skip
+            proven = any(index < size <= start for size in good_sizes)
+            detail = f"no checkpoint of a size in ({index}, {start}] signed by all keys before"
+            self.expect(proven, "keys.no_checkpoint", f"entry {index}", detail)
         with self.findings.at("MANIFEST"):
-            need(self.manifest_head == (trust.origin, self.size), "manifest.head", "origin or size is not the log's")
-            key = [key for key in self.keys_at(self.size) if key.kind == ED25519]
-            faults, _ = check_signatures(self.manifest, key, [], None, "manifest.signature")
+            if self.manifest is None:
+                raise Fault("manifest.unchecked", "MANIFEST could not be read")
+            same = self.manifest_head == (trust.origin, self.size)
+            self.expect(same, "manifest.head", "MANIFEST", "origin or size is not the log's")
+            keys = [key for key in self.keys_at(self.size) if key.kind == ED25519]
+            faults, _ = check_signatures(self.manifest, keys, [], None, "manifest.signature")
             for fault in faults:
-                self.findings.add(fault.code, "MANIFEST", fault.detail)
+                self.findings.add(fault.code, "MANIFEST", f"MANIFEST not signed: {fault.detail}")
             need(len(self.manifest.signatures) <= 1, "manifest.format", "MANIFEST has one signature line")
 
     # -- step 6 --------------------------------------------------------------------------------------------
@@ -1660,8 +1728,8 @@ class Examination:
     def step_6_held(self) -> None:
         """Compare with what the receiver already holds.
 
-        Established: every state that the receiver has seen is a prefix of this log: nothing was rewritten or taken back
-        since. Both roots are rebuilt from the entries.
+        Established: every state that the receiver has seen is a prefix of this log: nothing was rewritten or
+        taken back since. Both roots are rebuilt from the entries.
         """
         trust = self.trust
         if self.given_trust is not None and self.given_trust.held is not None:
@@ -1681,7 +1749,8 @@ class Examination:
         """Refuse a held state that is ahead of the package or is not a prefix of its log."""
         need(size <= self.size, "held.ahead", f"held size {size} is ahead of the package's {self.size}")
         need(size <= len(self.leaves), "held.not_prefix", "entries are missing")
-        need(tree_root(self.leaves[:size]) == root, "held.not_prefix", "the held root is not a prefix of this log")
+        same = tree_root(self.leaves[:size]) == root
+        need(same, "held.not_prefix", "the held root is not a prefix of this log")
 
     # -- step 7 --------------------------------------------------------------------------------------------
 
@@ -1694,19 +1763,20 @@ class Examination:
                 needed.setdefault(entry.fields["schema"].hex(), []).append(entry.at)
         for digest, indices in needed.items():
             name = f"schemas/{digest}.json"
-            if self.expect(name in package.members, "schema.missing", name, f"schema missing, of entry {indices[0]}"):
+            there = name in package.members
+            if self.expect(there, "schema.missing", name, f"schema missing, of entry {indices[0]}"):
                 with self.findings.at(name):
                     data = package.read(name, MAX_SCHEMA)
                     need(sha256(data).hex() == digest, "schema.digest", "SHA-256 is not the name")
                     self.schemas[digest] = parse_schema(data)
         for name in package.members:
             if name.startswith("schemas/"):
-                self.expect(name[8:-5] in needed, "schema.extra", name, "no manifest with records names this schema")
+                self.expect(name[8:-5] in needed, "schema.extra", name, "no manifest with records names it")
             elif not self.known_member(name):
                 self.findings.add("member.unknown", name, "a member of this name is not part of a package")
 
     def known_member(self, name: str) -> bool:
-        """Tell whether a package may have a member of this name (bundles and checkpoints are checked elsewhere)."""
+        """Tell whether a package may have a member of this name; bundles and checkpoints: steps 3 and 5."""
         if name.startswith(("entries/", "checkpoint.", "loadfile/", "tokens/")) or name in ALWAYS:
             return True
         return name == "audit/verdict" or ITEM.fullmatch(name) is not None
@@ -1716,9 +1786,10 @@ class Examination:
     def step_8_log(self) -> None:
         """Check every rule of the log (§4, §8).
 
-        Established: one genesis, the one of the trust file; for each source gapless numbers, sequence numbers, hashes
-        and watermarks; every erased record under one tombstone; consent where the order lives. Not established: that
-        what a manifest claims (bounds, counts, watermarks) is true. A gap entry is a statement and no fault.
+        Established: one genesis, the one of the trust file; for each source gapless numbers, sequence numbers,
+        hashes and watermarks; every erased record under one tombstone; consent where the order lives. Not
+        established: that what a manifest claims (bounds, counts, watermarks) is true. A gap entry is a statement
+        and no fault.
         """
         trust = self.trust
         first = self.entries[0] if self.entries else None
@@ -1739,7 +1810,8 @@ class Examination:
         for entry in self.entries:
             if entry is not None:
                 where = f"entry {entry.at}"
-                self.expect(entry.fields["order"] == trust.order, "entry.order", where, "an entry of another order")
+                same = entry.fields["order"] == trust.order
+                self.expect(same, "entry.order", where, "an entry of another order")
                 with self.findings.at(where):
                     if entry.kind in checks:  # keys were followed in step 4
                         checks[entry.kind](trust, entry)
@@ -1748,8 +1820,11 @@ class Examination:
         """Check that entry 0 is the genesis of the trust file."""
         f, where = entry.fields, f"entry {entry.at}"
         need(entry.at == 0, "genesis.second", "a second genesis")
-        self.expect(entry.leaf == trust.genesis, "genesis.differs", where, "genesis is not that of the trust file")
-        self.expect("%s/po/%s" % (f["host"], f["order"]) == trust.origin, "genesis.origin", where, "not the origin")
+        self.expect(
+            entry.leaf == trust.genesis, "genesis.differs", where, "not the genesis of the trust file"
+        )
+        origin = "{host}/po/{order}".format(**f)
+        self.expect(origin == trust.origin, "genesis.origin", where, "not the origin of the trust file")
         if trust.tag_key is not None:
             same = f["tagkey-sha256"] == sha256(trust.tag_key)
             self.expect(same, "genesis.tagkey", where, "the tag key of the trust file has another SHA-256")
@@ -1774,60 +1849,75 @@ class Examination:
             expect(segment.number == 0, "segment.number", "number does not start at 0")
             expect(low == 0, "segment.seq", "seq does not start at 0")
             expect(segment.prev is None, "segment.prev", "a first manifest has no prev")
-            expect(segment.position[0] is None, "segment.position", "a first manifest has no position before it")
+            expect(segment.position[0] is None, "segment.position", "a first manifest repeats no position")
         else:
-            expect(segment.number == last.number + 1, "segment.number", f"number {segment.number} after {last.number}")
+            next_number = segment.number == last.number + 1
+            expect(next_number, "segment.number", f"number {segment.number} after {last.number}")
             expect(low == last.seq[1], "segment.seq", f"seq starts at {low}, not {last.seq[1]}")
             expect(segment.prev == last.leaf, "segment.prev", "prev is not the manifest before")
             expect(segment.watermark[0] == last.watermark[1], "segment.watermark", "watermark does not tile")
-            expect(segment.position[0] == last.position[1], "segment.position", "position does not repeat the last one")
+            repeated = segment.position[0] == last.position[1]
+            expect(repeated, "segment.position", "position does not repeat the last one")
             same = (segment.profile, segment.schema_digest) == (last.profile, last.schema_digest)
             expect(same, "segment.schema", "schema or profile changed within an alias")
         count = segment.records
-        expect(high - low == count <= MAX_RECORDS, "segment.seq", "seq does not span the records, or more than 2^20")
+        expect(high - low == count <= MAX_RECORDS, "segment.seq", "seq spans not the records, or over 2^20")
         expect(segment.watermark[0] < segment.watermark[1], "segment.watermark", "watermark is empty")
         earliest, latest = segment.earliest, segment.latest
         expect(segment.undated <= count, "segment.undated", "more undated than records")
         dated = earliest is not None and latest is not None
-        expect(dated == (segment.undated < count), "segment.time", "time bounds are `- -` exactly without dated records")
+        expect(dated == (segment.undated < count), "segment.time", "bounds are `- -` where nothing is dated")
         expect((earliest is None) == (latest is None), "segment.time", "one time bound is missing")
         if earliest is not None and latest is not None:
-            whole = (earliest % HOUR == 0 or earliest == MIN_TIME) and (latest % HOUR == 0 or latest == MAX_TIME)
-            expect(whole and earliest <= latest, "segment.time", "time bounds are not whole hours in order")
+            floored, ceiled = (
+                earliest % HOUR == 0 or earliest == MIN_TIME,
+                latest % HOUR == 0 or latest == MAX_TIME,
+            )
+            right = floored and ceiled and earliest <= latest
+            expect(right, "segment.time", "time bounds are not whole hours in order")
         if count == 0:
             empty = segment.record_root == segment.index_root == EMPTY_ROOT and segment.index_size == 0
             expect(empty, "segment.empty", "a segment without records has empty trees")
             return
         segment.schema = schema = self.schemas.get(segment.schema_digest)
         if schema is not None:
-            expect(segment.index_size == count * len(schema.dimensions), "segment.index_size", "index-size is not N x D")
+            right = segment.index_size == count * len(schema.dimensions)
+            expect(right, "segment.index_size", "index-size is not N x D")
             built_in = schema.digest != DOCUMENT_V1 or segment.profile == 1
             expect(built_in, "segment.schema", "scelle.document is sealed in profile 1")
 
     def check_gap(self, trust: Trust, entry: Entry) -> None:
         """Note a gap; one that closes another must name an open one of its source."""
         f = entry.fields
-        need(not self.chains.get(f["source"], Chain()).ended, "source.ended", "a gap after the end of %s" % f["source"])
-        start, end = f["interval"]
+        source, closes, (start, end) = f["source"], f["closes"], f["interval"]
+        need(not self.chains.get(source, Chain()).ended, "source.ended", f"a gap after the end of {source}")
         need(end is None or start <= end, "gap.interval", "a gap that ends before it starts")
-        self.gaps[entry.at] = {"source": f["source"], "from": start, "to": end, "cause": f["cause"],
-                                  "lost_at_most": f["lost-at-most"], "closed_by": None}  # fmt: skip
-        if f["closes"] is not None:
-            other = self.gaps.get(f["closes"], {})
-            need(f["closes"] < entry.at and other.get("source") == f["source"] and other["to"] is None
-                 and other["closed_by"] is None, "gap.closes", "closes no open gap of its source")  # fmt: skip
+        gap = {
+            "source": source,
+            "from": start,
+            "to": end,
+            "cause": f["cause"],
+            "lost_at_most": f["lost-at-most"],
+        }
+        self.gaps[entry.at] = dict(gap, closed_by=None)
+        self.sources.add(source)
+        if closes is not None:
+            other = self.gaps.get(closes, {})
+            is_open = closes != entry.at and other.get("source") == source and other["to"] is None
+            need(is_open and other["closed_by"] is None, "gap.closes", "closes no open gap of its source")
             other["closed_by"] = entry.at
 
     def check_count(self, trust: Trust, entry: Entry) -> None:
         """Note an independent count; it is a claim, reported beside the proofs."""
         start, end = entry.fields["interval"]
         need(start <= end, "count.interval", "a count that ends before it starts")
-        self.counts.append(dict(entry.fields, entry=entry.at))
+        self.counts.append({key: value for key, value in entry.fields.items() if key != "order"})
+        self.sources.add(entry.fields["source"])
 
     def check_end(self, trust: Trust, entry: Entry) -> None:
         """Close a source: no segment and no gap may follow."""
         chain = self.chains.setdefault(entry.fields["source"], Chain())
-        need(not chain.ended, "source.ended", "a second end of %s" % entry.fields["source"])
+        need(not chain.ended, "source.ended", f"a second end of {entry.fields['source']}")
         chain.ended = True
         number = chain.last.number if chain.last else None
         need(entry.fields["after"] == number, "source.end", "after is not the last number")
@@ -1839,8 +1929,8 @@ class Examination:
     def check_erase(self, trust: Trust, entry: Entry) -> None:
         """Check a tombstone: what it names, and whether the order allowed it (§8).
 
-        Established with consent: an authority key of the trust file signed these places. That the record named and the
-        positions named belong together rests on that consent. `letter` and `order` are the platform's word.
+        Established with consent: an authority key of the trust file signed these places. That the record named and
+        the positions named belong together rests on that consent. `letter` and `order` are the platform's word.
         """
         f, where = entry.fields, f"entry {entry.at}"
         released = self.released is not None
@@ -1848,12 +1938,15 @@ class Examination:
             signer = self.authority_signature(trust, entry)
             basis = f["basis"]
             self.tombstones[basis] += 1
-            need(signer is not None or basis != "consent", "tombstone.no_consent", "no consent: authority-sig is missing")
-            need(released or bool(trust.authority), "tombstone.no_consent", "erased before release; nobody could consent")
-            need(released or basis != "release", "tombstone.no_consent", "no consent: the order lives, not released")
-            need(basis not in ("letter", "order") or f["document"] is not None, "tombstone.document", "no document")
+            need(signer is not None or basis != "consent", "tombstone.no_consent", "no consent: not signed")
+            need(
+                released or bool(trust.authority), "tombstone.no_consent", "no consent: nobody could give it"
+            )
+            need(released or basis != "release", "tombstone.no_consent", "no consent: the order lives")
+            papers = basis not in ("letter", "order") or f["document"] is not None
+            need(papers, "tombstone.document", f"basis {basis} names no document")
         if f["document"] is not None:
-            self.documents.append("entry %d: %s, document %s" % (entry.at, f["basis"], b64(f["document"])))
+            self.documents.append(f"{where}: {f['basis']}, document {b64(f['document'])}")
         (index, leaf), (position, rc), places = f["segment"], f["record"], f["index"]
         segment = self.segments.get(index)
         if segment is None:
@@ -1865,16 +1958,18 @@ class Examination:
         segment.erased_records[position] = rc
         dimensions = segment.index_size // count if segment.index_size % count == 0 else 0
         blocks = [place // count for place in places]
-        need(blocks == list(range(dimensions)), "tombstone.positions", "not one index position in each block, ascending")
+        right = blocks == list(range(dimensions))
+        need(right, "tombstone.positions", "not one index position in each block, ascending")
         for place in places:
-            self.expect(place not in segment.erased_places, "tombstone.twice", where, "one index position in two")
+            fresh = place not in segment.erased_places
+            self.expect(fresh, "tombstone.twice", where, "one index position in two")
             segment.erased_places.setdefault(place, position)
 
     def check_release(self, trust: Trust, entry: Entry) -> None:
         """Check a release: with an authority, only its signature ends the order."""
         signer = self.authority_signature(trust, entry)
-        need(signer is not None or not trust.authority, "release.unsigned",
-             "release without valid authority-sig: the order lives")  # fmt: skip
+        good = signer is not None or not trust.authority
+        need(good, "release.unsigned", "release without valid authority-sig: the order lives")
         if self.released is None:
             self.released = entry.at, signer is not None
 
@@ -1911,7 +2006,9 @@ class Examination:
             mark = last.watermark[1]
             stale = query.until is not None and mark < query.until
             stale = stale or (self.attested is not None and mark < self.attested - OPEN_AFTER)
-            self.expect(not stale, "source.open", source, f"open since {show_time(mark)}: no later watermark, no end")
+            self.expect(
+                not stale, "source.open", source, f"open since {show_time(mark)}: no end, nothing later"
+            )
 
     def choose_ranges(self, query: Query, segment: Segment, schema: Schema) -> None:
         """Choose the ranges that one segment must show."""
@@ -1938,24 +2035,24 @@ class Examination:
     # -- step 10 -------------------------------------------------------------------------------------------
 
     def json_lines(self, name: str) -> Iterator[JsonLine]:
-        """Read the lines of a member, check form and order; a line that is not well-formed is a finding and skipped."""
+        """Read the lines of a member; check form and order; skip a line that has a fault of form."""
         previous: Tuple[Any, ...] = (-1,)
         for number, line in self.package.lines(name):
-            value = None
-            with self.findings.at(f"{name} line {number}"):
+            where = f"{name} line {number}"
+            with self.findings.at(where):
                 value = parse_json(line)
                 need(isinstance(value, dict), "json.shape", "an object is expected")
                 key = LINE_FORMS[name](value)
-                self.expect(key != previous, "lines.twice", f"{name} line {number}", "the same place twice")
-                self.expect(key >= previous, "lines.order", f"{name} line {number}", "lines not sorted")
+                self.expect(key != previous, "lines.twice", where, "the same place twice")
+                self.expect(key >= previous, "lines.order", where, "lines not sorted")
                 previous = key
                 yield number, value
 
     def step_10_answer(self) -> None:
         """Check the proofs segment by segment, and beside them records and withholdings.
 
-        Established, for each range: these are all entries of the index between left and right neighbour, no more and no
-        fewer; each record of a hit is the one sealed at its place.
+        Established, for each range: these are all entries of the index between left and right neighbour; each
+        record of a hit is the one sealed at its place.
         """
         query = self.query
         if query is None:
@@ -1988,7 +2085,7 @@ class Examination:
         for name, lines in (("records", self.records), ("withheld", self.withheld)):
             while lines.head is not None and (lines.at(), lines.pos()) < (index, position):
                 number, _ = lines.take()
-                self.findings.add("lines.no_hit", f"{name}.jsonl line {number}", "there is no hit at this place")
+                self.findings.add("lines.no_hit", f"{name}.jsonl line {number}", "there is no hit here")
 
     def examine_ranges(self, query: Query, segment: Segment, schema: Schema, proofs: Ahead) -> Shown:
         """Check all proof lines of one segment."""
@@ -2025,9 +2122,9 @@ class Examination:
         if run is None:
             return
         shown.edges.update(run.trailing)
-        self.expect(run.closed or run.next_position == ordinal * segment.records, "range.no_right",
-                    f"entry {segment.index} ({run.name})",
-                    "no right neighbour although the range does not end at the block's end")  # fmt: skip
+        closed = run.closed or run.next_position == ordinal * segment.records
+        detail = "no right neighbour although the range does not end at the block's end"
+        self.expect(closed, "range.no_right", f"entry {segment.index} ({run.name})", detail)
 
     def note_time(self, segment: Segment, where: str, time: int, place: int, shown: Shown) -> None:
         """Compare a shown time with what the manifest states."""
@@ -2053,18 +2150,18 @@ class Examination:
         """Give each hit of a segment its one state, and check every produced record."""
         commitments = dict(segment.erased_records) if shown.whole else {}
         places: Any = range(segment.records) if shown.whole else shown.hits
-        erased = set(commitments) if shown.whole else {place for place, hit in shown.hits.items() if hit is None}
+        erased = {place for place, hit in shown.hits.items() if hit is None} | set(commitments)
         settled: Set[int] = set()
         for position, records, withheld in self.groups(segment.index):
             where = f"entry {segment.index} position {position}"
-            for name, lines in (("records", records), ("withheld", withheld)):
-                if lines and position not in places:
-                    self.findings.add("lines.no_hit", f"{name}.jsonl line {lines[0][0]}", "no hit at " + where)
             if position not in places:
+                for name, lines in (("records", records), ("withheld", withheld)):
+                    for number, _ in lines:
+                        self.findings.add("lines.no_hit", f"{name}.jsonl line {number}", "no hit at " + where)
                 continue
             if position in erased:
-                code, what = ("tombstone.opened", "a record") if records else ("withheld.erased", "a withholding")
-                self.findings.add(code, where, f"{what} for an erased or opaque entry: it needs an opened entry")
+                code = "tombstone.opened" if records else "withheld.erased"
+                self.findings.add(code, where, "the entry is erased or opaque; this needs an opened entry")
                 continue
             whole_record = [line for _, line in withheld if line["field"] is None]
             both = bool(records) and bool(whole_record)
@@ -2075,21 +2172,29 @@ class Examination:
                 self.hits["produced"] += 1
                 with self.findings.at(f"records.jsonl line {records[0][0]} ({where})"):
                     hit = None if shown.whole else shown.hits[position]
-                    rc = RecordLine(self, query, segment, schema, shown, position).check(records[0][1], hit, parts)
-                    commitments[position] = rc
+                    examined = RecordLine(self, query, segment, schema, shown, position)
+                    commitments[position] = examined.check(records[0][1], hit, parts)
                 continue
-            self.expect(not parts, "withheld.part", where, "a part is withheld of a record that is not produced")
+            self.expect(not parts, "withheld.part", where, "part of a record that is not produced")
             if whole_record:
                 settled.add(position)
                 self.hits["withheld"] += 1
                 with self.findings.at(f"withheld.jsonl line {withheld[0][0]}"):
-                    need(shown.whole == ("rc" in whole_record[0]), "json.keys", "`rc` stands exactly at a whole segment")
+                    right = shown.whole == ("rc" in whole_record[0])
+                    need(right, "json.keys", "`rc` stands exactly at a whole segment")
                     if shown.whole:
                         commitments[position] = parse_hex(whole_record[0]["rc"], 32, "rc")
         self.close_segment(segment, shown, places, erased, settled, commitments)
 
-    def close_segment(self, segment: Segment, shown: Shown, places: Any, erased: Set[int], settled: Set[int],
-                      commitments: Dict[int, bytes]) -> None:  # fmt: skip
+    def close_segment(
+        self,
+        segment: Segment,
+        shown: Shown,
+        places: Any,
+        erased: Set[int],
+        settled: Set[int],
+        commitments: Dict[int, bytes],
+    ) -> None:
         """Count the hits of a segment; at strength A rebuild record-root from every commitment."""
         where = f"entry {segment.index}"
         self.hits["all"] += len(places)
@@ -2097,14 +2202,15 @@ class Examination:
         self.hits["erased_edge"] += len(shown.edges)
         for place in places:
             if place not in settled and place not in erased:
-                self.findings.add("hit.no_state", f"{where} position {place}",
-                                  "hit is neither produced, withheld nor erased: the sum does not close")  # fmt: skip
+                detail = "hit is neither produced, withheld nor erased: the sum does not close"
+                self.findings.add("hit.no_state", f"{where} position {place}", detail)
         if shown.whole and len(commitments) == segment.records:
             root = tree_root([commitments[place] for place in places])
-            self.expect(root == segment.record_root, "record.root", where, "records do not lead to record-root")
+            same = root == segment.record_root
+            self.expect(same, "record.root", where, "records do not lead to record-root")
             enough = len(shown.undated) <= segment.undated
             self.expect(enough, "segment.undated", where, "more undated records than declared")
-        for place, hit in shown.hits.items() if self.promises else ():
+        for hit in shown.hits.values() if self.promises else ():
             if hit is not None:
                 self.commitments[segment.source, hit[2]] = hit[0]
         for place, rc in commitments.items() if self.promises and shown.whole else ():
@@ -2125,8 +2231,8 @@ class Examination:
     def step_12_audit(self) -> None:
         """Check the auditor's verdict (strength B).
 
-        Established: a cosigner of the trust file recomputed the index of these segments from a contentless stream: its
-        order, multiplicity and bounds are those of the claims. Not that the claims are true.
+        Established: a cosigner of the trust file recomputed the index of these segments from a contentless stream:
+        its order, multiplicity and bounds are those of the claims. Not established: that the claims are true.
         """
         trust, query = self.trust, self.query
         if "audit/verdict" not in self.package.members:
@@ -2139,13 +2245,17 @@ class Examination:
         with self.findings.at("audit/verdict"):
             note = parse_note(self.package.read("audit/verdict", MAX_VERDICT))
             lines = note.text.decode("utf-8").split("\n")[:-1]
-            need(lines[:2] == ["scelle/audit/v1", "origin " + trust.origin], "audit.format", "not a verdict on this log")
+            head = ["scelle/audit/v1", "origin " + trust.origin]
+            need(lines[:2] == head, "audit.format", "not a verdict on this log")
             audited: Set[int] = set()
+            last = -1
             for line in lines[2:]:
                 word, _, rest = line.partition(" ")
                 number, _, leaf = rest.partition(" ")
                 index = parse_decimal(number, "segment")
-                need(word == "segment" and index > max(audited, default=-1), "audit.format", "lines not in order")
+                rising = word == "segment" and index > last
+                need(rising, "audit.format", "not `segment` lines by rising log index")
+                last = index
                 segment = self.segments.get(index)
                 same = segment is not None and segment.leaf == parse_base64(leaf, 32, "leaf hash")
                 need(same, "audit.segment", f"entry {index} is not the segment that was audited")
@@ -2159,11 +2269,14 @@ class Examination:
             for index, segment in self.segments.items():
                 if segment.records and self.matches(query, segment.source):
                     done = self.audited is not None and index in self.audited
-                    self.expect(done, "audit.segment", f"entry {index}", "the query touches it; it was not audited")
+                    self.expect(
+                        done, "audit.segment", f"entry {index}", "touched by the query, and not audited"
+                    )
 
     def step_13_tokens(self) -> None:
         """List time-stamp tokens; an anchor in a manifest must be one of those shown, if any are shown."""
-        digests = {self.package.digests.get(name) for name in self.package.members if name.startswith("tokens/")}
+        tokens = [name for name in self.package.members if name.startswith("tokens/")]
+        digests = {self.package.digests.get(name) for name in tokens}
         for entry in self.entries if digests else ():
             anchor = entry.fields.get("anchor") if entry is not None else None
             if entry is not None and anchor is not None:
@@ -2179,8 +2292,9 @@ class Examination:
         for i, (name, one) in enumerate(read):
             for other_name, other in read[i + 1 :]:
                 overlap = one.source == other.source and one.low < other.high and other.low < one.high
-                self.expect(not overlap or one == other, "promise.broken", f"promises {name} and {other_name}",
-                            "two promises for the same places with different roots")  # fmt: skip
+                detail = "two promises for the same places with different roots"
+                both = f"promises {name} and {other_name}"
+                self.expect(not overlap or one == other, "promise.broken", both, detail)
 
     def judge_promise(self, data: bytes) -> Promise:
         """Tell whether a promise was kept as far as this package shows."""
@@ -2189,7 +2303,8 @@ class Examination:
         promise = parse_promise(note.text)
         if trust is None:
             raise Fault("promise.format", "no trust")
-        need(promise.origin == trust.origin and promise.genesis == trust.genesis, "promise.format", "of another log")
+        same = promise.origin == trust.origin and promise.genesis == trust.genesis
+        need(same, "promise.format", "a promise of another log")
         signers = [key for _, key in self.keys[ED25519]]
         _, good = check_signatures(note, [], signers, None, "promise.signature")
         need(bool(good), "promise.signature", "not signed by the log")
@@ -2215,7 +2330,8 @@ def window_of(query: Query, name: str) -> Tuple[int, int]:
         return UNDATED, UNDATED + 1
     if query.start is None and query.until is None:
         return UNDATED, MAX_TIME + 1
-    return MIN_TIME if query.start is None else query.start, MAX_TIME + 1 if query.until is None else query.until
+    low = MIN_TIME if query.start is None else query.start
+    return low, MAX_TIME + 1 if query.until is None else query.until
 
 
 def proof_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
@@ -2225,9 +2341,11 @@ def proof_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
         need(line["whole"] is True, "json.shape", "whole is true or absent")
         return need_integer(line["at"], 0, MAX_TIME, "at"), "", 0
     need_keys(line, "at hits left lo proof range right", "line")
-    need(isinstance(line["hits"], list) and isinstance(line["proof"], list), "json.shape", "hits and proof are lists")
+    lists = isinstance(line["hits"], list) and isinstance(line["proof"], list)
+    need(lists, "json.shape", "hits and proof are lists")
     need(line["range"] in ("dated", "undated"), "json.shape", "range is dated or undated")
-    return need_integer(line["at"], 0, MAX_TIME, "at"), line["range"], need_integer(line["lo"], 0, MAX_TIME, "lo")
+    low = need_integer(line["lo"], 0, MAX_TIME, "lo")
+    return need_integer(line["at"], 0, MAX_TIME, "at"), line["range"], low
 
 
 def record_form(line: Dict[str, Any]) -> Tuple[Any, ...]:
@@ -2260,9 +2378,18 @@ LINE_FORMS: Dict[str, Callable[[Dict[str, Any]], Tuple[Any, ...]]] = {
 class RangeLine:
     """Check one line of a range proof: leaves, neighbours, order, paths and root (§7)."""
 
-    def __init__(self, exam: Examination, query: Query, segment: Segment, ordinal: int, run: Run, shown: Shown,
-                 where: str) -> None:  # fmt: skip
-        self.exam, self.segment, self.ordinal, self.run, self.shown, self.where = exam, segment, ordinal, run, shown, where
+    def __init__(
+        self,
+        exam: Examination,
+        query: Query,
+        segment: Segment,
+        ordinal: int,
+        run: Run,
+        shown: Shown,
+        where: str,
+    ) -> None:
+        self.exam, self.segment, self.ordinal = exam, segment, ordinal
+        self.run, self.shown, self.where = run, shown, where
         self.own_tag_only = query.dimension == "source"
         self.tag: Optional[bytes] = None
         if exam.trust is not None and exam.trust.tag_key is not None:
@@ -2283,16 +2410,17 @@ class RangeLine:
         start, end = (self.ordinal - 1) * segment.records, self.ordinal * segment.records
         if run.lines == 0:
             at_edge = left is not None or low == start
-            self.expect(at_edge, "range.no_left", "no left neighbour although the range does not start at its block")
+            self.expect(at_edge, "range.no_left", "no left neighbour although the block starts before")
         else:
-            self.expect(left is None, "range.left_again", "only the first line of a range has a left neighbour")
-            self.expect(low == run.next_position, "range.line_gap", "lines of one range do not follow one another")
-            self.expect(not run.closed, "range.right_early", "only the last line of a range has a right neighbour")
+            self.expect(left is None, "range.left_again", "only the first line has a left neighbour")
+            self.expect(low == run.next_position, "range.line_gap", "lines do not follow one another")
+            self.expect(not run.closed, "range.right_early", "only the last line has a right neighbour")
         run.lines += 1
         run.next_position, run.closed = low + count, right is not None
         need(count > 0, "range.empty", "a line that shows nothing")
         inside = start <= low and low + count <= end
-        self.expect(inside, "range.edge", "range goes over the edge of its block: neighbour of another dimension")
+        detail = "range goes over the edge of its block: neighbour of another dimension"
+        self.expect(inside, "range.edge", detail)
         proof = [parse_hex(text, 32, "proof") for text in line["proof"]]
         hashes = [] if left is None else [self.neighbour(left, low, -1)]
         for offset, hit in enumerate(hits):
@@ -2301,13 +2429,17 @@ class RangeLine:
             hashes.append(self.neighbour(right, low + count - 1, 1))
         self.check_commitments()
         if self.tag is not None:
-            same = range_root(segment.index_size, low, hashes, proof) == segment.index_root
-            self.expect(same, "range.root", "range root is not index-root")
+            try:
+                same, why = range_root(segment.index_size, low, hashes, proof) == segment.index_root, ""
+            except Fault as fault:
+                same, why = False, f": {fault.detail}"
+            self.expect(same, "range.root", "range root is not index-root" + why)
 
     def opened(self, value: Any, place: int) -> Tuple[int, int, bytes, bytes]:
         """Read an opened index entry [salt, time, seq, rc, path]; return time, seq, rc and its leaf hash."""
         segment = self.segment
-        need(isinstance(value, list) and len(value) == 5, "json.shape", "an opened entry is [salt, time, seq, rc, path]")
+        five = isinstance(value, list) and len(value) == 5
+        need(five, "json.shape", "an opened entry is [salt, time, seq, rc, path]")
         salt, rc = parse_hex(value[0], 16, "index salt"), parse_hex(value[3], 32, "rc")
         time = need_integer(value[1], UNDATED, MAX_TIME, "time")
         seq = need_integer(value[2], 0, MAX_TIME, "seq")
@@ -2342,7 +2474,8 @@ class RangeLine:
         self.expect(low <= time < high, "range.outside", f"hit outside the range: seq {seq}")
         in_order = run.last_key is None or run.last_key < (time, seq)
         self.expect(in_order, "range.order", f"hits not sorted by time and sequence number: seq {seq}")
-        self.expect(place not in segment.erased_places, "tombstone.opened", f"a tombstoned position is opened: {place}")
+        living = place not in segment.erased_places
+        self.expect(living, "tombstone.opened", f"a tombstoned position is opened: {place}")
         fresh = place not in shown.hits and seq not in shown.sequence_numbers
         self.expect(fresh, "range.twice", f"a position or record twice among the hits: seq {seq}")
         shown.hits[place] = rc, time, seq
@@ -2356,9 +2489,10 @@ class RangeLine:
 
         Established: it sorts strictly outside the range, so that nothing of the range lies beyond it.
         """
-        need(isinstance(value, list) and len(value) == 2, "json.shape", "a neighbour is [tag, hash] or [tag, entry]")
-        need(isinstance(value[0], str) and len(value[0]) in (2, 4, 32), "neighbour.prefix",
-             "tag prefix must be 1, 2 or 16 bytes")  # fmt: skip
+        pair = isinstance(value, list) and len(value) == 2
+        need(pair, "json.shape", "a neighbour is [tag, hash] or [tag, entry]")
+        wide = isinstance(value[0], str) and len(value[0]) in (2, 4, 32)
+        need(wide, "neighbour.prefix", "tag prefix must be 1, 2 or 16 bytes")
         shown = parse_hex(value[0], len(value[0]) // 2, "tag prefix")
         here = place not in self.segment.erased_places
         self.expect(here, "tombstone.opened", f"a neighbour at a tombstoned position {place}")
@@ -2376,8 +2510,8 @@ class RangeLine:
         if tag is not None:
             if shown == tag:
                 raise Fault("neighbour.same_tag", "a neighbour of the same tag must show salt, time, seq, rc")
-            if self.own_tag_only:
-                self.expect(False, "neighbour.source_tag", "tag shown in dimension source is not the manifest's own")
+            detail = "tag shown in dimension source is not the manifest's own"
+            self.expect(not self.own_tag_only, "neighbour.source_tag", detail)
             enough = 1 if shown[0] != tag[0] else 2 if shown[1:2] != tag[1:2] else 16
             exact = len(shown) == enough and shown != tag[: len(shown)]
             self.expect(exact, "neighbour.prefix", f"{len(shown)} tag bytes shown where {enough} differ")
@@ -2388,8 +2522,9 @@ class RangeLine:
     def check_commitments(self) -> None:
         """Check that each opened entry's rc stands in R at its sequence number.
 
-        A line that shows all N records may do so with empty paths: then record-root is rebuilt from the rcs by sequence
-        number, erased ones from their tombstones. (The published packages carry paths there too; both are proof.)
+        A line that shows all N records may do so with empty paths: then record-root is rebuilt from the rcs by
+        sequence number, erased ones from their tombstones. (The published packages carry paths there too; both
+        prove the same.)
         """
         segment, total = self.segment, self.segment.records
         bare = not any(path for _, _, path in self.paths)
@@ -2413,10 +2548,24 @@ class RangeLine:
 SIDE = {-1: "left", 1: "right"}
 
 
+def schema_faults(schema: Schema, opened: Opened) -> List[Fault]:
+    """Compare the fields of a record with its schema."""
+    if len(opened.values) != len(schema.fields):
+        return [Fault("record.fields", "not as many fields as the schema has")]
+    faults = []
+    for j, value in enumerate(opened.values):
+        name, kind = schema.fields[j]
+        if value is not None and value.letter != kind and (value.letter != "n" or j < 2):
+            faults.append(Fault("record.type", f"type of field {name} is not that of the schema"))
+    return faults
+
+
 class RecordLine:
     """Check one produced record: commitment, types, key fields, redactions and contents (§2, §11)."""
 
-    def __init__(self, exam: Examination, query: Query, segment: Segment, schema: Schema, shown: Shown, place: int) -> None:
+    def __init__(
+        self, exam: Examination, query: Query, segment: Segment, schema: Schema, shown: Shown, place: int
+    ) -> None:
         self.exam, self.query, self.segment, self.schema, self.shown = exam, query, segment, schema, shown
         self.place = place
         self.where = f"records.jsonl (entry {segment.index} position {place})"
@@ -2425,17 +2574,16 @@ class RecordLine:
         """Add a finding about this record unless the condition holds."""
         return self.exam.expect(condition, code, self.where, detail)
 
-    def check(self, line: Dict[str, Any], hit: Optional[Tuple[bytes, int, int]], parts: Dict[str, Any]) -> bytes:
+    def check(self, line: Dict[str, Any], hit: Optional[Hit], parts: Dict[str, Any]) -> bytes:
         """Check the record against its hit (None at a whole segment); return its commitment."""
         schema = self.schema
         need(line["p"] == self.segment.profile, "record.profile", "profile is not that of the manifest")
         opened = open_record(line)
-        self.expect(hit is None or hit[0] == opened.rc, "record.rc", "rc differs: not the record that was sealed")
-        need(len(opened.values) == len(schema.fields), "record.fields", "not as many fields as the schema has")
-        for j, value in enumerate(opened.values):
-            name, kind = schema.fields[j]
-            allowed = value is None or value.letter == kind or (value.letter == "n" and j > 1)
-            self.expect(allowed, "record.type", f"type of field {name} is not that of the schema")
+        same = hit is None or hit[0] == opened.rc
+        self.expect(same, "record.rc", "rc differs: not the record that was sealed")
+        for fault in schema_faults(schema, opened):
+            self.expect(False, fault.code, fault.detail)
+        need(len(opened.values) == len(schema.fields), "record.fields", "nothing more of it is checked")
         self.check_keys(opened, hit)
         for name in [name for name in parts if "rc" in parts[name]]:
             same = self.shown.whole and parts[name]["rc"] == opened.rc.hex()
@@ -2443,21 +2591,20 @@ class RecordLine:
         self.check_redactions(opened, parts)
         self.check_contents(opened, dict(line["item"]), parts)
         for name in parts:
-            self.expect(False, "withheld.part", f"withheld.jsonl names field {name}, which is open or unknown")
+            self.expect(False, "withheld.part", f"field {name} is open or unknown")
         return opened.rc
 
-    def check_keys(self, opened: Opened, hit: Optional[Tuple[bytes, int, int]]) -> None:
-        """Check time, sequence number and queried identifier: they are never redacted and must be the hit's."""
+    def check_keys(self, opened: Opened, hit: Optional[Hit]) -> None:
+        """Check time, sequence number and queried identifier: never redacted, and the hit's own."""
         segment, dimensions = self.segment, self.schema.dimensions
         keys = [0, 1] + [d for d in (dimensions.index(self.query.dimension) + 1,) if d > 1]
         closed = [self.schema.fields[j][0] for j in keys if opened.values[j] is None]
         if closed:
-            raise Fault("record.key_redacted", "key field redacted: %s" % ", ".join(closed))
-        time, seq = (
-            int.from_bytes(value.data, "big", signed=True) if value is not None else 0 for value in opened.values[:2]
-        )
+            raise Fault("record.key_redacted", f"key field redacted: {closed}")
+        time, seq = (int.from_bytes(value.data, "big", signed=True) for value in opened.values[:2] if value)
         if hit is None:
-            self.expect(seq == segment.seq[0] + self.place, "record.seq", "sequence number is not that of its place")
+            same = seq == segment.seq[0] + self.place
+            self.expect(same, "record.seq", "sequence number is not that of its place")
             self.exam.note_time(segment, self.where, time, self.place, self.shown)
         else:
             self.expect(time == hit[1], "record.time", "time is not that of the index entry")
@@ -2488,15 +2635,17 @@ class RecordLine:
             line = parts.pop(name, None)
             sums["redacted_not_asked"] += name not in asked and name != "raw"
             if line is None:
-                # The published packages give one line, `raw` with the asked code, for raw and the field asked for.
+                # The published packages give one line, `raw` with the code asked for, for raw and that field.
                 stands_for = name in asked and raw_code == asked[name] and "raw" in closed
-                self.expect(stands_for, "withheld.no_line", f"redacted field {name} has no line in withheld.jsonl")
-                key_field = names.index(name) <= len(self.schema.dimensions)  # of another dimension than the queried one
-                self.expect(stands_for or not key_field, "record.key_redacted", f"key field redacted: {name}")
+                self.expect(stands_for, "withheld.no_line", f"no line in withheld.jsonl for {name}")
+                # Identifiers of other dimensions than the queried one may be redacted, but not in silence.
+                plain = names.index(name) > len(self.schema.dimensions)
+                self.expect(stands_for or plain, "record.key_redacted", f"key field redacted: {name}")
             elif name == "raw":
                 self.expect(line["code"] in reasons, "withheld.code", "raw takes the code raw")
             else:
-                self.expect(asked.get(name, line["code"]) == line["code"], "withheld.code", "not the code asked for")
+                same = asked.get(name, line["code"]) == line["code"]
+                self.expect(same, "withheld.code", "not the code asked for")
 
     def check_contents(self, opened: Opened, items: Dict[str, str], parts: Dict[str, Any]) -> None:
         """Check that each open content is delivered, byte for byte, or withheld."""
@@ -2514,7 +2663,8 @@ class RecordLine:
             elif line is not None:
                 sums["withheld"] += 1
             else:
-                self.expect(False, "content.missing", f"contents do not close: {name} neither delivered nor withheld")
+                detail = f"contents do not close: {name} is neither delivered nor withheld"
+                self.expect(False, "content.missing", detail)
         exam.item_floor = exam.item_top
         for name in items:
             self.expect(False, "item.field", f"item of field {name}, which is no open content")
@@ -2522,7 +2672,8 @@ class RecordLine:
     def check_item(self, path: str, value: Value) -> None:
         """Compare a member of items/ with the content that was sealed."""
         exam, match = self.exam, ITEM.fullmatch(path)
-        if match is None or not self.expect(path in exam.package.members, "item.missing", f"no member {path}"):
+        there = path in exam.package.members
+        if match is None or not self.expect(there, "item.missing", f"no member {path}"):
             return
         size, digest = int.from_bytes(value.data[32:], "big"), exam.package.digests.get(path)
         same = digest == value.data[:32].hex() and exam.package.members[path].size == size
@@ -2556,29 +2707,37 @@ class Promise(NamedTuple):
 def parse_promise(text: bytes) -> Promise:
     """Read the lines of a promise."""
     lines = [line.split(" ") for line in text.decode("utf-8", "replace").split("\n")]
-    names = ["scelle/promise/v1", "origin", "genesis", "source", "batch", "seq", "batch-root", "received", "deadline"]
+    names = "scelle/promise/v1 origin genesis source batch seq batch-root received deadline".split()
     widths = [1, 2, 2, 2, 2, 3, 2, 2, 2]
     need([line[0] for line in lines] == [*names, ""], "promise.format", "not the lines of a promise")
     need([len(line) for line in lines] == [*widths, 1], "promise.format", "not the values of a promise")
     low, high = parse_decimal(lines[5][1], "seq"), parse_decimal(lines[5][2], "seq")
     need(0 < high - low <= MAX_RECORDS, "promise.format", "a batch has 1 to 2^20 records")
     return Promise(
-        lines[1][1], parse_base64(lines[2][1], 32, "genesis"), need_text(lines[3][1], ALIAS, "source"),
-        parse_hex(lines[4][1], 16, "batch"), low, high, parse_base64(lines[6][1], 32, "batch-root"),
-        parse_time(lines[7][1], "received"), parse_time(lines[8][1], "deadline"),
-    )  # fmt: skip
+        origin=lines[1][1],
+        genesis=parse_base64(lines[2][1], 32, "genesis"),
+        source=need_text(lines[3][1], ALIAS, "source"),
+        batch=parse_hex(lines[4][1], 16, "batch"),
+        low=low,
+        high=high,
+        root=parse_base64(lines[6][1], 32, "batch-root"),
+        received=parse_time(lines[7][1], "received"),
+        deadline=parse_time(lines[8][1], "deadline"),
+    )
 
 
 def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
-    """Check a proof of one record: a C2SP tlog-proof of its manifest with the record in the extra line (§11).
+    """Check a proof of one record: a C2SP tlog-proof of its manifest, the record in the extra line (§11).
 
     Established: this record was sealed at this place of this order's log. Not established: anything about other
-    records, tombstones, later rotations of keys, or how the query was answered.
+    records, tombstones, later rotations of keys, or how a query was answered.
     """
     head, _, rest = data.partition(b"\n\n")
     lines = head.decode("utf-8").split("\n")
-    need(len(lines) >= 3 and lines[0] == "c2sp.org/tlog-proof@v1", "opening.format", "not a tlog-proof")
-    need(lines[1].startswith("extra ") and lines[2].startswith("index "), "opening.format", "extra and index lines")
+    words = [line.split(" ")[0] for line in lines[:3]]
+    need(
+        words == ["c2sp.org/tlog-proof@v1", "extra", "index"], "opening.format", "not a tlog-proof with extra"
+    )
     extra = parse_json(parse_base64(lines[1][6:], None, "extra"))
     index = parse_decimal(lines[2][6:], "index")
     path = [parse_base64(line, 32, "path") for line in lines[3:]]
@@ -2587,30 +2746,31 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     note = parse_note(rest)
     point = parse_checkpoint(note.text)
     need(point.origin == trust.origin, "checkpoint.origin", "another origin")
-    faults, _ = check_signatures(note, trust.log, trust.cosigners + trust.authority, point, "checkpoint.signature")
-    for fault in faults:
+    others = trust.cosigners + trust.authority
+    for fault in check_signatures(note, trust.log, others, point, "checkpoint.signature")[0]:
         raise fault
-    manifest = parse_base64(extra["entry"], None, "entry")
-    entry = parse_entry(index, manifest)
-    need(inclusion_root(point.size, index, entry.leaf, path) == point.root, "opening.log", "manifest is not in the log")
-    need(entry.kind == "scelle/segment/v1" and entry.fields["order"] == trust.order, "opening.log", "no segment of it")
+    entry = parse_entry(index, parse_base64(extra["entry"], None, "entry"))
+    root = inclusion_root(point.size, index, entry.leaf, path)
+    need(root == point.root, "opening.log", "the manifest is not in the log at its place")
+    own = entry.kind == "scelle/segment/v1" and entry.fields["order"] == trust.order
+    need(own, "opening.log", "the entry is no segment of this order")
     schema_bytes = parse_base64(extra["schema"], None, "schema")
     need(sha256(schema_bytes) == entry.fields["schema"], "opening.schema", "schema is not the manifest's")
     schema, record = parse_schema(schema_bytes), extra["record"]
     need(isinstance(record, dict) and isinstance(extra["proof"], list), "json.shape", "record and proof")
-    place = record_form(record)
-    need(place == (index, extra["index"]) and extra["of"] == entry.fields["records"], "opening.place", "place differs")
-    need(record["p"] == int(entry.fields["profile"]), "record.profile", "profile is not that of the manifest")
+    same = record_form(record) == (index, extra["index"]) and extra["of"] == entry.fields["records"]
+    need(same, "opening.place", "place and number of records differ")
+    need(record["p"] == int(entry.fields["profile"]), "record.profile", "profile is not the manifest's")
     opened = open_record(record)
     proof = [parse_hex(text, 32, "proof") for text in extra["proof"]]
     root = inclusion_root(extra["of"], extra["index"], opened.rc, proof)
-    need(root == entry.fields["record-root"], "opening.record", "record is not in record-root at its place")
-    need(len(opened.values) == len(schema.fields), "record.fields", "not as many fields as the schema has")
-    shown: Dict[str, Any] = {}
-    for j, value in enumerate(opened.values):
-        name, kind = schema.fields[j]
-        allowed = value is None or value.letter == kind or (value.letter == "n" and j > 1)
-        need(allowed, "record.type", f"type of field {name} is not that of the schema")
+    need(
+        root == entry.fields["record-root"], "opening.record", "the record is not in record-root at its place"
+    )
+    for fault in schema_faults(schema, opened):
+        raise fault
+    shown: Dict[str, str] = {}
+    for (name, _), value in zip(schema.fields, opened.values):  # noqa: B905  (equal lengths; no strict= in 3.9)
         shown[ascii_only(name)] = "(redacted)" if value is None else ascii_only(show_value(value))
     return {"source": entry.fields["source"], "seq": entry.fields["seq"][0] + extra["index"], "fields": shown}
 
@@ -2631,11 +2791,12 @@ def show_time(time: Optional[int]) -> str:
     year = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day = day_of_era - (365 * year + year // 4 - year // 100)
     month = (5 * day + 2) // 153
-    text = f"{year + era * 400 + (month > 9):04}-{month + (3 if month < 10 else -9):02}-{day - (153 * month + 2) // 5 + 1:02}"
+    date = f"{year + era * 400 + (month > 9):04d}-{month + (3 if month < 10 else -9):02d}"
     second, micro = divmod(rest, 1_000_000)
-    return "%sT%02d:%02d:%02d%sZ" % (
-        text, second // 3600, second // 60 % 60, second % 60, f".{micro:06}" if micro else ""
-    )  # fmt: skip
+    clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}" + (
+        f".{micro:06d}" if micro else ""
+    )
+    return f"{date}-{day - (153 * month + 2) // 5 + 1:02d}T{clock}Z"
 
 
 def show_value(value: Value) -> str:
@@ -2653,31 +2814,30 @@ def show_value(value: Value) -> str:
     if value.letter == "b":
         return "true" if data == b"\1" else "false"
     if value.letter == "h":
-        return "sha256:%s size:%d" % (data[:32].hex(), int.from_bytes(data[32:], "big"))
+        return f"sha256:{data[:32].hex()} size:{int.from_bytes(data[32:], 'big')}"
     return "" if value.letter == "n" else "base64:" + b64(data)
 
 
 STRENGTHS = {
     "A": "whole window: all records of the source's segments; no index, tag or time bound is relied on",
-    "B": "range and audit: ranges are whole, and an auditor recomputed index and bounds from what was claimed at sealing",
+    "B": "range and audit: ranges are whole, and an auditor recomputed index and bounds from what was claimed",
     "C": "range: ranges are whole; segments left out by their time bounds rest on the manifest's word",
 }
 LIMITS = [
     "Nothing proves that something which never reached a recorder did not exist.",
-    "A wrong account or time given at sealing is found only by opening records (strength A, sampling, promises).",
+    "A wrong account or time given at sealing is found only by opening records: strength A, sampling, promises.",
     "Reasons given for withholdings and redactions are the producer's; what they cover is not seen here.",
-    "Tombstones by `letter` or `order` are the platform's word; only `consent` is proof, and the link between an erased "
-    "record and its index positions rests on that consent.",
-    "A log could have been rewritten before its first escrow, cosignature or time stamp; compare held checkpoints.",
-    "loadfile/ is bound by MANIFEST and not by proof; use --write-loadfile FILE for one made from the proven bytes.",
+    "Tombstones by letter or order are the platform's word; only consent is proof, and the link between an erased",
+    "    record and its index positions rests on that consent.",
+    "A log could be rewritten before its first escrow, cosignature or time stamp: compare held checkpoints.",
+    "loadfile/ is bound by MANIFEST and not by proof: --write-loadfile FILE makes one from the proven bytes.",
 ]
 
 
 def build_report(exam: Examination, findings: Findings, running: str) -> Dict[str, Any]:
     """Gather the verdict and everything that is said with it, as one JSON document."""
     query, trust, package = exam.query, exam.given_trust, exam.package
-    gaps = [dict(gap, entry=index) for index, gap in exam.gaps.items()
-            if query is not None and exam.matches(query, gap["source"])]  # fmt: skip
+    touched = [source for source in exam.sources if query is not None and exam.matches(query, source)]
     valid = trust is not None and findings.count == 0
     strength = query.strength if query is not None and valid else None
     return {
@@ -2692,18 +2852,18 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
         "query_logged": query is not None and sha256(query.data) in exam.requests,
         "origin": exam.trust.origin if exam.trust else None,
         "size": exam.size,
-        "root": exam.notes["checkpoint"][1].root.hex() if "checkpoint" in getattr(exam, "notes", {}) else None,
+        "root": exam.notes["checkpoint"][1].root.hex() if "checkpoint" in exam.notes else None,
         "attested": None if exam.attested is None else show_time(exam.attested),
         "cosigned": exam.cosigned,
         "hits": exam.hits,
         "fields": exam.fields,
         "contents": exam.contents,
         "segments": exam.touched,
-        "gaps": gaps,
-        "counts": [{key: value for key, value in count.items() if key != "order"} for count in exam.counts],
+        "gaps": [dict(gap, entry=index) for index, gap in exam.gaps.items() if gap["source"] in touched],
+        "counts": [count for count in exam.counts if count["source"] in touched],
         "tombstones": exam.tombstones,
         "documents": exam.documents,
-        "released": None if exam.released is None else {"entry": exam.released[0], "signed": exam.released[1]},
+        "released": exam.released and {"entry": exam.released[0], "signed": exam.released[1]},
         "promises": exam.promise_notes,
         "tokens": sorted(name for name in package.members if name.startswith("tokens/")),
         "loadfile": sorted(name for name in package.members if name.startswith("loadfile/")),
@@ -2718,71 +2878,72 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
 
 def verdict_line(report: Dict[str, Any]) -> str:
     """Return the line that stands first and last."""
-    stated = "" if report["query_by"] == "authority" else "; answers the query that the producer states: %s" % ascii_only(
-        json.dumps(report["query"])
-    )
+    stated, total = "", report["findings_total"]
+    if report["query_by"] == "producer":
+        stated = f"; answers the query that the producer states: {json.dumps(report['query'])}"
     if not report["trusted"]:
-        inner = "inner consistency only" if report["findings_total"] == 1 else "not even consistent with itself"
+        inner = "inner consistency only" if total == 1 else "not even consistent with itself"
         return f"NOT VALID: no trust file was given, {inner}{stated}"
     if not report["valid"]:
-        return "NOT VALID: %d finding(s)%s" % (report["findings_total"], stated)
-    if stated:
-        return "VALID, strength %s%s" % (report["strength"], stated)
-    return "VALID, strength %s: the answer to the authority's query is complete in the sense below" % report["strength"]
+        return f"NOT VALID: {total} finding(s){stated}"
+    answer = stated or ": the answer to the authority's query is complete in the sense below"
+    return f"VALID, strength {report['strength']}{answer}"
+
+
+REPORT = """\
+log        {origin}, {size} entries, root {root}
+attested   {attested} by {cosigned} cosigner(s)
+query      {query}
+           logged by the platform: {query_logged}
+strength   {strength} ({strength_meaning})
+hits       {hits[all]} = {hits[produced]} produced + {hits[withheld]} withheld + {hits[erased]} erased
+           of the erased, {hits[erased_edge]} at the edge of a range: may or may not match
+fields     {fields[all]} of produced records = {fields[open]} open + {fields[redacted]} redacted
+           of the redacted, {fields[redacted_not_asked]} were not asked for by the query
+contents   {contents[all]} = {contents[delivered]} delivered + {contents[withheld]} withheld
+segments   {segments[all]} touched = {segments[searched]} searched + {segments[undated_only]} searched for undated \
+records only + {segments[left_out]} left out + {segments[not_searchable]} not searchable + {segments[empty]} empty
+           left out on the manifest's word: {left_out} of {segments[all]}
+           not searchable by {dimension}: {segments[not_searchable]} of {segments[all]}
+tombstones {tombstones[consent]} by consent (proof); on the platform's word: {tombstones[letter]} by letter, \
+{tombstones[order]} by another order, {tombstones[release]} after release"""
+COUNT = "{source} by {system}: offered {offered}, sealed {sealed}, failed {failed}, excluded {excluded}, lost {lost}"
+
+
+def show_gap(gap: Dict[str, Any]) -> str:
+    """Write one gap: a stated interval in which a source may have been missed."""
+    end = f"{show_time(gap['to'])} (closed)"
+    if gap["to"] is None:
+        end = "now (open)" if gap["closed_by"] is None else f"entry {gap['closed_by']} (closed)"
+    lost = "unknown" if gap["lost_at_most"] is None else gap["lost_at_most"]
+    return f"{gap['source']}, {show_time(gap['from'])} to {end}, cause {gap['cause']}, lost at most {lost}"
 
 
 def print_report(report: Dict[str, Any]) -> None:
     """Print the report as escaped ASCII."""
-    hits, fields, contents, segments = report["hits"], report["fields"], report["contents"], report["segments"]
-    dimension = (report["query"] or {}).get("dimension")
-    out = [verdict_line(report), ""]
-    out.append("log        %s, %d entries, root %s" % (report["origin"], report["size"], report["root"]))
-    out.append("attested   %s by %d cosigner(s)" % (report["attested"] or "never", report["cosigned"]))
-    out.append("query      %s" % json.dumps(report["query"]))
-    out.append("           logged by the platform: %s" % ("yes" if report["query_logged"] else "no"))
-    out.append("strength   %s (%s)" % (report["strength"] or "none", report["strength_meaning"]))
-    out.append("hits       %(all)d = %(produced)d produced + %(withheld)d withheld + %(erased)d erased" % hits)
-    out.append("           of the erased, %d at the edge of a range: may or may not match" % hits["erased_edge"])
-    out.append("fields     %(all)d of produced records = %(open)d open + %(redacted)d redacted" % fields)
-    out.append("           of the redacted, %(redacted_not_asked)d were not asked for by the query" % fields)
-    out.append("contents   %(all)d = %(delivered)d delivered + %(withheld)d withheld" % contents)
-    out.append("segments   %(all)d touched = %(searched)d searched + %(undated_only)d searched for undated records only"
-               " + %(left_out)d left out + %(not_searchable)d not searchable + %(empty)d empty" % segments)  # fmt: skip
-    out.append("           left out on the manifest's word: %d of %d" % (
-        segments["left_out"] + segments["undated_only"], segments["all"]))  # fmt: skip
-    out.append("           not searchable by %s: %d of %d" % (dimension, segments["not_searchable"], segments["all"]))
-    for gap in report["gaps"]:
-        state = "open" if gap["to"] is None and gap["closed_by"] is None else "closed"
-        until = "closed by entry %s" % gap["closed_by"] if gap["to"] is None else show_time(gap["to"])
-        lost = "unknown" if gap["lost_at_most"] is None else gap["lost_at_most"]
-        out.append("gap        %s, %s to %s (%s), cause %s, lost at most %s" % (
-            gap["source"], show_time(gap["from"]), until if state == "closed" else "now", state, gap["cause"], lost))  # fmt: skip
-    for count in report["counts"]:
-        text = "count      %(source)s by %(system)s: offered %(offered)s, sealed %(sealed)s, failed %(failed)s, excluded "
-        out.append((text + "%(excluded)s, lost %(lost)s (a claim)") % count)
-    out.append("tombstones %(consent)d by consent (proof); on the platform's word: %(letter)d by letter, %(order)d by "
-               "another order, %(release)d after release" % report["tombstones"])  # fmt: skip
+    segments, query = report["segments"], report["query"] or {}
+    words = dict(report, query=json.dumps(report["query"]), dimension=ascii_only(query.get("dimension")))
+    words["query_logged"] = "yes" if report["query_logged"] else "no"
+    words["attested"] = report["attested"] or "never"
+    words["left_out"] = segments["left_out"] + segments["undated_only"]
+    out = [verdict_line(report), "", *REPORT.format(**words).split("\n")]
     out += [f"           {line}" for line in report["documents"]]
     if report["released"]:
         signed = "signed by the authority" if report["released"]["signed"] else "on the platform's word"
-        out.append("release    entry %d, %s" % (report["released"]["entry"], signed))
+        out.append(f"release    entry {report['released']['entry']}, {signed}")
+    out += [f"gap        {show_gap(gap)}" for gap in report["gaps"]]
+    out += [f"count      {COUNT.format(**count)} (a claim)" for count in report["counts"]]
     out += [f"promise    {line}" for line in report["promises"]]
     out += [f"token      {name}: not checked here: openssl ts -verify .." for name in report["tokens"]]
     out += [f"load file  {name}: bound by MANIFEST and not by proof" for name in report["loadfile"]]
-    for name, digest in report["verifier"].items():
-        out.append(f"verifier   {name:<10} {digest}")
+    out += [f"verifier   {name:<10} {digest}" for name, digest in report["verifier"].items()]
     same = len(set(report["verifier"].values())) == 1
-    out.append("           %s; this proves nothing by itself" % ("all the same" if same else "they differ"))
-    out.append("")
-    out.append("findings   %d" % report["findings_total"])
-    out += ["  %(code)s | %(subject)s | %(detail)s" % finding for finding in report["findings"]]
+    out.append(f"           {'all the same' if same else 'they differ'}; this proves nothing by itself")
+    out += ["", f"findings   {report['findings_total']}"]
+    out += ["  {code} | {subject} | {detail}".format(**finding) for finding in report["findings"]]
     if report["findings_total"] > len(report["findings"]):
-        out.append("  .. %d more" % (report["findings_total"] - len(report["findings"])))
-    out.append("")
-    out.append("not proven")
-    out += ["  " + limit for limit in report["limits"]]
-    out += ["", verdict_line(report)]
-    # text in findings and documents is escaped already; this catches the rest, and leaves ASCII as it is
+        out.append(f"  .. {report['findings_total'] - len(report['findings'])} more")
+    out += ["", "not proven", *("  " + limit for limit in report["limits"]), "", verdict_line(report)]
     print("\n".join(line.encode("ascii", "backslashreplace").decode() for line in out))
 
 
@@ -2790,36 +2951,33 @@ PLAIN_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 
 
 def csv_cell(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: a leading = + - @ ' TAB or CR gets an apostrophe before.
+    """Return a cell that no spreadsheet takes for a formula.
 
-    A plain negative number stays as it is. Taking one leading apostrophe away gives the text back.
+    A leading = + - @ ' TAB or CR gets an apostrophe before it; a plain negative number stays. Taking one leading
+    apostrophe away gives the text back.
     """
     risky = text[:1] in tuple("=+-@'\t\r") and text != "" and PLAIN_NUMBER.fullmatch(text) is None
     return "'" + text if risky else text
 
 
-def write_load_file(exam: Examination, path: str) -> int:
-    """Write the produced records as CSV (RFC 4180, UTF-8) from the bytes just proven; return their number."""
+def write_load_file(exam: Examination, path: str) -> None:
+    """Write the produced records as CSV (RFC 4180, UTF-8), read again from the bytes that were just proven."""
     names: List[str] = []
     for index in sorted(exam.wanted):
         schema = exam.segments[index].schema
         names += [name for name, _ in (schema.fields if schema else []) if name not in names]
-    rows = 0
     with open(path, "x", encoding="utf-8", newline="") as out:
         writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-        writer.writerow(["source", "log index", "position", "items"] + [csv_cell(name) for name in names])
+        writer.writerow(["source", "log index", "position", "items", *map(csv_cell, names)])
         for _, data in exam.package.lines("records.jsonl"):
             line = parse_json(data)
-            segment = exam.segments[line["at"]]
-            if segment.schema is None:
-                continue
-            cells = dict.fromkeys(names, "")
-            for (name, _), value in zip(segment.schema.fields, open_record(line).values):  # noqa: B905
+            segment, cells = exam.segments[line["at"]], dict.fromkeys(names, "")
+            fields = segment.schema.fields if segment.schema else []
+            for (name, _), value in zip(fields, open_record(line).values):  # noqa: B905
                 cells[name] = "(redacted)" if value is None else show_value(value)
-            head = [segment.source, str(line["at"]), str(line["pos"]), " ".join(sorted(set(line["item"].values())))]
-            writer.writerow([csv_cell(cell) for cell in head + [cells[name] for name in names]])
-            rows += 1
-    return rows
+            items = " ".join(sorted(set(line["item"].values())))
+            head = [segment.source, str(line["at"]), str(line["pos"]), items]
+            writer.writerow(map(csv_cell, head + list(cells.values())))
 
 
 # ======================================================================================================
@@ -2854,51 +3012,58 @@ def running_digest() -> str:
         return "unknown"
 
 
-def verify_package(path: str, trust: Optional[Trust], query: Optional[str], held: List[str], promises: List[str],
-                   load_file: Optional[str]) -> Dict[str, Any]:  # fmt: skip
-    """Examine a package; return the report."""
-    findings = Findings()
-    files: Dict[str, bytes] = {}
-    for name in ([query] if query is not None else []) + held + promises:
+def read_given(findings: Findings, names: List[str]) -> List[Tuple[str, bytes]]:
+    """Read files of the receiver; one that cannot be read is a finding."""
+    read = []
+    for name in names:
         with findings.at(f"file {name}"):
             try:
-                files[name] = read_file(name, MAX_JSON_DOCUMENT)
+                read.append((name, read_file(name, MAX_JSON_DOCUMENT)))
             except OSError as error:
                 raise Fault("file.unreadable", str(error.strerror)) from None
+    return read
+
+
+def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[str, Any]:
+    """Examine a package; return the report."""
+    findings = Findings()
+    held, promises = read_given(findings, options.held), read_given(findings, options.promise)
+    query = None
+    if options.query is not None:
+        query = b"".join(data for _, data in read_given(findings, [options.query]))
     if trust is None:
         findings.add("trust.none", "--trust", "no trust file: inner consistency only, nothing is proven")
     try:
-        file = open(path, "rb")  # noqa: SIM115
+        file = open(options.package, "rb")
     except OSError as error:
         raise Unreadable(f"package: {error.strerror}") from None
     with file:
-        package = Package(file, findings)
-        given = files.get(query, b"") if query is not None else None
-        exam = Examination(package, findings, trust, given, [(name, files[name]) for name in held if name in files],
-                           [(name, files[name]) for name in promises if name in files])  # fmt: skip
+        exam = Examination(Package(file, findings), findings, trust, query, held, promises)
         exam.run()
-        if load_file is not None and findings.count:
-            findings.add("loadfile.not_written", load_file, "no load file: it would not be made from proven bytes")
-        elif load_file is not None:
-            with findings.at(f"load file {load_file}"):
-                write_load_file(exam, load_file)
+        if options.write_loadfile is not None:
+            with findings.at(f"load file {options.write_loadfile}"):
+                need(findings.count == 0, "loadfile.not_written", "not written: the bytes are not proven")
+                write_load_file(exam, options.write_loadfile)
+                need(findings.count == 0, "loadfile.not_proven", "the package changed while it was written")
         return build_report(exam, findings, running_digest())
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the command line; return 0 valid, 1 not valid, 2 directory of the package or trust file unreadable."""
+    """Run the command line; return the exit code that the head of this file explains."""
     parser = argparse.ArgumentParser(
-        prog="scelle-verify", description="Check a Scellé production package, offline, with this one file.",
+        prog="scelle-verify",
+        description="Check a Scellé production package, offline, with this one file.",
         epilog="Exit code: 0 valid; 1 not valid; 2 the package's directory or the trust file cannot be read.",
-    )  # fmt: skip
-    parser.add_argument("package", nargs="?", help="the package, NAME.scelle")
-    parser.add_argument("--trust", metavar="FILE", help="trust.json, as you were given it at the beginning")
-    parser.add_argument("--query", metavar="FILE", help="query.json, the question you asked")
-    parser.add_argument("--held", metavar="CHECKPOINT", action="append", default=[], help="a checkpoint you hold")
-    parser.add_argument("--promise", metavar="FILE", action="append", default=[], help="a promise you hold")
-    parser.add_argument("--opening", metavar="FILE", help="check a proof of one record instead of a package")
-    parser.add_argument("--write-loadfile", metavar="FILE", help="write a CSV load file from the proven bytes")
-    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    )
+    add = parser.add_argument
+    add("package", nargs="?", help="the package, NAME.scelle")
+    add("--trust", metavar="FILE", help="trust.json, as you were given it at the beginning")
+    add("--query", metavar="FILE", help="query.json, the question you asked")
+    add("--held", metavar="CHECKPOINT", action="append", default=[], help="a checkpoint you hold")
+    add("--promise", metavar="FILE", action="append", default=[], help="a promise you hold")
+    add("--opening", metavar="FILE", help="check a proof of one record instead of a package")
+    add("--write-loadfile", metavar="FILE", help="write a CSV load file from the proven bytes")
+    add("--json", action="store_true", help="print one JSON document and nothing else")
     options = parser.parse_args(argv)
     if (options.package is None) == (options.opening is None):
         parser.error("give a package, or --opening FILE")
@@ -2906,9 +3071,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         trust = read_trust(options.trust) if options.trust is not None else None
         if options.opening is not None:
             return run_opening(options.opening, trust, options.json)
-        report = verify_package(
-            options.package, trust, options.query, options.held, options.promise, options.write_loadfile
-        )
+        report = verify_package(options, trust)
     except Unreadable as error:
         print(f"scelle-verify: cannot read {ascii_only(error)}", file=sys.stderr)
         return 2
@@ -2938,7 +3101,7 @@ def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
         return 0 if valid else 1
     print("VALID: this record was sealed in this log; nothing is said of any other" if valid else "NOT VALID")
     for finding in findings.listed:
-        print("  %(code)s | %(subject)s | %(detail)s" % finding)
+        print("  {code} | {subject} | {detail}".format(**finding))
     for key, value in result.items():
         print(f"{key}: {ascii_only(json.dumps(value))}")
     return 0 if valid else 1

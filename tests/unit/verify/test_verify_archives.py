@@ -426,7 +426,7 @@ def test_zip64_headers_are_rebuilt_byte_for_byte() -> None:
 
 @pytest.mark.long
 def test_an_item_over_4_gib_is_streamed(tmp_path: Path) -> None:
-    """A sparse archive with a member of 4 GiB: read in pieces, zip64 accepted, refused for its MANIFEST only."""
+    """A sparse archive with a member of 4 GiB: read in pieces, zip64 accepted, MANIFEST refused."""
     size = 2**32 + 10
     crc = 0
     for _ in range(size >> 20):

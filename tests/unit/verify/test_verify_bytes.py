@@ -53,7 +53,7 @@ def test_cut_anywhere(tmp_path: Path) -> None:
 
 
 def test_a_member_touched_with_a_manifest_made_again(tmp_path: Path) -> None:
-    """The producer re-signs MANIFEST over a changed member: only what no proof binds passes, and is said to be so."""
+    """MANIFEST is signed again over a changed member: only what no proof binds passes, as the report says."""
     unbound = {"README.txt", "loadfile/a.csv", "scelle_verify.py", "tokens/t.tsr"}
     honest, chance = small_world().all_members(), random.Random(13)
     for name, data in honest.items():

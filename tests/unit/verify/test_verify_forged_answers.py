@@ -1,4 +1,4 @@
-"""An answer that leaves out, adds, moves, misstates or disguises something; proofs are rebuilt where possible."""
+"""An answer that leaves out, adds, moves, misstates or disguises; proofs are rebuilt where possible."""
 
 import base64
 import json
@@ -262,8 +262,8 @@ RANGES: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a left neighbour in the second line", {}, split(left=True), "range.left_again"),
     ("a right neighbour in the first line", {}, split(right=True), "range.right_early"),
     ("two lines in the wrong order", {}, split(swap=True), "lines.order"),
-    ("a proof with a hash too many", ACCOUNT, in_line("proof", lambda p: [*p, H32]), "proof.shape"),
-    ("a proof with a hash too few", ACCOUNT, in_line("proof", lambda p: p[:-1]), "proof.shape"),
+    ("a proof with a hash too many", ACCOUNT, in_line("proof", lambda p: [*p, H32]), "range.root"),
+    ("a proof with a hash too few", ACCOUNT, in_line("proof", lambda p: p[:-1]), "range.root"),
     ("a proof with a changed hash", ACCOUNT, in_line("proof", lambda p: [flip(p[0]), *p[1:]]), "range.root"),
     (
         "a proof with a hash of 31 bytes",

@@ -1,4 +1,4 @@
-"""A log whose holder breaks a rule of §4, §5 or §8; every hash is rebuilt, every signature of his made again."""
+"""A log whose holder breaks a rule of §4, §5 or §8; hashes are rebuilt, his signatures made again."""
 
 import re
 from collections.abc import Callable

@@ -1,0 +1,89 @@
+"""Read back from the segments what earlier passes sealed: which pass is unfinished, names, who vanished."""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from scelle.capture.store import parse_side
+from scelle.ledger.events import events, kind_of
+from scelle.ledger.segments import Row
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
+
+FINISHED = "pass"
+VANISHED, RETURNED = "items.vanished", "items.returned"
+_NATIVE = 3
+
+
+class LastPass(NamedTuple):
+    """Where the newest `pass` event stands: the log index after its manifest, the event after its segment."""
+
+    log_end: int = 0
+    event_end: int = 0
+
+
+def last_pass(ledger: OrderLedgerWriter) -> LastPass:
+    """Find the newest pass that was sealed; zeros before the first."""
+    for index, manifest in reversed(list(ledger.manifests())):
+        if manifest.source == EVENTS_SOURCE and manifest.records:
+            with closing(ledger.segment(manifest)) as reader:
+                if any(kind_of(row) == FINISHED for row in reader.rows()):
+                    return LastPass(index + 1, manifest.seq[1])
+    return LastPass()
+
+
+def unfinished_pass(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastPass) -> int | None:
+    """Return the id of a pass that was interrupted after it had made rows durable.
+
+    Its rows are those newer than the last `pass` event: nothing but the ledger is asked, so a lost catalog
+    changes no count.
+    """
+    for row in _rows_since(ledger, aliases, last):
+        found = parse_side(row)
+        if found is not None:
+            return found[1].pass_id
+    return None
+
+
+def _rows_since(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastPass) -> Iterator[Row]:
+    """Yield the first rows of the segments that are newer than the last pass."""
+    for index, manifest in ledger.manifests():
+        if index >= last.log_end and manifest.source in aliases and manifest.records:
+            with closing(ledger.segment(manifest)) as reader:
+                yield next(reader.rows())
+    for alias in sorted(aliases):
+        writer = ledger.open_rows(alias)
+        if writer is not None:
+            yield from writer.flushed_rows()
+
+
+def vanished_flags(
+    ledger: OrderLedgerWriter, alias: str, from_event: int, last: LastPass
+) -> Iterator[tuple[int, bool]]:
+    """Yield, in order, sequence numbers of records whose items finished passes said to be gone, or back.
+
+    What an unfinished pass said is left for itself to say again.
+    """
+    for event in events(ledger, VANISHED, RETURNED, from_seq=from_event, below=last.log_end):
+        if event.body["source"] == alias:
+            for item in event.body["items"]:
+                yield item["seq"], event.kind == VANISHED
+
+
+def native_ids(ledger: OrderLedgerWriter, alias: str, seqs: Collection[int]) -> Iterator[tuple[int, str]]:
+    """Yield (sequence number, native id) of these records, in capture order; all rows must be flushed."""
+    if not seqs:
+        return
+    low, high = min(seqs), max(seqs)
+    for _, manifest in ledger.manifests():
+        if manifest.source == alias and manifest.seq[0] <= high and manifest.seq[1] > low:
+            with closing(ledger.segment(manifest)) as reader:
+                yield from _named(reader.rows(), seqs)
+    writer = ledger.open_rows(alias)
+    if writer is not None:
+        yield from _named(writer.flushed_rows(), seqs)
+
+
+def _named(rows: Iterable[Row], seqs: Collection[int]) -> Iterator[tuple[int, str]]:
+    for row in rows:
+        if row.seq in seqs:
+            yield row.seq, row.split_values()[_NATIVE][5:].decode()

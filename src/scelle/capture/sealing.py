@@ -1,0 +1,188 @@
+"""Seal documents as records of one source: content first, then rows, then the catalog, in groups."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from scelle.capture.content import Kept, digest_in_place, keep_content
+from scelle.capture.interfaces import NamedSource, PassTools
+from scelle.capture.store import CaptureIndex, ItemKeys, Known, side_of
+from scelle.errors import ItemUnreadable
+from scelle.formats.canonical_json import canonical_json
+from scelle.formats.schema import DOCUMENT_V1
+from scelle.formats.tokens import TIME_MAX, TIME_MIN
+from scelle.formats.values import NULL, UNDATED, content_value, structure_value, text_value
+from scelle.ledger.segments import SegmentWriter
+from scelle.ledger.service import EVENTS_SOURCE
+from scelle.scope.model import Keep
+from scelle.sources.interfaces import Document, Offered, native_text
+
+RACY_NS: Final = 2_000_000_000
+GROUP_BYTES: Final = 64 << 20
+GROUP_US: Final = 5_000_000
+META_MAX_BYTES: Final = 15 << 20
+"""A value over 16 MiB would have to be content (ledger.md §11), which metadata is not."""
+
+_ITEM_BYTES: Final = 1024
+"""What an item weighs in a group beside its content."""
+_KEYS_AT_ONCE: Final = 1024
+_word = lru_cache(1024)(text_value)
+
+
+class Sealed(NamedTuple):
+    """What became of a document: its size, the record made of it (None where it was sealed already), and
+    whether its bytes changed behind a stamp that did not.
+    """
+
+    size_bytes: int
+    seq: int | None
+    changed_in_place: bool = False
+
+
+class Sealer:
+    """Make documents durable and recorded. A crash loses at most the last group, as if it was never offered."""
+
+    def __init__(
+        self, tools: PassTools, named: NamedSource, keys: ItemKeys, index: CaptureIndex, pass_id: int
+    ) -> None:
+        self._tools, self._alias, self._keys, self._index = tools, named.alias, keys, index
+        self._pass_id = pass_id
+        self._holder = NULL if named.holder is None else text_value(named.holder)
+        self._no_stamp = keys.stamp(b"")
+        self._record_keys: Iterator[bytes] = iter(())
+        self._group_bytes = 0
+        self._group_started_us = tools.now_us()
+
+    def seal(
+        self, offered: Offered, document: Document, keep: Keep | None, item: bytes, known: Known | None
+    ) -> Sealed:
+        """Keep the content and append a record, unless `known` is this very version.
+
+        What the document's stream raises leaves no record and no content. Raises `ItemUnreadable` where the
+        metadata is too large for a record.
+        """
+        _check_metadata(document)
+        now_us = self._tools.now_us()
+        record_key = self._record_key()
+        if keep is Keep.DIGEST:
+            kept = digest_in_place(document, record_key[:16])
+            content_key = self._keys.content(kept.digest)
+        else:
+            kept = keep_content(self._tools.packs, document, record_key[:16])
+            content_key = None
+        stamp = self._no_stamp if _is_racy(offered, document, now_us) else self._keys.stamp(document.stamp)
+        version = self._keys.version(kept.digest, document.meta_json)
+        now = Known(stamp, version, content_key, 0, self._pass_id)
+        self._group_bytes += kept.size_bytes + _ITEM_BYTES
+        if known is not None and self._is_same(known, now):
+            if known.stamp != stamp:
+                self._index.remember(item, known._replace(stamp=stamp))
+            return Sealed(kept.size_bytes, None)
+        values = self._values(offered, document, kept, is_in_place=content_key is not None)
+        seq = self._writer(now_us).append(record_key, _time_us(document), values, side_of(item, now))
+        self._index.remember(item, Known(stamp, version, content_key, seq, self._pass_id))
+        return Sealed(kept.size_bytes, seq, known is not None and self._has_same_stamp(known, now))
+
+    def keep_pace(self) -> None:
+        """Commit what was gathered once it is large or a few seconds old, also where the clock jumped back."""
+        now_us = self._tools.now_us()
+        if self._group_bytes >= GROUP_BYTES or not 0 <= now_us - self._group_started_us < GROUP_US:
+            self.commit(now_us)
+
+    def commit(self, now_us: int) -> None:
+        """Make contents, rows, then the catalog durable: a row never names content that could be lost.
+
+        Segments that are full, or were open for 15 minutes, are sealed.
+        """
+        tools = self._tools
+        if self._group_bytes:
+            tools.packs.sync()
+            tools.ledger.flush()
+            self._index.flush(tools.ledger, self._alias)
+            tools.catalog.commit()
+        full = [alias for alias in (self._alias, EVENTS_SOURCE) if tools.ledger.is_full(alias, now_us)]
+        if full:
+            tools.ledger.seal(now_us, only=full)
+        self._group_bytes = 0
+        self._group_started_us = now_us
+
+    # --- inside
+
+    def _is_same(self, known: Known, now: Known) -> bool:
+        """Tell whether the version just read is the one that is sealed.
+
+        Never where only the digest was kept and the content is wanted now. Where only the digest is kept and
+        the stamp is the same, the content decides: metadata says of a mail where in its mbox it stands.
+        """
+        if known.content is not None and now.content is None:
+            return False
+        if self._has_same_stamp(known, now):
+            return known.content == now.content
+        return known.version == now.version
+
+    def _has_same_stamp(self, known: Known, now: Known) -> bool:
+        """Tell whether both are kept by their digest only, and their stamps say "unchanged"."""
+        if known.content is None or now.content is None:
+            return False
+        return known.stamp == now.stamp != self._no_stamp
+
+    def _record_key(self) -> bytes:
+        for key in self._record_keys:
+            return key
+        drawn = secrets.token_bytes(32 * _KEYS_AT_ONCE)
+        self._record_keys = iter([drawn[at : at + 32] for at in range(0, len(drawn), 32)])
+        return self._record_key()
+
+    def _values(self, offered: Offered, document: Document, kept: Kept, *, is_in_place: bool) -> list[bytes]:
+        """Return the values of the record behind time and sequence number (ledger.md §2)."""
+        digest, chunks, size_bytes = kept
+        meta = document.meta_json
+        return [
+            self._holder,
+            text_value(native_text(offered.native)),
+            _word(document.media_type),
+            content_value(digest, size_bytes),
+            content_value(chunks, size_bytes),
+            _word(document.time_basis),
+            structure_value(_kept_in_place(meta) if is_in_place else meta),
+        ]
+
+    def _writer(self, now_us: int) -> SegmentWriter:
+        ledger = self._tools.ledger
+        if ledger.is_full(self._alias, now_us):
+            self.commit(now_us)
+        writer = ledger.writer(self._alias, DOCUMENT_V1, now_us)
+        writer.before_frame = self._tools.packs.sync  # else a kill could leave rows whose contents never came
+        return writer
+
+
+def _is_racy(offered: Offered, document: Document, now_us: int) -> bool:
+    """Tell whether a later change in the same clock tick could hide behind equal times.
+
+    So it is for what was written within two seconds of now, and for what changed since it was offered.
+    """
+    if document.stamp != offered.stamp:
+        return True
+    mtime_ns = offered.mtime_ns
+    return mtime_ns != 0 and abs(now_us * 1000 - mtime_ns) < RACY_NS
+
+
+def _time_us(document: Document) -> int:
+    """Return the item's time; undated where a file system with 64-bit seconds leaves what a record can say."""
+    return document.time_us if TIME_MIN <= document.time_us <= TIME_MAX else UNDATED
+
+
+def _check_metadata(document: Document) -> None:
+    size_bytes = len(document.meta_json)
+    if size_bytes > META_MAX_BYTES:
+        raise ItemUnreadable(
+            f"metadata of {size_bytes} bytes is more than a record takes: remove extended attributes",
+            "metadata-too-large",
+        )
+
+
+def _kept_in_place(meta_json: bytes) -> bytes:
+    """Mark a record whose content stays where it was: only its digest is sealed."""
+    return canonical_json({**json.loads(meta_json), "keep": "digest"})
