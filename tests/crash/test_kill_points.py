@@ -154,11 +154,14 @@ def crash_at(place: Place, number: int, mode: Mode) -> Place:
 
     def work() -> None:
         shadow = Shadow(place.root / "disk")
-        copy = {
-            "lost": lambda: shadow.materialise(after.root / "disk"),
-            "kept": lambda: shutil.copytree(place.root / "disk", after.root / "disk"),
-        }[mode]
-        killer = Killer(number, mode, lambda: (copy(), None)[1])
+
+        def copy() -> None:
+            if mode == "lost":
+                shadow.materialise(after.root / "disk")
+            else:
+                shutil.copytree(place.root / "disk", after.root / "disk")
+
+        killer = Killer(number, mode, copy)
         with observed(shadow.observe), observed(killer.observe):
             take_in_and_preserve(place)
 

@@ -2,7 +2,8 @@ Which version of each item is sealed, per order and source. Derived from the seg
 
 Items, stamps, versions and contents are keyed hashes, so that whoever reads this file without the vault's key learns
 no name and no digest. `learned_*` say up to where the segments were read: their number, the leaf hash of the last
-manifest, and the sequence number. `content` is set where only the digest is kept and the bytes stay in place.
+manifest, and the sequence number. `content` is set where only the digest is kept and the bytes stay in place. Items of a source are numbered from 0 as they
+come.
 
 -- name: tables
 CREATE TABLE capture_scope (
@@ -12,10 +13,10 @@ CREATE TABLE capture_scope (
   UNIQUE ("order", source)
 ) STRICT;
 CREATE TABLE capture_item (
-  id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, item BLOB NOT NULL, stamp BLOB NOT NULL,
+  scope INTEGER NOT NULL, item BLOB NOT NULL, number INTEGER NOT NULL, stamp BLOB NOT NULL,
   version BLOB NOT NULL, content BLOB, seq INTEGER NOT NULL, pass INTEGER NOT NULL,
-  gone INTEGER NOT NULL DEFAULT 0, UNIQUE (scope, item)
-) STRICT;
+  gone INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (scope, item)
+) STRICT, WITHOUT ROWID;
 
 -- name: scope
 SELECT id, learned_number, learned_leaf, learned_seq, learned_events FROM capture_scope WHERE "order" = ? AND source = ?;
@@ -30,21 +31,22 @@ UPDATE capture_scope SET learned_number = ?, learned_leaf = ?, learned_seq = ? W
 UPDATE capture_scope SET learned_events = ? WHERE id = ?;
 
 -- name: find
-SELECT id, stamp, version, content, seq, pass, gone FROM capture_item WHERE scope = ? AND item = ?;
+SELECT item, number, stamp, version, content, seq, pass, gone FROM capture_item
+WHERE scope = ? AND item IN (/*items*/);
 
 -- name: remember
-INSERT INTO capture_item (scope, item, stamp, version, content, seq, pass) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO capture_item (scope, item, number, stamp, version, content, seq, pass) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (scope, item) DO UPDATE SET stamp = excluded.stamp, version = excluded.version,
   content = excluded.content, seq = excluded.seq, pass = excluded.pass, gone = 0;
 
 -- name: forget
 DELETE FROM capture_item WHERE scope = ?;
 
--- name: bounds
-SELECT min(id), max(id) FROM capture_item WHERE scope = ?;
+-- name: next_number
+SELECT coalesce(max(number) + 1, 0) FROM capture_item WHERE scope = ?;
 
--- name: rows
-SELECT id, seq, content IS NOT NULL, gone FROM capture_item WHERE scope = ?;
+-- name: all
+SELECT item, number, seq, content IS NOT NULL, gone FROM capture_item WHERE scope = ?;
 
 -- name: mark_gone
-UPDATE capture_item SET gone = ? WHERE id = ?;
+UPDATE capture_item SET gone = ? WHERE scope = ? AND item = ?;

@@ -1,13 +1,13 @@
 """Take one source through one pass: offer, match, seal, and note what vanished."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from scelle.capture.interfaces import NamedSource, PassTools
 from scelle.capture.model import Problem, SourceReport
 from scelle.capture.problems import SHOWN_ITEMS, ProblemLog, RecordEvent
 from scelle.capture.sealed import RETURNED, VANISHED, LastPass, native_ids, vanished_flags
 from scelle.capture.sealing import Sealer
-from scelle.capture.store import CaptureIndex, ItemKeys, Known
+from scelle.capture.store import LOOK_UP_AT_ONCE, CaptureIndex, ItemKeys, Known
 from scelle.errors import ItemChanged, ItemError, ItemVanished, SourceError
 from scelle.scope.model import ItemView, Match
 from scelle.sources.interfaces import Kind, Offered, Trouble, native_text
@@ -41,19 +41,23 @@ class SourcePass:
         self._specials = ProblemLog(record, "items.excluded", [])
         self._returned = ProblemLog(record, RETURNED, [])
         self._sealer = Sealer(tools, named, self._keys, self._index, pass_id)
-        self._seen, self._seen_from = bytearray(), 0
+        self._seen = bytearray()
 
     def run(self) -> SourceReport:
         """Offer, match and seal everything; then note what vanished."""
         counts, progress, name = self._counts, self._tools.progress, self._named.name
+        item_key, keep_pace = self._keys.item, self._sealer.keep_pace
         self._catch_up()
         try:
             self._named.source.test()
-            for offered in self._named.source.offered():
-                counts.offered += 1
-                self._take(offered)
-                self._sealer.keep_pace()
-                progress(name, counts)
+            for batch in _batches(self._named.source.offered()):
+                items = [item_key(offered.native) for offered in batch]
+                self._index.look_up(items)
+                for offered, item in zip(batch, items, strict=True):
+                    counts.offered += 1
+                    self._take(offered, item)
+                    keep_pace()
+                    progress(name, counts)
         except SourceError as error:
             self._report.unreachable = f"{error.code}: {error}"
             self._report.vanished_unknown = True
@@ -71,13 +75,11 @@ class SourcePass:
         if index.learned_events < self._last.event_end:
             flags = vanished_flags(ledger, alias, index.learned_events, self._last)
             index.learn_vanished(flags, self._last.event_end)
-        low, high = index.bounds()
-        self._seen_from, self._seen = low, bytearray(high - low + 1)
+        self._seen = bytearray(index.size)
 
     # --- one item, into one bucket
 
-    def _take(self, offered: Offered | Trouble) -> None:
-        item = self._keys.item(offered.native)
+    def _take(self, offered: Offered | Trouble, item: bytes) -> None:
         known = self._index.find(item)
         if known is not None:
             self._mark_seen(offered, known)
@@ -169,9 +171,8 @@ class SourcePass:
     # --- what is no longer there
 
     def _mark_seen(self, offered: Offered | Trouble, known: Known) -> None:
-        place = known.row - self._seen_from
-        if 0 <= place < len(self._seen):
-            self._seen[place] = 1
+        if known.number < len(self._seen):  # the others came in this very pass
+            self._seen[known.number] = 1
         if known.gone:
             self._returned.add(Problem(native_text(offered.native), "returned", seq=known.seq))
 
@@ -181,9 +182,8 @@ class SourcePass:
         The catalog learns it from these events in the next pass, when they are sealed, and not before.
         """
         vanished = {}
-        for row, seq, is_in_place in self._index.present():
-            place = row - self._seen_from
-            if 0 <= place < len(self._seen) and not self._seen[place]:
+        for number, seq, is_in_place in self._index.present():
+            if number < len(self._seen) and not self._seen[number]:
                 vanished[seq] = is_in_place
         log = ProblemLog(self._record, VANISHED, [])
         for seq, native in native_ids(self._tools.ledger, self._named.alias, vanished):
@@ -192,3 +192,18 @@ class SourcePass:
         log.flush()
         self._counts.vanished = len(vanished)
         self._counts.vanished_in_place = sum(vanished.values())
+
+
+def _batches(offered: Iterator[Offered | Trouble]) -> Iterator[list[Offered | Trouble]]:
+    """Gather what is offered, so that the catalog is asked once for many; what came before an error, too."""
+    batch: list[Offered | Trouble] = []
+    try:
+        for each in offered:
+            batch.append(each)
+            if len(batch) == LOOK_UP_AT_ONCE:
+                yield batch
+                batch = []
+    except SourceError:
+        yield batch
+        raise
+    yield batch

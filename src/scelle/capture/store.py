@@ -7,7 +7,7 @@ of the vault.
 import sqlite3
 import struct
 from base64 import b32encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -22,17 +22,19 @@ KEY_BYTES: Final = 16
 _SIDE: Final = struct.Struct(">16s16s16sQ")
 SIDE_BYTES: Final = _SIDE.size
 _QUERIES: Final = load_queries("scelle.capture")
-_FIND: Final = _QUERIES["find"]
 TABLES: Final = _QUERIES["tables"]
 _LEARN_AT_ONCE: Final = 10_000
+LOOK_UP_AT_ONCE: Final = 128
+_FIND: Final = _QUERIES["find"].replace("/*items*/", ", ".join("?" * LOOK_UP_AT_ONCE))
 _FILTER_SHIFT: Final = 4
 _FILTER_SLOTS: Final = 1 << 24 - _FILTER_SHIFT
 
 
 class Known(NamedTuple):
-    """What is remembered of an item: all but the last two are keyed hashes and numbers from its newest record.
+    """What is remembered of an item: keyed hashes and numbers from its newest record.
 
-    `content` is set where only the digest is kept; `row` is 0 until the catalog has a row of it.
+    `content` is set where only the digest is kept. `number` counts the source's items as they came, -1 until
+    the catalog gave it one; `gone` says that the last pass did not find it.
     """
 
     stamp: bytes
@@ -40,7 +42,7 @@ class Known(NamedTuple):
     content: bytes | None
     seq: int
     pass_id: int
-    row: int = 0
+    number: int = -1
     gone: int = 0
 
 
@@ -118,9 +120,12 @@ class CaptureIndex:
             if row is None:
                 connection.execute(_QUERIES["add_scope"], (order, source))
                 row = connection.execute(_QUERIES["scope"], (order, source)).fetchone()
-        self._scope: int = row[0]
-        self._learned: tuple[int, bytes, int] = row[1:4]
-        self.learned_events: int = row[4]
+            self._scope: int = row[0]
+            self._learned: tuple[int, bytes, int] = row[1:4]
+            self.learned_events: int = row[4]
+            counted = connection.execute(_QUERIES["next_number"], (self._scope,)).fetchone()
+        self.size: int = counted[0]
+        self._found: dict[bytes, Known] = {}
         self._pending: dict[bytes, Known] = {}
         self._filter = bytearray(b"\1") * _FILTER_SLOTS
 
@@ -141,28 +146,37 @@ class CaptureIndex:
             self._learn(writer.flushed_rows())
         self.flush(ledger, alias)
         self._catalog.commit()
-        if self.bounds()[1] < 0:
+        if not self.size:
             self._filter = bytearray(_FILTER_SLOTS)
 
-    def find(self, item: bytes) -> Known | None:
-        """Return what is remembered of an item."""
-        if not self._filter[int.from_bytes(item[:3], "big") >> _FILTER_SHIFT]:
-            return None  # the first pass, the largest there is, asks for hardly anything that is there
-        pending = self._pending.get(item)
-        if pending is not None:
-            return pending
+    def look_up(self, items: Sequence[bytes]) -> None:
+        """Prepare `find` for these items, at most `LOOK_UP_AT_ONCE`: one question costs a third of many."""
+        seen = self._filter  # the first pass, the largest there is, asks for hardly anything that is there
+        wanted = [item for item in items if seen[int.from_bytes(item[:3], "big") >> _FILTER_SHIFT]]
+        self._found = {}
+        if not wanted:
+            return
+        padding = (None,) * (LOOK_UP_AT_ONCE - len(wanted))
         try:
-            row = self._cursor.execute(_FIND, (self._scope, item)).fetchone()
+            rows = self._cursor.execute(_FIND, (self._scope, *wanted, *padding)).fetchall()
         except sqlite3.Error as error:
             raise catalog_error(self._catalog.path, error) from error
-        if row is None:
-            return None
-        row_id, stamp, version, content, seq, pass_id, gone = row
-        return Known(stamp, version, content, seq, pass_id, row_id, gone)
+        for item, number, stamp, version, content, seq, pass_id, gone in rows:
+            self._found[item] = Known(stamp, version, content, seq, pass_id, number, gone)
+        for item in wanted:
+            if item in self._pending:
+                self._found[item] = self._pending[item]
+
+    def find(self, item: bytes) -> Known | None:
+        """Return what is remembered of an item that was looked up."""
+        return self._found.get(item)
 
     def remember(self, item: bytes, known: Known) -> None:
-        """Remember the version now sealed, and that the item is there."""
-        self._pending[item] = known
+        """Remember the version now sealed, and that the item is there; `find` gives it at once."""
+        if known.number < 0:
+            known = known._replace(number=self.size)
+            self.size += 1
+        self._pending[item] = self._found[item] = known
         self._filter[int.from_bytes(item[:3], "big") >> _FILTER_SHIFT] = 1
 
     def flush(self, ledger: OrderLedgerWriter, alias: str) -> None:
@@ -176,22 +190,20 @@ class CaptureIndex:
                 connection.execute(_QUERIES["set_learned"], (*learned, self._scope))
             self._learned = learned
 
-    def bounds(self) -> tuple[int, int]:
-        """Return the smallest and largest row of this source, (0, -1) where it has none."""
-        with self._catalog.access() as connection:
-            low, high = connection.execute(_QUERIES["bounds"], (self._scope,)).fetchone()
-        return (0, -1) if low is None else (low, high)
-
     def present(self) -> Iterator[tuple[int, int, bool]]:
-        """Yield row, sequence number and whether only the digest is kept, of the items last seen there."""
-        for row, seq, is_in_place, gone in self._rows():
+        """Yield number, sequence number and whether only the digest is kept, of the items last seen there."""
+        for _, number, seq, is_in_place, gone in self._all():
             if not gone:
-                yield row, seq, bool(is_in_place)
+                yield number, seq, bool(is_in_place)
 
     def learn_vanished(self, flags: Iterable[tuple[int, bool]], events: int) -> None:
         """Take into account what the `events` first events said of records' items: gone, or back again."""
         said = dict(flags)
-        changed = [(int(said[seq]), row) for row, seq, _, _ in self._rows() if seq in said] if said else []
+        changed = (
+            [(int(said[seq]), self._scope, item) for item, _, seq, _, _ in self._all() if seq in said]
+            if said
+            else []
+        )
         with self._catalog.access() as connection:
             connection.executemany(_QUERIES["mark_gone"], changed)
             connection.execute(_QUERIES["set_learned_events"], (events, self._scope))
@@ -200,9 +212,9 @@ class CaptureIndex:
 
     # --- inside
 
-    def _rows(self) -> Iterator[tuple[int, int, int, int]]:
+    def _all(self) -> Iterator[tuple[bytes, int, int, int, int]]:
         with self._catalog.access() as connection:
-            yield from connection.execute(_QUERIES["rows"], (self._scope,))
+            yield from connection.execute(_QUERIES["all"], (self._scope,))
 
     def _is_of(self, ledger: OrderLedgerWriter, alias: str) -> bool:
         """Tell whether what was learned is the beginning of this ledger."""
@@ -218,23 +230,44 @@ class CaptureIndex:
     def _forget(self) -> None:
         with self._catalog.access() as connection:
             connection.execute(_QUERIES["forget"], (self._scope,))
-        self._learned, self.learned_events = (0, b"", 0), 0
+        self._learned, self.learned_events, self.size = (0, b"", 0), 0, 0
 
     def _learn(self, rows: Iterable[Row]) -> None:
+        batch: dict[bytes, Known] = {}
         for row in rows:
             found = parse_side(row) if row.seq >= self._learned[2] else None
             if found is not None:
-                self._pending[found[0]] = found[1]
-                if len(self._pending) >= _LEARN_AT_ONCE:
-                    self._write_pending()
+                batch[found[0]] = found[1]
+                if len(batch) >= LOOK_UP_AT_ONCE:
+                    self._learn_batch(batch)
+        self._learn_batch(batch)
         self._write_pending()
+
+    def _learn_batch(self, batch: dict[bytes, Known]) -> None:
+        """Remember what rows told, under the numbers that their items have already."""
+        self.look_up(list(batch))
+        for item, known in batch.items():
+            old = self._found.get(item)
+            self.remember(item, known if old is None else known._replace(number=old.number))
+        batch.clear()
+        if len(self._pending) >= _LEARN_AT_ONCE:
+            self._write_pending()
 
     def _write_pending(self) -> None:
         """Write in key order: neighbours in the tree are written together."""
         if not self._pending:
             return
         rows = (
-            (self._scope, item, known.stamp, known.version, known.content, known.seq, known.pass_id)
+            (
+                self._scope,
+                item,
+                known.number,
+                known.stamp,
+                known.version,
+                known.content,
+                known.seq,
+                known.pass_id,
+            )
             for item, known in sorted(self._pending.items())
         )
         with self._catalog.access() as connection:

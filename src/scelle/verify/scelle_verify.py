@@ -45,9 +45,9 @@ VERSION = "1"
 
 # Limits: nothing in a package may make this program use more than a known amount of memory or time.
 MAX_FINDINGS = 10_000
-MAX_MEMBERS = 4_194_304
+MAX_MEMBERS = 1 << 21
 MAX_DIRECTORY = 1 << 30
-MAX_MANIFEST = 1 << 30
+MAX_MANIFEST = 1 << 28
 MAX_NOTE = 1 << 20
 MAX_VERDICT = 1 << 26
 MAX_JSON_DOCUMENT = 1 << 20
@@ -2239,9 +2239,8 @@ class Examination:
             asked = query is not None and query.strength == "B"
             self.expect(not asked, "audit.missing", "audit/verdict", "strength B needs an auditor's verdict")
             return
-        need(trust is not None, "audit.signature_missing", "no trust")
         if trust is None:
-            return
+            raise Fault("audit.signature_missing", "no keys to check it with")
         with self.findings.at("audit/verdict"):
             note = parse_note(self.package.read("audit/verdict", MAX_VERDICT))
             lines = note.text.decode("utf-8").split("\n")[:-1]
@@ -2944,7 +2943,7 @@ def print_report(report: Dict[str, Any]) -> None:
     if report["findings_total"] > len(report["findings"]):
         out.append(f"  .. {report['findings_total'] - len(report['findings'])} more")
     out += ["", "not proven", *("  " + limit for limit in report["limits"]), "", verdict_line(report)]
-    print("\n".join(line.encode("ascii", "backslashreplace").decode() for line in out))
+    print("\n".join("".join(c if " " <= c <= "~" else ascii_only(c) for c in line) for line in out))
 
 
 PLAIN_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
@@ -3038,7 +3037,11 @@ def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[
     except OSError as error:
         raise Unreadable(f"package: {error.strerror}") from None
     with file:
-        exam = Examination(Package(file, findings), findings, trust, query, held, promises)
+        try:
+            package = Package(file, findings)
+        except OSError as error:
+            raise Unreadable(f"package: {error}") from None
+        exam = Examination(package, findings, trust, query, held, promises)
         exam.run()
         if options.write_loadfile is not None:
             with findings.at(f"load file {options.write_loadfile}"):

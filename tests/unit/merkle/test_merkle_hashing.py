@@ -37,7 +37,7 @@ def test_leaf_and_node_hash() -> None:
 
 @pytest.mark.parametrize(("left", "right"), [(31, 32), (32, 31), (33, 32), (31, 33), (0, 64)])
 def test_children_of_another_width_are_refused(left: int, right: int) -> None:
-    with pytest.raises(ProofError, match="width"):
+    with pytest.raises(ProofError, match=f"^width: children of {left} and {right} bytes; must be 32$"):
         node_hash(bytes(left), bytes(right))
 
 

@@ -67,25 +67,27 @@ def _leads_to(root: bytes, size: int, index: int, leaf: bytes, path: list[bytes]
 
 
 @pytest.mark.parametrize(
-    ("size", "index", "leaf", "path"),
+    ("size", "index", "leaf", "path", "message"),
     [
-        (0, 0, 32, []),
-        (1, 1, 32, []),
-        (1, -1, 32, []),
-        (-1, 0, 32, []),
-        (1, 0, 32, [32]),
-        (2, 0, 32, []),
-        (2, 0, 31, [32]),
-        (2, 0, 33, [32]),
-        (2, 0, 32, [31]),
-        (2, 0, 32, [33]),
-        (2, 0, 32, [64]),
-        (2, 0, 32, [32, 32]),
-        (3, 2, 32, [32, 32]),
+        (0, 0, 32, [], "leaves 0 to 1 are no range in a tree of 0"),
+        (1, 1, 32, [], "leaves 1 to 2 are no range in a tree of 1"),
+        (1, -1, 32, [], "leaves -1 to 0 are no range in a tree of 1"),
+        (-1, 0, 32, [], "leaves 0 to 1 are no range in a tree of -1"),
+        (1, 0, 32, [32], "path has 1 hashes, must have 0"),
+        (2, 0, 32, [], "path has 0 hashes, must have 1"),
+        (2, 0, 31, [32], "width: hash of 31 bytes; must be 32"),
+        (2, 0, 33, [32], "width: hash of 33 bytes; must be 32"),
+        (2, 0, 32, [31], "width: children of 32 and 31 bytes; must be 32"),
+        (2, 1, 32, [33], "width: children of 33 and 32 bytes; must be 32"),
+        (2, 0, 32, [64], "width: children of 32 and 64 bytes; must be 32"),
+        (2, 0, 32, [32, 32], "path has 2 hashes, must have 1"),
+        (3, 2, 32, [32, 32], "path has 2 hashes, must have 1"),
     ],
 )
-def test_inclusion_of_another_shape_is_refused(size: int, index: int, leaf: int, path: list[int]) -> None:
-    with pytest.raises(ProofError):
+def test_inclusion_of_another_shape_is_refused(
+    size: int, index: int, leaf: int, path: list[int], message: str
+) -> None:
+    with pytest.raises(ProofError, match=f"^{message}$"):
         root_from_inclusion(size, index, bytes(leaf), [bytes(width) for width in path])
 
 
@@ -97,7 +99,7 @@ def test_path_of_a_leaf_that_is_not_there_is_refused(index: int) -> None:
             make(flat, index)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [*SIZES, 64, 65, 100])
 def test_every_consistency_is_proven(size: int) -> None:
     flat = _leaves(size)
     tree = Tree(flat)
@@ -133,33 +135,37 @@ def test_no_false_consistency_is_proven(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "old_root", "new_root", "proof"),
+    ("old", "new", "old_root", "new_root", "proof", "message"),
     [
-        (0, 0, bytes(32), bytes(32), []),
-        (0, 0, EMPTY_ROOT, EMPTY_ROOT, [bytes(32)]),
-        (0, 5, bytes(32), bytes(32), []),
-        (0, 5, EMPTY_ROOT, bytes(32), [bytes(32)]),
-        (5, 5, EMPTY_ROOT, bytes(32), []),
-        (5, 5, bytes(32), bytes(32), [bytes(32)]),
-        (6, 5, bytes(32), bytes(32), []),
-        (-1, 5, bytes(32), bytes(32), []),
-        (1, 2, bytes(31), bytes(32), [bytes(32)]),
-        (1, 2, bytes(32), bytes(33), [bytes(32)]),
-        (1, 2, bytes(32), bytes(32), [bytes(31)]),
-        (3, 5, bytes(32), bytes(32), []),
-        (4, 5, bytes(32), bytes(32), []),
+        (0, 0, bytes(32), bytes(32), [], "the root of no leaves is not the empty root"),
+        (0, 0, bytes(32), EMPTY_ROOT, [], "two roots for the same 0 leaves"),
+        (0, 0, EMPTY_ROOT, EMPTY_ROOT, [bytes(32)], "consistency proof is too long: none is needed"),
+        (0, 5, bytes(32), bytes(32), [], "the root of no leaves is not the empty root"),
+        (0, 5, EMPTY_ROOT, bytes(32), [bytes(32)], "consistency proof is too long: none is needed"),
+        (5, 5, EMPTY_ROOT, bytes(32), [], "two roots for the same 5 leaves"),
+        (5, 5, bytes(32), bytes(32), [bytes(32)], "consistency proof is too long: none is needed"),
+        (6, 5, bytes(32), bytes(32), [], "no consistency from 6 to 5 leaves"),
+        (-1, 5, bytes(32), bytes(32), [], "no consistency from -1 to 5 leaves"),
+        (1, 2, bytes(31), bytes(32), [bytes(32)], "width: hash of 31 bytes; must be 32"),
+        (1, 2, bytes(32), bytes(33), [bytes(32)], "width: hash of 33 bytes; must be 32"),
+        (1, 2, bytes(32), bytes(32), [bytes(31)], "width: hash of 31 bytes; must be 32"),
+        (3, 5, bytes(32), bytes(32), [], "consistency proof is empty"),
+        (4, 5, bytes(32), bytes(32), [], "consistency proof is too short"),
+        (4, 5, bytes(32), bytes(32), [bytes(32)] * 2, "consistency proof is too long"),
+        (4, 5, bytes(32), bytes(32), [bytes(32)], "the tree of 4 leaves is not a prefix of the tree of 5"),
     ],
 )
 def test_consistency_of_another_shape_is_refused(
-    old: int, new: int, old_root: bytes, new_root: bytes, proof: list[bytes]
+    old: int, new: int, old_root: bytes, new_root: bytes, proof: list[bytes], message: str
 ) -> None:
-    with pytest.raises(ProofError):
+    with pytest.raises(ProofError, match=f"^({message})$"):
         verify_consistency(old, new, old_root, new_root, proof)
 
 
 @pytest.mark.parametrize("old", [0, -1, 6])
 def test_consistency_from_no_prefix_is_not_made(old: int) -> None:
-    with pytest.raises(ProofError, match="no consistency proof"):
+    message = f"^no consistency proof from {old} to 5 leaves: the old size is 1 to the new one$"
+    with pytest.raises(ProofError, match=message):
         consistency_proof(_leaves(5), old)
 
 
@@ -207,23 +213,26 @@ def _range_leads_to(root: bytes, size: int, lo: int, hashes: bytes, proof: list[
 
 
 @pytest.mark.parametrize(
-    ("size", "lo", "hashes", "proof"),
+    ("size", "lo", "hashes", "proof", "message"),
     [
-        (0, 0, b"", []),
-        (5, 0, b"", []),
-        (5, 0, bytes(33), [bytes(32)]),
-        (5, -1, bytes(32), []),
-        (5, 5, bytes(32), []),
-        (5, 4, bytes(64), []),
-        (5, 4, bytes(32), []),
-        (5, 4, bytes(32), [bytes(31)]),
-        (5, 4, bytes(32), [bytes(33)]),
-        (5, 0, bytes(160), [bytes(32)]),
-        (-5, 0, bytes(32), []),
+        (0, 0, b"", [], "leaves 0 to 0 are no range in a tree of 0"),
+        (5, 0, b"", [], "leaves 0 to 0 are no range in a tree of 5"),
+        (5, 0, bytes(33), [bytes(32)], "width: a flat buffer of 33 bytes is not made of 32-byte hashes"),
+        (5, -1, bytes(32), [], "leaves -1 to 0 are no range in a tree of 5"),
+        (5, 5, bytes(32), [], "leaves 5 to 6 are no range in a tree of 5"),
+        (5, 4, bytes(64), [], "leaves 4 to 6 are no range in a tree of 5"),
+        (5, 4, bytes(32), [], "range proof has too few hashes"),
+        (5, 4, bytes(32), [bytes(31)], "width: hash of 31 bytes; must be 32"),
+        (5, 4, bytes(32), [bytes(33)], "width: hash of 33 bytes; must be 32"),
+        (5, 4, bytes(32), [bytes(32)] * 3, "range proof has 2 hashes too many"),
+        (5, 0, bytes(160), [bytes(32)], "range proof has 1 hashes too many"),
+        (-5, 0, bytes(32), [], "leaves 0 to 1 are no range in a tree of -5"),
     ],
 )
-def test_range_of_another_shape_is_refused(size: int, lo: int, hashes: bytes, proof: list[bytes]) -> None:
-    with pytest.raises(ProofError):
+def test_range_of_another_shape_is_refused(
+    size: int, lo: int, hashes: bytes, proof: list[bytes], message: str
+) -> None:
+    with pytest.raises(ProofError, match=f"^{message}$"):
         range_root(size, lo, hashes, proof)
 
 
