@@ -114,7 +114,8 @@ def run(demo: Demo) -> None:
     made = demo.scelle(
         "init", str(demo.vault), "--host", "platform.example", "--key-file", str(work / "keys")
     )
-    print(f"   {made['a_copy_contains']}")
+    for line in made["a_copy_contains"].splitlines():
+        print(f"   {line}")
 
     demo.step("Sources and the order", "the order's text is item zero of a log that only grows")
     demo.scelle("source", "add", "docs", f"files://{demo.source}")

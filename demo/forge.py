@@ -1,4 +1,4 @@
-"""Forge packages as somebody who has the vault, its key and all log keys would: every hash rebuilt, MANIFEST re-signed."""
+"""Forge packages as who has the vault, its key and all log keys would: hashes rebuilt, MANIFEST re-signed."""
 
 import hashlib
 import json

@@ -63,27 +63,30 @@ class Sealer:
         What the document's stream raises leaves no record and no content. Raises `ItemUnreadable` where the
         metadata is too large for a record.
         """
-        _check_metadata(document)
+        if len(document.meta_json) > META_MAX_BYTES:
+            raise _metadata_too_large(document)
         now_us = self._tools.now_us()
         record_key = self._record_key()
         if keep is Keep.DIGEST:
             kept = digest_in_place(document, record_key[:16])
-            content_key = self._keys.content(kept.digest)
+            content = self._keys.content(kept.digest)
         else:
             kept = keep_content(self._tools.packs, document, record_key[:16])
-            content_key = None
+            content = None
+        size_bytes = kept.size_bytes
+        self._group_bytes += size_bytes + _ITEM_BYTES
         stamp = self._no_stamp if _is_racy(offered, document, now_us) else self._keys.stamp(document.stamp)
         version = self._keys.version(kept.digest, document.meta_json)
-        now = Known(stamp, version, content_key, 0, self._pass_id)
-        self._group_bytes += kept.size_bytes + _ITEM_BYTES
-        if known is not None and self._is_same(known, now):
+        if known is not None and self._is_same(known, stamp, version, content):
             if known.stamp != stamp:
                 self._index.remember(item, known._replace(stamp=stamp))
-            return Sealed(kept.size_bytes, None)
-        values = self._values(offered, document, kept, is_in_place=content_key is not None)
-        seq = self._writer(now_us).append(record_key, _time_us(document), values, side_of(item, now))
-        self._index.remember(item, Known(stamp, version, content_key, seq, self._pass_id))
-        return Sealed(kept.size_bytes, seq, known is not None and self._has_same_stamp(known, now))
+            return Sealed(size_bytes, None)
+        values = self._values(offered, document, kept, is_in_place=content is not None)
+        side = side_of(item, stamp, version, self._pass_id, content)
+        seq = self._writer(now_us).append(record_key, _time_us(document), values, side)
+        number = self._index.new_number() if known is None else known.number
+        self._index.remember(item, Known(stamp, version, content, seq, self._pass_id, number))
+        return Sealed(size_bytes, seq, known is not None and self._are_in_place(known, stamp, content))
 
     def keep_pace(self) -> None:
         """Commit what was gathered once it is large or a few seconds old, also where the clock jumped back."""
@@ -110,23 +113,23 @@ class Sealer:
 
     # --- inside
 
-    def _is_same(self, known: Known, now: Known) -> bool:
+    def _is_same(self, known: Known, stamp: bytes, version: bytes, content: bytes | None) -> bool:
         """Tell whether the version just read is the one that is sealed.
 
         Never where only the digest was kept and the content is wanted now. Where only the digest is kept and
         the stamp is the same, the content decides: metadata says of a mail where in its mbox it stands.
         """
-        if known.content is not None and now.content is None:
+        if known.content is not None and content is None:
             return False
-        if self._has_same_stamp(known, now):
-            return known.content == now.content
-        return known.version == now.version
+        if self._are_in_place(known, stamp, content):
+            return known.content == content
+        return known.version == version
 
-    def _has_same_stamp(self, known: Known, now: Known) -> bool:
+    def _are_in_place(self, known: Known, stamp: bytes, content: bytes | None) -> bool:
         """Tell whether both are kept by their digest only, and their stamps say "unchanged"."""
-        if known.content is None or now.content is None:
+        if known.content is None or content is None:
             return False
-        return known.stamp == now.stamp != self._no_stamp
+        return known.stamp == stamp != self._no_stamp
 
     def _record_key(self) -> bytes:
         for key in self._record_keys:
@@ -174,13 +177,11 @@ def _time_us(document: Document) -> int:
     return document.time_us if TIME_MIN <= document.time_us <= TIME_MAX else UNDATED
 
 
-def _check_metadata(document: Document) -> None:
-    size_bytes = len(document.meta_json)
-    if size_bytes > META_MAX_BYTES:
-        raise ItemUnreadable(
-            f"metadata of {size_bytes} bytes is more than a record takes: remove extended attributes",
-            "metadata-too-large",
-        )
+def _metadata_too_large(document: Document) -> ItemUnreadable:
+    return ItemUnreadable(
+        f"metadata of {len(document.meta_json)} bytes is more than a record takes: remove extended attributes",
+        "metadata-too-large",
+    )
 
 
 def _kept_in_place(meta_json: bytes) -> bytes:

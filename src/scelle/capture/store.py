@@ -33,8 +33,8 @@ _FILTER_SLOTS: Final = 1 << 24 - _FILTER_SHIFT
 class Known(NamedTuple):
     """What is remembered of an item: keyed hashes and numbers from its newest record.
 
-    `content` is set where only the digest is kept. `number` counts the source's items as they came, -1 until
-    the catalog gave it one; `gone` says that the last pass did not find it.
+    `content` is set where only the digest is kept. `number` counts the source's items as they came;
+    `gone` says that the last pass did not find it.
     """
 
     stamp: bytes
@@ -46,13 +46,14 @@ class Known(NamedTuple):
     gone: int = 0
 
 
-def side_of(item: bytes, known: Known) -> bytes:
+def side_of(item: bytes, stamp: bytes, version: bytes, pass_id: int, content: bytes | None) -> bytes:
     """Return what is kept beside a record, so that the catalog can be made again from the segments alone.
 
     56 bytes: item, stamp, version, be64 pass id; and 16 more, the content's key, where only its digest is
     kept.
     """
-    return _SIDE.pack(item, known.stamp, known.version, known.pass_id) + (known.content or b"")
+    side = _SIDE.pack(item, stamp, version, pass_id)
+    return side if content is None else side + content
 
 
 def parse_side(row: Row) -> tuple[bytes, Known] | None:
@@ -171,11 +172,13 @@ class CaptureIndex:
         """Return what is remembered of an item that was looked up."""
         return self._found.get(item)
 
+    def new_number(self) -> int:
+        """Return the number of an item that is not known yet."""
+        self.size += 1
+        return self.size - 1
+
     def remember(self, item: bytes, known: Known) -> None:
         """Remember the version now sealed, and that the item is there; `find` gives it at once."""
-        if known.number < 0:
-            known = known._replace(number=self.size)
-            self.size += 1
         self._pending[item] = self._found[item] = known
         self._filter[int.from_bytes(item[:3], "big") >> _FILTER_SHIFT] = 1
 
@@ -248,7 +251,8 @@ class CaptureIndex:
         self.look_up(list(batch))
         for item, known in batch.items():
             old = self._found.get(item)
-            self.remember(item, known if old is None else known._replace(number=old.number))
+            number = self.new_number() if old is None else old.number
+            self.remember(item, known._replace(number=number))
         batch.clear()
         if len(self._pending) >= _LEARN_AT_ONCE:
             self._write_pending()

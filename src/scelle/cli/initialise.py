@@ -50,7 +50,7 @@ def init(
         "recipients": recipients,
         "a_copy_contains": contains,
     }
-    lines = [f"vault {vault.config.vault_id.hex()} made in {directory}", contains]
+    lines = [f"vault {vault.config.vault_id.hex()} made in {directory}", *contains.splitlines()]
     if recipients:
         lines.append("prove that the key can be restored: scelle key drill --identity FILE")
     emit(document, lines, as_json)

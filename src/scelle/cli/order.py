@@ -144,7 +144,11 @@ def trust(
     with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
         document = write_trust(session.order_ledger(order), to)
     emit(
-        document, [f"{document['trust']} and {document['letter']} written: hand both over on paper"], as_json
+        document,
+        [
+            f"{document['trust']} and {document['letter']} written: hand over the file, and the letter on paper"
+        ],
+        as_json,
     )
 
 

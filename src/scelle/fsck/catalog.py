@@ -46,9 +46,9 @@ def check_catalog(
 ) -> None:
     """Compare where the catalog says that contents stand with where they do.
 
-    `objects` has, for each pack without a fault, the 56 bytes of each of its objects; `on_disk` are the ids of
-    all packs. Those that the catalog does not claim to know wholly are left out: the next command that writes
-    reads them again.
+    `objects` has, for each pack without a fault, the 56 bytes of each of its objects; `on_disk` are the ids
+    of all packs. Those that the catalog does not claim to know wholly are left out: the next command that
+    writes reads them again.
     """
     path = vault / CATALOG_NAME
     if not path.is_file():
@@ -57,7 +57,10 @@ def check_catalog(
     try:
         with closing(_opened(path)) as connection:
             faults = list(_faults(connection, key.derive("contents"), objects, on_disk))
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite quotes damaged text in its errors
+    except (
+        sqlite3.Error,
+        UnicodeDecodeError,
+    ) as error:  # the latter: SQLite quotes damaged text in its errors
         faults = [f"it cannot be read ({error})"]
     for fault in faults:
         notes.find("catalog.stale", CATALOG_NAME, f"{fault}: {REMEDY}; no evidence depends on it")

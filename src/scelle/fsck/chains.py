@@ -34,7 +34,10 @@ _DOCUMENT_PROFILE: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where one log source stands. `last` is None after an entry that could not be read: anything may follow."""
+    """Where one log source stands.
+
+    `last` is None after an entry that could not be read: anything may follow.
+    """
 
     last: Segment | None = None
     leaf: bytes = b""
@@ -53,8 +56,8 @@ class Anchor(NamedTuple):
 class LogRules:
     """Take the entries of one log in order and say what is wrong with each.
 
-    `dimensions` tells how many dimensions the schema of a digest has, as far as it is known. After a damaged entry
-    (`skip`) the rules go on with what follows, without a second finding for the same fault.
+    `dimensions` tells how many dimensions the schema of a digest has, as far as it is known. After a
+    damaged entry (`skip`) the rules go on with what follows, without a second finding for the same fault.
     """
 
     order: str
@@ -210,7 +213,8 @@ def _continuity(entry: Segment, chain: Chain) -> Iterator[tuple[bool, str]]:
 
 
 def anchor_faults(anchors: Sequence[Anchor], tokens: Mapping[bytes, int]) -> Iterator[tuple[int, str]]:
-    """Yield (log index, fault) of each wrong anchor; `tokens` gives the checkpoint's size by a token's SHA-256."""
+    """Yield (log index, fault) of each wrong anchor; `tokens` gives the checkpoint's size by a token's
+    SHA-256."""
     for anchor in anchors:
         size = tokens.get(anchor.digest)
         if size is None:

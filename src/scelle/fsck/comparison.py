@@ -1,7 +1,7 @@
 """Compare the records of a segment, judged one by one, with its manifest and with what is kept beside them.
 
-The manifest's roots decide. Where the records lead to them, what is kept beside them is wrong if it differs; where
-the kept leaf hashes lead to them and the records do not, each record that differs is named.
+The manifest's roots decide. Where the records lead to them, what is kept beside them is wrong if it
+differs; where the kept leaf hashes lead to them and the records do not, each record that differs is named.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +34,8 @@ class Difference:
 class SegmentRows:
     """The judged rows of a segment in flat buffers, 32 bytes a place; a place is `seq - seq_lo`.
 
-    `leaves` and `keys` have one buffer a dimension, none where no tags can be made: then `inners` has what the leaf
-    hashes are made of. `judged` has 1 where a record was judged.
+    `leaves` and `keys` have one buffer a dimension, none where no tags can be made: then `inners` has what
+    the leaf hashes are made of. `judged` has 1 where a record was judged.
     """
 
     seq_lo: int
@@ -88,7 +88,8 @@ class SegmentRows:
         return runs([self.seq_lo + place for place, judged in enumerate(self.judged) if not judged])
 
     def add(self, frame: FrameRows) -> list[int]:
-        """Put the rows of one frame where they belong; return the sequence numbers for which there is no place."""
+        """Put the rows of one frame where they belong; return the sequence numbers for which there is no
+        place."""
         surplus: list[int] = []
         at = frame.first_seq - self.seq_lo
         if frame.seqs is None and self._is_free(at, frame.count):
@@ -139,8 +140,8 @@ def compare(
 ) -> Iterator[Difference]:
     """Yield everything in which a segment's records, manifest, tree file and index differ.
 
-    `tree` is the tree file (None: it cannot be used); `blocks` are the stored sort keys of each dimension (None: they
-    cannot be read). Of a sample, only the records in it are compared.
+    `tree` is the tree file (None: it cannot be used); `blocks` are the stored sort keys of each dimension
+    (None: they cannot be read). Of a sample, only the records in it are compared.
     """
     if rows.size == 0:
         return

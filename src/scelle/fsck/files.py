@@ -74,7 +74,8 @@ def is_there(path: Path) -> bool:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Yield the paths, relative to `folder`, of everything below it but folders that hold something, sorted."""
+    """Yield the paths, relative to `folder`, of everything below it but folders that hold something,
+    sorted."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:

@@ -1,7 +1,7 @@
 """Read the sealed frames of rows and index entries, and go on behind a damaged one.
 
-The ledger's own reader stops at the first fault, as whoever builds on the rows must. Here the frames behind it are
-found again: a frame opens only with its own key and number, so that a candidate is no guess.
+The ledger's own reader stops at the first fault, as whoever builds on the rows must. Here the frames behind
+it are found again: a frame opens only with its own key and number, so that a candidate is no guess.
 """
 
 import re
@@ -67,7 +67,8 @@ class SealedFrames:
         self._decompressor = zstandard.ZstdDecompressor()
 
     def walk(self) -> Iterator[Place | Hole]:
-        """Yield every frame in order, and a hole for each stretch of the file in which none can be made out."""
+        """Yield every frame in order, and a hole for each stretch of the file in which none can be made
+        out."""
         offset = number = search_from = 0
         while offset < self._file.size:
             header = self._file.read_at(offset, HEADER.size)

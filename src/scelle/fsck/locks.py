@@ -1,4 +1,5 @@
-"""Read an order's lock without touching it: a copy in memory, or, where a journal lies beside it, in a folder of its own."""
+"""Read an order's lock without touching it: a copy in memory, or, where a journal lies beside it, in a
+folder of its own."""
 
 import sqlite3
 import tempfile
@@ -36,7 +37,10 @@ def read_lock(log: Path, notes: Notebook, subject: str) -> Locked | None:
         return None
     try:
         faults, rows = _recovered(data, journal) if journal else _in_memory(data)
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter: SQLite quotes damaged text in its errors
+    except (
+        sqlite3.Error,
+        UnicodeDecodeError,
+    ) as error:  # the latter: SQLite quotes damaged text in its errors
         notes.find("log.lock", subject, f"it is damaged ({error})")
         return None
     for fault in faults:

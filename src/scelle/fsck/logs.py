@@ -186,7 +186,8 @@ class _LogExamination:
         return note, point
 
     def _origin_of(self, point: Checkpoint | None) -> str:
-        """Make the origin of the vault's host; where that is not known, believe the checkpoint's for the rest."""
+        """Make the origin of the vault's host; where that is not known, believe the checkpoint's for the
+        rest."""
         host = self._task.host
         if host is None:
             return "" if point is None else point.origin
@@ -208,7 +209,8 @@ class _LogExamination:
             self.notes.find("order.secrets", self._secrets_subject, detail)
 
     def _check_signatures(self, note: Note, point: Checkpoint) -> bool:
-        """Check both lines that a checkpoint must have (ledger.md §5); True where no keys are there to check by."""
+        """Check both lines that a checkpoint must have (ledger.md §5); True where no keys are there to
+        check by."""
         faults = [] if self._keys is None else list(_signature_faults(self._keys, note, point))
         for fault in faults:
             self._folder.find("log.signature", CHECKPOINT, fault)

@@ -26,7 +26,7 @@ FINDINGS: Final = MappingProxyType({
     "log.escrow": "a note of what was deposited, or stamped, speaks of another log",
     "log.token": "a time-stamp token is unreadable, or over another text",
     "log.anchor": "a manifest names a token that is not there, or is no longer as it was",
-    "segment.manifest": "the manifest of a segment cannot be believed: its records were compared with themselves only",
+    "segment.manifest": "a segment's manifest cannot be believed: its records were compared with themselves only",
     "segment.frame": "a sealed frame of rows or index entries is not as it was written",
     "segment.keys": "a frame key is not as it was written, or there are more or fewer keys than frames",
     "segment.row": "a row cannot be taken apart",
@@ -52,7 +52,7 @@ FINDINGS: Final = MappingProxyType({
 REMARKS: Final = MappingProxyType({
     "vault.writer": "another process writes to the vault: what it has not committed was not judged",
     "vault.leftover": "a write was interrupted and left a temporary file that nothing reads",
-    "vault.recovery": "recovery.age is the file that vault.json names; whether its holders can open it, only a drill shows",
+    "vault.recovery": "recovery.age is the file that vault.json names; only a drill shows that its holders can open it",
     "order.unfinished": "an order was begun and its first entry was never committed",
     "log.staging": "entries were staged for a commit that did not happen; the next command drops them",
     "log.token": "the digest under a token was compared, not its signature: openssl ts -verify does that",
@@ -108,9 +108,10 @@ class Notebook:
 class VerifyReport:
     """The result of a verification.
 
-    Established where `valid` and not sampled: every record under every checkpoint is there and is the one that was
-    committed to, with its content, and every byte of evidence is as it was written. Not established: that the log was
-    not rewritten as a whole by who has its keys, as far as nobody else holds a checkpoint (ledger.md §13).
+    Established where `valid` and not sampled: every record under every checkpoint is there and is the one
+    that was committed to, with its content, and every byte of evidence is as it was written. Not
+    established: that the log was not rewritten as a whole by who has its keys, as far as nobody else holds
+    a checkpoint (ledger.md §13).
     """
 
     valid: bool

@@ -1,4 +1,5 @@
-"""Read what a log publishes, entries and tiles, and find out which of them are as they were: the root decides."""
+"""Read what a log publishes, entries and tiles, and find out which of them are as they were: the root
+decides."""
 
 import re
 from collections.abc import Iterator
@@ -136,7 +137,8 @@ class PublishedLog:
     # -- what else may lie there
 
     def allow(self, size: int) -> None:
-        """Let bundles and tiles of a log of `size` be there: a commit was interrupted while it put them in place."""
+        """Let bundles and tiles of a log of `size` be there: a commit was interrupted while it put them in
+        place."""
         self._folder.known.update(tiles_for(size))
         self._folder.known.update(f"tile/entries/{entries_path(*each)}" for each in bundles_for(size))
 
@@ -155,7 +157,8 @@ class PublishedLog:
 
 
 def size_on_disk(log: Path) -> int:
-    """Count the entries that lie in the log's folder, where nothing that can be read says how many there must be."""
+    """Count the entries that lie in the log's folder, where nothing that can be read says how many there
+    must be."""
     size = 0
     while is_there(log / "tile" / "entries" / entries_path(size // TILE_WIDTH)):
         size += TILE_WIDTH
@@ -170,7 +173,8 @@ def _root(leaves: list[bytes | None]) -> bytes | None:
 
 
 def _entries_by_first_line(data: bytes) -> Iterator[bytes]:
-    """Find the entries of a bundle whose lengths are damaged: each begins with the line that names its kind."""
+    """Find the entries of a bundle whose lengths are damaged: each begins with the line that names its
+    kind."""
     starts = [match.end() for match in _ENTRY_START.finditer(data)]
     for start, following in zip(starts, [*starts[1:], len(data) + 2], strict=True):
         yield data[start : following - 2]

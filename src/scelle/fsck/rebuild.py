@@ -15,9 +15,9 @@ from scelle.vault.posix import PosixBackend
 def rebuild_catalog(vault: Path, key: VaultKey) -> dict[str, Any]:
     """Remake the catalog of the vault in folder `vault`; return what it has: contents and packs.
 
-    The caller holds the writer's lock. Where contents stand is read from the packs' own tables; what each source's
-    items were is learned again by the next pass, from the rows of its segments (`capture.store`). Changes no
-    evidence. A crash leaves no catalog, or one that is filled by the next command.
+    The caller holds the writer's lock. Where contents stand is read from the packs' own tables; what each
+    source's items were is learned again by the next pass, from the rows of its segments (`capture.store`).
+    Changes no evidence. A crash leaves no catalog, or one that is filled by the next command.
     """
     with closing(create_catalog(vault / CATALOG_NAME, CATALOG_TABLES)) as catalog:
         index = CatalogContentIndex(catalog, key)

@@ -3,17 +3,18 @@
 Everything comes back in flat buffers, 32 bytes a record each, since a process hands them to another.
 """
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from scelle.errors import FormatError
-from scelle.formats.canonical_json import is_canonical_json, parse_json_strict
+from scelle.formats.canonical_json import parse_json_strict
 from scelle.formats.index import Tagger, index_leaves, inner, sort_key
 from scelle.formats.records import FIELDS_MAX, record_commitment
 from scelle.formats.schema import DOCUMENT_V1, Schema
 from scelle.formats.values import NULL, UNDATED, decode_value
+from scelle.fsck import columns
+from scelle.fsck.structures import is_canonical_structure
 
 HASH_BYTES: Final = 32
 WANT_BYTES: Final = 96
@@ -24,11 +25,6 @@ _SEQ_HEAD: Final = b"i\0\0\0\x08"
 _CONTENT_HEAD: Final = b"h\0\0\0\x28"
 _KEPT_MARK: Final = b'"keep":"digest"'
 _META_DEPTH: Final = 128
-
-_TEXT: Final = rb'"[ !#-\[\]-~]*"'
-_SCALAR: Final = rb"(?:%b|-?[1-9][0-9]{0,14}|0|true|false|null|\[\])" % _TEXT
-_FLAT_OBJECT: Final = re.compile(rb"\{%b:%b(?:,%b:%b)*\}" % (_TEXT, _SCALAR, _TEXT, _SCALAR))
-_PAIR: Final = re.compile(rb"(%b):%b[,}]" % (_TEXT, _SCALAR))
 
 Check: TypeAlias = Callable[[bytes], bool]
 
@@ -46,9 +42,10 @@ class RowFault(NamedTuple):
 class FrameRows:
     """What the rows of one frame give, in capture order. Buffers have 32 bytes a record.
 
-    `leaves` and `keys` have one buffer a dimension; without a tag key `leaves` is empty and `inners` has what the
-    leaf hashes are made of. `wants` has 96 bytes for each content that must be in a pack. Where not all of the `count`
-    rows were judged (a sample, or a row that cannot be), `seqs` says which; else it is None.
+    `leaves` and `keys` have one buffer a dimension; without a tag key `leaves` is empty and `inners` has
+    what the leaf hashes are made of. `wants` has 96 bytes for each content that must be in a pack. Where
+    not all of the `count` rows were judged (a sample, or a row that cannot be), `seqs` says which; else it
+    is None.
     """
 
     number: int
@@ -120,7 +117,69 @@ class RowJudge:
         self, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None = None
     ) -> FrameRows:
         """Judge the rows of frame `number`; `expected_seq` counts where a row does not tell its own."""
+        if only is None:
+            quick = self._quickly(number, plain)
+            if quick is not None:
+                return quick
+        return self.judge_by_rows(number, plain, expected_seq, only)
+
+    def judge_by_rows(
+        self, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None = None
+    ) -> FrameRows:
+        """Judge row by row, naming every fault."""
         return _FrameJudgement(self, number, plain, expected_seq, only).run()
+
+    def _quickly(self, number: int, plain: bytes) -> FrameRows | None:
+        """Judge a frame in which nothing is odd; None for any other."""
+        schema, tagger, split = self._schema, self._tagger, columns.split_rows(plain)
+        if split is None or schema is None or tagger is None or self._profile != 1:
+            return None
+        keys, rows = split
+        fields = columns.columns_of(rows, schema)
+        first_seq = None if fields is None else columns.first_of_run(fields[1])
+        if fields is None or first_seq is None:
+            return None
+        place = self._place + first_seq - self._seq_lo
+        wants = columns.plain_wants(schema, keys, fields, place) if self._content_fields else b""
+        if wants is None:
+            return None
+        return self._quick_rows(number, first_seq, keys, fields, wants, tagger)
+
+    def _quick_rows(
+        self,
+        number: int,
+        first_seq: int,
+        keys: list[bytes],
+        fields: Sequence[Sequence[bytes]],
+        wants: bytes,
+        tagger: Tagger,
+    ) -> FrameRows:
+        committed = columns.commitments(keys, fields)
+        shared = columns.inners(keys, fields[0], fields[1], committed)
+        tags = [[self._source_tag] * len(keys)]
+        tags += [
+            columns.tags_of(tagger, name, fields[field]) for field, name in enumerate(self._dimensions[1:], 2)
+        ]
+        times = [int.from_bytes(time[5:], "big", signed=True) for time in fields[0]]
+        orders = columns.orders(times, first_seq)
+        minimum_us, maximum_us, undated = columns.bounds(times)
+        return FrameRows(
+            number=number,
+            first_seq=first_seq,
+            count=len(keys),
+            commitments=b"".join(committed),
+            leaves=tuple(columns.index_leaves(d, own, shared) for d, own in enumerate(tags, 1)),
+            keys=tuple(
+                b"".join([tag + order for tag, order in zip(own, orders, strict=True)]) for own in tags
+            ),
+            inners=b"",
+            minimum_us=minimum_us,
+            maximum_us=maximum_us,
+            undated=undated,
+            wants=wants,
+            digest_only=0,
+            faults=(),
+        )
 
     def name(self, values: Sequence[bytes]) -> str:
         """Give the native id of a record, or what else names it; empty where nothing does."""
@@ -130,7 +189,8 @@ class RowJudge:
         return values[field][5:].decode("utf-8", "replace")
 
     def can_judge(self, values: Sequence[bytes]) -> bool:
-        """Tell whether a record can be committed and indexed again: time, seq and every identifier are there."""
+        """Tell whether a record can be committed and indexed again: time, seq and every identifier are
+        there."""
         return (
             max(2, len(self._dimensions) + 1) <= len(values) <= FIELDS_MAX
             and values[1][:5] == _SEQ_HEAD
@@ -361,14 +421,6 @@ class _FrameJudgement:
         )
 
 
-def is_canonical_structure(payload: bytes) -> bool:
-    """Tell whether `payload` is RFC 8785 JSON: quickly where it is a flat object of plain texts and numbers."""
-    if _FLAT_OBJECT.fullmatch(payload) is None:
-        return is_canonical_json(payload)
-    keys = _PAIR.findall(payload, 1)
-    return len(keys) == 1 or all(map(bytes.__lt__, keys, keys[1:]))
-
-
 def _is_kept_by_digest(meta: bytes) -> bool:
     try:
         document = parse_json_strict(meta, _META_DEPTH)
@@ -386,7 +438,8 @@ def _decode_fault(value: bytes) -> str | None:
 
 
 def _check_of(letter: str) -> Check:
-    """Give the quickest strict check of a field of type `letter`, which may also be null (the first two may not)."""
+    """Give the quickest strict check of a field of type `letter`, which may also be null (the first two may
+    not)."""
     special = {"t": _is_eight, "i": _is_eight, "s": _is_text, "h": _is_content, "j": _is_structure}
     head = letter.encode("ascii")
     check = special.get(letter)

@@ -1,8 +1,8 @@
 """Examine one segment: open its frames, judge its rows, and compare what is kept beside them.
 
-Established for a segment without findings: its rows are exactly the records that its manifest commits to, in order,
-each canonical and of its schema; index, tree and bounds are what these records give. Not established: that a time or
-an account was right when it was sealed.
+Established for a segment without findings: its rows are exactly the records that its manifest commits to,
+in order, each canonical and of its schema; index, tree and bounds are what these records give. Not
+established: that a time or an account was right when it was sealed.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -264,7 +264,7 @@ class Examination:
             self.notes.remark("content.digest_only", place.subject, f"{rows.digest_only} of its records")
         self._check_names()
         if place.state is State.OPEN:
-            detail = f"{rows.count} records, readable, under no manifest yet: evidence of nothing before they are sealed"
+            detail = f"{rows.count} records, readable, under no manifest yet: evidence only when they are sealed"
             self.notes.remark("segment.open", place.subject, detail)
             return
         if place.state is State.UNPROVEN:
@@ -278,7 +278,8 @@ class Examination:
         self._check_head()
 
     def _note_frames(self) -> None:
-        """Name the frames that do not open; behind the last good one of an open segment, a torn tail is no fault."""
+        """Name the frames that do not open; behind the last good one of an open segment, a torn tail is no
+        fault."""
         last_good = max(self._rows, default=-1)
         is_open = self.place.state is State.OPEN
         for hole in self._holes:
@@ -288,7 +289,7 @@ class Examination:
             if not is_open or closed.number < last_good:
                 self._note_closed("rows", closed, closed.number, self._frames[closed.number].offset)
         if is_open and is_there(self.place.folder / "head") and (self._holes or self._closed):
-            detail = "its last bytes open as no frame: an interrupted write leaves such a tail, and the next cuts it off"
+            detail = "its last bytes open as no frame: an interrupted write leaves such a tail; the next cuts it off"
             self.notes.remark("vault.leftover", self.place.file_subject("rows"), detail)
 
     def _note_hole(self, name: str, hole: Hole) -> None:
@@ -391,7 +392,8 @@ class Examination:
         return None
 
     def _first_index_slot(self, index_frames: int) -> int:
-        """Say how many keys belong to rows: the file tells it, or, where it has a hole, the number of all keys."""
+        """Say how many keys belong to rows: the file tells it, or, where it has a hole, the number of all
+        keys."""
         if not self._holes and self._frames:
             return len(self._frames)
         return max(len(self._keys) // KEY_SLOT_BYTES - index_frames, 0)

@@ -58,9 +58,10 @@ def verify(
 ) -> VerifyReport:
     """Verify the vault in folder `vault` and report everything that is wrong.
 
-    `sample` judges so many records of each order, drawn at random, with their contents, and says so. `order` judges
-    one order and the contents that it names. `workers` are processes (default: one for each core). `recall` tells
-    what the signer signed before, kept outside the vault: with it an older state that was put back is found.
+    `sample` judges so many records of each order, drawn at random, with their contents, and says so.
+    `order` judges one order and the contents that it names. `workers` are processes (default: one for each
+    core). `recall` tells what the signer signed before, kept outside the vault: with it an older state that
+    was put back is found.
 
     Nothing in the vault is changed. Raises `OrderUnknown`, and `VaultTooNew`; everything else is a finding.
     """

@@ -75,7 +75,8 @@ class ShownCheck:
             self._folder.find("log.escrow", name, "it does not say when and how the checkpoint was shown")
 
     def _check_tokens(self, anchors: list[Anchor]) -> None:
-        """Compare each token's digest with the checkpoint that its name gives, and each anchor with the tokens."""
+        """Compare each token's digest with the checkpoint that its name gives, and each anchor with the
+        tokens."""
         tokens: dict[bytes, int] = {}
         for name, size, root in self._named("tokens", "tsr"):
             data = self._folder.read(name, _MAX_BYTES)

@@ -37,6 +37,8 @@ class MemoryBackend:
         if data is None or len(data) < size:
             raise BlobMissing(f"{name} is missing or shorter than {size} bytes: nothing to go on with")
         del data[size:]
+        if name in self._durable_sizes:
+            self._durable_sizes[name] = min(size, self._durable_sizes[name])
         return _MemoryWriter(self, name)
 
     def open(self, name: str) -> ReadableBlob:

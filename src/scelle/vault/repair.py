@@ -12,7 +12,6 @@ from scelle.errors import BlobMissing
 from scelle.vault.frames import (
     END,
     KEYS_HEADER_BYTES,
-    LARGE,
     PACK_HEADER_BYTES,
     FrameCoder,
     FrameDamage,
@@ -91,20 +90,21 @@ def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
     """End one unfinished pack and return how many bytes were cut, or drop it and return None."""
     file = PackFile(backend, key, pack_id)
     try:
-        are_keys_sealed = backend.exists(keys_name(pack_id))
+        if backend.exists(
+            keys_name(pack_id)
+        ):  # then the whole pack was durable: a cut could only hide damage
+            backend.resume(pack_name(pack_id), file.size).seal()
+            return 0
         count = _opening_keys(file)
-        if not count or (_is_large(file) and not are_keys_sealed):
+        if not count:
             _drop(backend, pack_id)
             return None
         end, is_ended = _durable_end(file, count)
-        size = file.size
+        cut = file.size - end
     finally:
         file.close()
-    if are_keys_sealed:  # then the whole pack was durable: cutting could only hide damage
-        backend.resume(pack_name(pack_id), size).seal()
-        return 0
     _finish(backend, key, pack_id, end=end, count=count, is_ended=is_ended)
-    return size - end
+    return cut
 
 
 def _opening_keys(file: PackFile) -> int:
@@ -118,17 +118,10 @@ def _opening_keys(file: PackFile) -> int:
     return 0
 
 
-def _is_large(file: PackFile) -> bool:
-    try:
-        return file.header_at(PACK_HEADER_BYTES)[0].kind == LARGE
-    except FrameDamage:
-        return False
-
-
 def _durable_end(file: PackFile, count: int) -> tuple[int, bool]:
     """Say where the `count` durable frames end, and whether the last one ends the pack.
 
-    Where that cannot be told, since one of them is damaged, nothing is cut.
+    Where that cannot be told, since the last of them is damaged, nothing is cut.
     """
     offset: int | None = PACK_HEADER_BYTES
     while offset is not None and offset < file.size:
@@ -139,8 +132,8 @@ def _durable_end(file: PackFile, count: int) -> tuple[int, bool]:
             continue
         is_intact = _is_intact(file, offset)
         offset = file.after(header, offset, is_intact=is_intact)
-        if header.number == count - 1 and is_intact:
-            return offset or file.size, header.kind == END
+        if header.number == count - 1:
+            return offset or file.size, header.kind == END and is_intact
     return file.size, False
 
 

@@ -67,9 +67,7 @@ def writing(made: Made, order: str = ORDER) -> Iterator[tuple[OrderLedgerWriter,
         PosixBackend(made.path), made.key, CatalogContentIndex(catalog, made.key), background=False
     )
     packs.recover()
-    ledger = OrderLedgerWriter.create(
-        made.path, order, HOST, made.key, authority=None, now_us=START_US
-    )
+    ledger = OrderLedgerWriter.create(made.path, order, HOST, made.key, authority=None, now_us=START_US)
     try:
         yield ledger, packs
     finally:
@@ -116,9 +114,7 @@ def make_vault(
     fill: Callable[[OrderLedgerWriter, PackStore], None] | None = None,
 ) -> Made:
     """Make a vault with one order: item zero, two passes of documents, events, a gap and a count."""
-    opened = create_vault(
-        folder / "vault", host=HOST, key_file=folder / "the.key", recipients=recipients
-    )
+    opened = create_vault(folder / "vault", host=HOST, key_file=folder / "the.key", recipients=recipients)
     made = Made(opened.path, opened.key)
     add_order(made, documents, order=order, fill=fill)
     return made

@@ -14,7 +14,7 @@ from hypothesis.strategies import integers, sampled_from
 
 from scelle.errors import StorageError, StorageFailed, StorageFull, StorageStopped
 from scelle.vault import durable, packs
-from scelle.vault.frames import KEYS_HEADER_BYTES
+from scelle.vault.frames import KEYS_HEADER_BYTES, MARKER, keys_name, pack_name
 from scelle.vault.interfaces import Backend
 from scelle.vault.memory import MemoryBackend, MemoryContentIndex
 from scelle.vault.packs import PackStore
@@ -69,9 +69,7 @@ def test_a_tail_cut_at_every_byte_is_dropped() -> None:
         check_confirmed(cut, recovered(cut))
 
 
-@pytest.mark.parametrize(
-    "fill", [bytes, lambda size: noise(size, 1), lambda size: b"\xf5sc\xe9ll\xe9\x0a" * size]
-)
+@pytest.mark.parametrize("fill", [bytes, lambda size: noise(size, 1), lambda size: MARKER * size])
 def test_a_torn_tail_is_dropped(fill: Callable[[int], bytes]) -> None:
     rig, synced = interrupted()
     full = len(rig.backend.unfinished_blobs[rig.pack])
@@ -139,6 +137,33 @@ def test_keys_published_before_their_pack() -> None:
     both.backend.unfinished_blobs[pack] = bytearray(rig.backend.sealed_blobs[pack])
     both.backend.unfinished_blobs[keys] = bytearray(rig.backend.sealed_blobs[keys])
     check_confirmed(both, recovered(both))
+
+
+@pytest.mark.parametrize("kept_keys", [0, 1, 2])
+def test_a_large_object_stopped_before_it_was_published(kept_keys: int) -> None:
+    rig = Rig()
+    with rig.store() as store:
+        store.put_stream(iter((LARGE,)))
+    pack, keys = rig.pack, rig.keys
+    for name in (pack, keys):
+        rig.backend.unfinished_blobs[name] = bytearray(rig.backend.sealed_blobs.pop(name))
+    del rig.backend.unfinished_blobs[keys][KEYS_HEADER_BYTES + 60 * kept_keys :]
+    store = recovered(rig)
+    assert store.contains(sha256(LARGE)) == bool(kept_keys)
+    assert rig.backend.unfinished_blobs == {}
+    objects, faults = scan_all(rig.backend)
+    assert (len(objects), faults) == (bool(kept_keys), [])
+
+
+def test_published_keys_that_do_not_open_never_drop_a_pack() -> None:
+    rig = Rig().filled(*CONFIRMED)
+    pack, keys = rig.pack, rig.keys
+    rig.backend.unfinished_blobs[pack] = bytearray(rig.backend.sealed_blobs.pop(pack))
+    rig.backend.sealed_blobs[keys] = bytes(len(rig.backend.sealed_blobs[keys]))
+    before = bytes(rig.backend.unfinished_blobs[pack])
+    recovered(rig)
+    assert rig.backend.sealed_blobs[pack] == before
+    assert scan_all(rig.backend)[1] != []
 
 
 def test_a_sealed_pack_that_the_index_does_not_know_is_indexed() -> None:
@@ -288,6 +313,9 @@ def test_a_stop_at_every_step_of_a_recovery_loses_nothing(kind: type[FailingBack
     extra = Rig().filled(*LATER)
     for name in list(extra.backend.sealed_blobs):
         rig.backend.unfinished_blobs[name] = bytearray(extra.backend.sealed_blobs[name])
+    dropped = "dd" * 16
+    rig.backend.unfinished_blobs[pack_name(dropped)] = bytearray(b"nothing of it was confirmed")
+    rig.backend.unfinished_blobs[keys_name(dropped)] = bytearray(b"torn")
     for fail_at in range(1, 60):
         broken = MemoryBackend()
         for name, data in rig.backend.unfinished_blobs.items():

@@ -439,6 +439,10 @@ def test_the_forger_of_large_objects_can_also_make_honest_ones() -> None:
 )
 def test_a_bomb_in_a_large_object_is_refused(body: bytes, coding: int, declared: int, code: str) -> None:
     rig = forged_large(b"bomb", body, coding, declared)
+    fed: list[int] = []
+    for _ in scan_pack(rig.backend, KEY, PACK_ID, lambda *_: lambda piece: fed.append(len(piece))):
+        pass
+    assert sum(fed) <= declared
     objects, faults = scan_all(rig.backend)
     assert objects == []
     assert [fault.code for fault in faults] == [code]
