@@ -16,6 +16,7 @@ from scelle.vault.durable import Step
 KILLED = 99
 Mode = Literal["lost", "kept"]
 _HEX = re.compile(r"[0-9a-f]{8,}")
+_FAN = re.compile(r"[0-9a-f]{2}")
 _NUMBER = re.compile(r"(?<![a-z])\d+(?![a-z])")
 
 
@@ -90,5 +91,7 @@ class Killer:
 def kind_of(step: Step, root: Path) -> str:
     """Name a step by its operation and the kind of file, so that new kill points are noticed."""
     inside = step.path.relative_to(root) if step.path.is_relative_to(root) else step.path
-    parts = [_NUMBER.sub("N", _HEX.sub("H", part)) for part in inside.parts]
+    parts = [
+        "HH" if _FAN.fullmatch(part) else _NUMBER.sub("N", _HEX.sub("H", part)) for part in inside.parts
+    ]
     return f"{step.operation} {'/'.join(parts)}"

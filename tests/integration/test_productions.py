@@ -5,6 +5,7 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.productions.ledgers import (
     AUTHORITY,
     HOUR_US,
+    LOGIN,
     START_US,
     Sealed,
     Small,
@@ -40,6 +42,7 @@ from scelle.formats.packages import parse_proof_line, parse_record_line, parse_w
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import UNDATED
 from scelle.formats.zips import read_canonical_zip
+from scelle.ledger.segments import Row, SegmentReader
 from scelle.merkle.hashing import leaf_hash
 from scelle.productions import items, ranges
 from scelle.productions.model import RecordView, Request, Strength, Withholding, WithholdList
@@ -47,6 +50,8 @@ from scelle.productions.trust import Cosigners, trust_for
 from scelle.vault import durable
 
 DAY_US = 24 * HOUR_US
+UNUSED = replace(LOGIN, version=2)
+"""The schema of a source that was looked at and had nothing: no package carries it."""
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ def fill(small: Small) -> None:
         small.login("s0002/2", -DAY_US * number, account)
         small.chat("s0003", UNDATED if number % 2 else 5, account, f"old {number}", profile=0)
     small.document("s0001", START_US, b"late", "notes/late.txt", None)
-    small.seal(looked=[("s0004", DOCUMENT_V1)])
+    small.seal(looked=[("s0004", UNUSED)])
 
 
 def answered(small: Small, request: Request, **options: Any) -> Verdict:
@@ -763,6 +768,53 @@ def test_a_tree_that_was_changed_is_named(filled: Small, offset: int) -> None:
     with pytest.raises(RecordNotAsSealed, match=r"s0001/0/tree.*run `scelle verify`"):
         filled.produce(Request("source", "s0001", strength="C"))
     assert leftovers(filled) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "place"),
+    [
+        (Request("source", "s0001"), "record key"),
+        (Request("source", "s0001"), "values"),
+        (Request("source", "s0001", strength="C"), "record key"),
+        (Request("source", "s0001", strength="C"), "index salt"),
+        (Request("source", "s0001", strength="C"), "values"),
+        (Request("native", "notes/6.txt"), "index salt"),  # the row is a neighbour
+    ],
+    ids=str,
+)
+def test_a_row_that_is_not_what_was_sealed_is_never_produced(
+    filled: Small, monkeypatch: pytest.MonkeyPatch, request_: Request, place: str
+) -> None:
+    def changed(row: Row) -> Row:
+        if row.seq != (7 if place != "index salt" or request_.dimension == "source" else neighbour):
+            return row
+        if place == "values":
+            return replace(row, values=row.values.replace(b"text 7", b"texd 7").replace(b"mtime", b"mtimf"))
+        key = bytearray(row.record_key)
+        key[0 if place == "record key" else 31] ^= 1
+        return replace(row, record_key=bytes(key))
+
+    filled.produce(request_, "honest.scelle")
+    (filled.folder / "honest.scelle").unlink()
+    neighbour = beside(filled, "notes/6.txt")
+    rows, frame_rows = SegmentReader.rows, SegmentReader.frame_rows
+    monkeypatch.setattr(SegmentReader, "rows", lambda self: map(changed, rows(self)))
+    monkeypatch.setattr(
+        SegmentReader, "frame_rows", lambda self, number: [*map(changed, frame_rows(self, number))]
+    )
+    with pytest.raises(RecordNotAsSealed, match="nothing was produced"):
+        filled.produce(request_)
+    assert leftovers(filled) == []
+
+
+def beside(small: Small, native: str) -> int:
+    """Return the sequence number of an entry beside that of a native id in the first segment of s0001."""
+    manifest = next(entry for _, entry in small.ledger.manifests() if entry.source == "s0001")
+    reader = small.ledger.segment(manifest)
+    seqs = [int.from_bytes(key[-8:], "big") - 2**63 for key in reader.index_keys(3)]
+    reader.close()
+    seq = next(record.seq for record in small.records if record.native == native)
+    return seqs[abs(seqs.index(seq) - 1)]
 
 
 def refuse_writes_after(count: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:

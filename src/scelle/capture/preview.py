@@ -88,7 +88,7 @@ def _take(
     found.by_clause.update(match.clause_ids)
     if match.doubt is not None:
         found.doubts[match.doubt.value] += 1
-    if len(found.sample) < SAMPLE:
+    if len(found.sample) < SAMPLE and not match.restricted:  # two people open what is restricted
         found.sample.append(native_text(offered.native))
     if offered.time_us == UNDATED:
         found.undated += 1

@@ -44,7 +44,12 @@ def human_bytes(size: int) -> str:
 
 
 def utc(time_us: int | None) -> str | None:
-    """Return a time in microseconds as RFC 3339 in UTC, to the second."""
+    """Return a time in microseconds as RFC 3339 in UTC, to the second; outside years 1 to 9999 in seconds."""
     if time_us is None:
         return None
-    return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seconds = time_us // 1_000_000
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds from 1970"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -18,11 +18,11 @@ from scelle.cli.options import (
 from scelle.cli.output import emit, human_bytes, warn
 
 if TYPE_CHECKING:
-    from scelle.capture.model import Counts
-    from scelle.capture.service import PassReport
+    from scelle.capture.model import Counts, PassReport, Problem
 
 _EVERY_ITEMS = 500
 _EVERY_SECONDS = 5.0
+_PROBLEMS_SHOWN = 20
 
 
 def preserve(
@@ -35,7 +35,8 @@ def preserve(
     """Seal what an order covers now. May be stopped and run again: it goes on where it was.
 
     Prints, and seals, offered = sealed + failed + excluded + lost. Exit code 1 when an item failed or was
-    lost, 4 when a source could not be reached.
+    lost, 4 when a source could not be reached. --json names the first hundred of each; all are sealed as
+    events.
 
     Example: scelle preserve ec-2026-0108 --json
     """
@@ -60,26 +61,69 @@ def preserve(
         progress.end()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
             warn(warning)
-    emit({"order": order, **report.to_json()}, _lines(order, report), as_json)
+    for warning in _warnings(report):
+        warn(warning)
+    emit(_document(order, report), _lines(order, report), as_json)
     if any(source.unreachable for source in report.sources):
         raise typer.Exit(4)
     if report.total.failed or report.total.lost:
         raise typer.Exit(1)
 
 
+def _warnings(report: "PassReport") -> list[str]:
+    """Say what is no bucket and must not be overlooked: bytes that are not in the vault and are not as sealed."""
+    warnings = []
+    for source in report.sources:
+        changed, gone = source.counts.changed_in_place, source.counts.vanished_in_place
+        if changed:
+            first = source.changed_in_place[0].native
+            warnings.append(
+                f"{source.name}: {changed} files of which only the digest is kept changed although their times "
+                f"and sizes did not, {first} first: damage, or somebody hid it"
+            )
+        if gone:
+            warnings.append(
+                f"{source.name}: {gone} files of which only the digest was kept are no longer there: their "
+                "contents are not in the vault"
+            )
+    return warnings
+
+
+def _document(order: str, report: "PassReport") -> dict[str, Any]:
+    document = {"order": order, **report.to_json()}
+    for source in report.sources:
+        document["sources"][source.name] |= {
+            "failed_items": [problem.to_json() for problem in source.failed],
+            "lost_items": [problem.to_json() for problem in source.lost],
+            "changed_in_place_items": [problem.native for problem in source.changed_in_place],
+        }
+    return document
+
+
 def _lines(order: str, report: "PassReport") -> list[str]:
     lines = []
     for source in report.sources:
-        lines.append(f"  {source.name}: {_sum(source.counts)}")
-        lines += [f"    excluded by {rule}: {n}" for rule, n in sorted(source.counts.excluded_by.items())]
-        lines += [f"    failed: {each.native}: {each.cause} {each.detail}" for each in source.failed[:20]]
-        lines += [f"    lost: {each.native}: {each.cause}" for each in source.lost[:20]]
-        if source.counts.vanished:
-            lines.append(f"    {source.counts.vanished} sealed before are no longer there; they stay sealed")
+        counts = source.counts
+        lines.append(f"  {source.name}: {_sum(counts)}")
+        lines += [f"    excluded by {rule}: {n}" for rule, n in sorted(counts.excluded_by.items())]
+        lines += _problem_lines("failed", source.failed, counts.failed)
+        lines += _problem_lines("lost", source.lost, counts.lost)
+        if counts.vanished:
+            lines.append(f"    {counts.vanished} sealed before are no longer there; they stay sealed")
         if source.unreachable:
             lines.append(f"    could not be reached: {source.unreachable}")
+        elif source.vanished_unknown:
+            lines.append("    whether something vanished is not known: not everything could be listed")
     total = report.total
     return [f"order {order}: {_sum(total)}, {human_bytes(total.bytes)}", *lines]
+
+
+def _problem_lines(bucket: str, problems: "list[Problem]", count: int) -> list[str]:
+    shown = problems[:_PROBLEMS_SHOWN]
+    lines = [f"    {bucket}: {each.native}: {each.cause} {each.detail}".rstrip() for each in shown]
+    if count > len(shown):
+        lines.append(f"    {bucket}: and {count - len(shown)} more; all are sealed as events items.{bucket}")
+    return lines
 
 
 def _sum(counts: "Counts") -> str:

@@ -51,7 +51,7 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
         "log_size": ledger.log.size,
         "rewritable_unseen_since": utc(shown.rewritable_since(sealed.received.time_us)),
         "tokens_pending": len(shown.pending()),
-        "passes": len(passes),
+        "passes": len({event.body["pass"] for event in passes}),
         "last_pass": None if last is None else utc(last.time_us),
         "sources": {} if last is None else dict(last.body["sources"]),
         "gaps": [

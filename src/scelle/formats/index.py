@@ -85,7 +85,9 @@ def index_leaf(  # an entry has these six parts
 
 def index_leaf_of(dimension_number: int, tag: bytes, inner: bytes) -> bytes:
     """Compute the leaf hash of an entry from its `inner`, which all dimensions of a record share."""
-    head = _LEAF.get(dimension_number)  # asked here and checked below only if wrong: this runs for every entry
+    head = _LEAF.get(
+        dimension_number
+    )  # asked here and checked below only if wrong: this runs for every entry
     if head is None or len(tag) != TAG_BYTES or len(inner) != DIGEST_BYTES:
         _check_entry(tag, inner)
         head = _head(dimension_number)

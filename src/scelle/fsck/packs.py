@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,7 +23,7 @@ from scelle.vault.scanning import PackFault, PieceSink, ScannedObject, scan_pack
 OBJECT_BYTES: Final = 56
 """What is said of each object for the catalog: SHA-256, frame offset, start in the frame, size."""
 
-_BUCKETS: Final = 1 << 16
+_BUCKET_BITS: Final = 20
 _DESTROYED: Final = "vault.frame_key_destroyed"
 
 
@@ -34,11 +35,15 @@ class WantTable:
             chunk[at : at + WANT_BYTES] for chunk in chunks for at in range(0, len(chunk), WANT_BYTES)
         )
         self._flat = b"".join(wants)
-        self._starts = array("Q", [0]) * (_BUCKETS + 1)
+        bits = min(len(wants).bit_length(), _BUCKET_BITS)
+        self._shift = 32 - bits
+        counts = array("Q", [0]) * (1 << bits)
         for want in wants:
-            self._starts[int.from_bytes(want[:2], "big") + 1] += 1
-        for bucket in range(_BUCKETS):
-            self._starts[bucket + 1] += self._starts[bucket]
+            counts[self._bucket(want)] += 1
+        self._starts = array("Q", accumulate(counts, initial=0))
+
+    def _bucket(self, digest: bytes) -> int:
+        return int.from_bytes(digest[:4], "big") >> self._shift
 
     def __len__(self) -> int:
         return len(self._flat) // WANT_BYTES
@@ -48,8 +53,7 @@ class WantTable:
 
     def numbers_of(self, digest: bytes) -> list[int]:
         """Give the numbers of the wants of a content."""
-        bucket = int.from_bytes(digest[:2], "big")
-        flat = self._flat
+        bucket, flat = self._bucket(digest), self._flat
         return [
             number
             for number in range(self._starts[bucket], self._starts[bucket + 1])

@@ -58,18 +58,19 @@ class Catalog:
         `StorageFailed`."""
         try:
             yield self.connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes damaged text in its own errors
             raise catalog_error(self.path, error) from error
 
 
-def catalog_error(path: Path, error: sqlite3.Error) -> Exception:
+def catalog_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> Exception:
     """Say what an error of SQLite means: a fault of the disk, of the file, or of the program."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if isinstance(error, sqlite3.ProgrammingError) or not code:
+    if isinstance(error, sqlite3.ProgrammingError):
         return error
-    if code == sqlite3.SQLITE_FULL:
+    code = getattr(error, "sqlite_errorcode", None)  # none where Python could not decode what it read
+    primary = sqlite3.SQLITE_CORRUPT if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
         return StorageFull(f"{path}: no room left on the disk: free some and run again")
-    if code in _STALE_CODES:
+    if primary in _STALE_CODES:
         return CatalogStale(f"{path} is damaged ({error}): run `scelle rebuild-catalog`")
     return StorageFailed(f"{path}: {error}: check the disk and its permissions, then run again")
 

@@ -5,7 +5,7 @@ import sqlite3
 from typing import Final
 
 from scelle.vault.catalog import Catalog, catalog_error
-from scelle.vault.frames import Table
+from scelle.vault.frames import Table, pack_id_of, pack_name
 from scelle.vault.interfaces import ContentPlace
 from scelle.vault.keys import VaultKey
 from scelle.vault.sql import load_queries
@@ -35,7 +35,7 @@ class CatalogContentIndex:
         self._write_rows()
         with self._catalog.access() as connection:
             row = connection.execute(_FIND, (self._hidden(digest),)).fetchone()
-        if row is None:
+        if row is None or not all(type(number) is int and number >= 0 for number in row):
             return None
         if row[0] not in self._packs:
             self._load_packs()  # the writer beside this reader may have begun a pack
@@ -48,7 +48,7 @@ class CatalogContentIndex:
         hidden = hashlib.blake2b(digest, digest_size=32, key=self._key).digest()
         try:
             row = self._connection.execute(_FIND_PACK, (hidden,)).fetchone()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise catalog_error(self._catalog.path, error) from error
         return row is not None and row[0] in self._packs
 
@@ -131,6 +131,7 @@ class CatalogContentIndex:
     def _load_packs(self) -> None:
         with self._catalog.access() as connection:
             rows = connection.execute(_QUERIES["all_packs"]).fetchall()
+        rows = [row for row in rows if type(row[1]) is str and pack_id_of(pack_name(row[1])) is not None]
         self._numbers = {pack_id: number for number, pack_id, _ in rows}
         self._packs = {number: pack_id for number, pack_id, _ in rows}
         self._complete = {pack_id for _, pack_id, is_complete in rows if is_complete}

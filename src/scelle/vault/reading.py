@@ -57,6 +57,8 @@ class PackFile:
         self.keys_bytes = _keys_bytes(backend, pack_id)  # before the pack: it holds at least these frames
         self.keys = split_wrapped_keys(self.keys_bytes)
         self._key = key
+        if not self.is_sealed:
+            self._drop_torn_keys()
         self._blob = backend.open(pack_name(pack_id))
         self.size = self._blob.size
         self._ahead_at, self._ahead = 0, b""
@@ -108,6 +110,16 @@ class PackFile:
             return AESGCM(self._key.unwrap(wrapped, self.identity.key_context(number)))
         except WrongKey:
             raise FrameDamage("vault.frame_key", "its key is not as it was written") from None
+
+    def _drop_torn_keys(self) -> None:
+        """Leave out the end of a write that a crash, or this moment, cut short: keys that do not open yet."""
+        while self.keys:
+            try:
+                self.cipher(len(self.keys) - 1)
+            except FrameDamage:
+                self.keys.pop()
+            else:
+                return
 
     def table_at(self, offset: int) -> list[tuple[bytes, int]]:
         """Open the table of the frame at `offset` without its body. Raises `FrameDamage`."""

@@ -95,7 +95,7 @@ def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
         ):  # then the whole pack was durable: a cut could only hide damage
             backend.resume(pack_name(pack_id), file.size).seal()
             return 0
-        count = _opening_keys(file)
+        count = len(file.keys)
         if not count:
             _drop(backend, pack_id)
             return None
@@ -105,17 +105,6 @@ def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
         file.close()
     _finish(backend, key, pack_id, end=end, count=count, is_ended=is_ended)
     return cut
-
-
-def _opening_keys(file: PackFile) -> int:
-    """Count the keys up to the last one that opens; what follows it is the torn end of a write."""
-    for number in reversed(range(len(file.keys))):
-        try:
-            file.cipher(number)
-        except FrameDamage:
-            continue
-        return number + 1
-    return 0
 
 
 def _durable_end(file: PackFile, count: int) -> tuple[int, bool]:

@@ -35,6 +35,7 @@ import functools
 import hashlib
 import hmac
 import json
+import os
 import re
 import struct
 import sys
@@ -150,7 +151,7 @@ def need(condition: bool, code: str, detail: str) -> None:
 
 DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 HEX = re.compile(r"[0-9a-f]*", re.ASCII)
-CODE = re.compile(r"[a-z0-9-]+", re.ASCII)
+CODE = re.compile(r"(?!-\Z)[a-z0-9-]+", re.ASCII)  # `-` alone means absent, and is no code
 ORDER = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}", re.ASCII)
 ALIAS = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(/[0-9]+)?", re.ASCII)
 HOST = re.compile(r"[a-z0-9.-]+(:[0-9]+)?", re.ASCII)
@@ -931,9 +932,9 @@ class Package:
             crc = zlib.crc32(piece, crc)
             digest.update(piece)
             yield piece
-        need(crc == member.crc, "zip.crc", "CRC-32 differs")
         known = self.digests.setdefault(name, digest.hexdigest())
         need(known == digest.hexdigest(), "member.changed", "the file changed while it was examined")
+        need(crc == member.crc, "zip.crc", "CRC-32 differs")
 
     def read(self, name: str, limit: int) -> bytes:
         """Read a small member whole."""
@@ -982,7 +983,7 @@ ENTRY_LINES: Dict[str, List[str]] = {
         "scelle/request/v1": "order order / request b64",
         "scelle/erase/v1": "order order / segment n b64 / record n b64 / index n.. / ground code / time t / "
         "basis basis / document b64? / authority-sig sig?",
-        "scelle/release/v1": "order order / ground ground / time t / document b64? / authority-sig sig?",
+        "scelle/release/v1": "order order / ground ground / time t / document b64 / authority-sig sig?",
         "scelle/keys/v1": "order order / role role / add vkey? / retire vkey? / from n / authority-sig sig?",
     }.items()
 }
@@ -2301,12 +2302,14 @@ class Examination:
         note = parse_note(data)
         promise = parse_promise(note.text)
         if trust is None:
-            raise Fault("promise.format", "no trust")
+            raise Fault("promise.signature_missing", "no keys to check it with")
         same = promise.origin == trust.origin and promise.genesis == trust.genesis
         need(same, "promise.format", "a promise of another log")
-        signers = [key for _, key in self.keys[ED25519]]
-        _, good = check_signatures(note, [], signers, None, "promise.signature")
-        need(bool(good), "promise.signature", "not signed by the log")
+        signers = [key for _, key in self.keys.get(ED25519, [])]
+        faults, good = check_signatures(note, [], signers, None, "promise.signature")
+        for fault in faults:
+            raise fault
+        need(bool(good), "promise.signature_missing", "not signed by the log")
         places = [(promise.source, seq) for seq in range(promise.low, promise.high)]
         rcs = [self.commitments[place] for place in places if place in self.commitments]
         last = self.chains.get(promise.source, Chain()).last
@@ -2966,17 +2969,27 @@ def write_load_file(exam: Examination, path: str) -> None:
         schema = exam.segments[index].schema
         names += [name for name, _ in (schema.fields if schema else []) if name not in names]
     with open(path, "x", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-        writer.writerow(["source", "log index", "position", "items", *map(csv_cell, names)])
-        for _, data in exam.package.lines("records.jsonl"):
-            line = parse_json(data)
-            segment, cells = exam.segments[line["at"]], dict.fromkeys(names, "")
-            fields = segment.schema.fields if segment.schema else []
-            for (name, _), value in zip(fields, open_record(line).values):  # noqa: B905
-                cells[name] = "(redacted)" if value is None else show_value(value)
-            items = " ".join(sorted(set(line["item"].values())))
-            head = [segment.source, str(line["at"]), str(line["pos"]), items]
-            writer.writerow(map(csv_cell, head + list(cells.values())))
+        try:
+            writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+            writer.writerow(["source", "log index", "position", "items", *map(csv_cell, names)])
+            for row in load_file_rows(exam, names):
+                writer.writerow(map(csv_cell, row))
+            need(exam.findings.count == 0, "loadfile.not_proven", "the package changed while it was written")
+        except BaseException:
+            os.remove(path)  # a part of a load file is worse than none
+            raise
+
+
+def load_file_rows(exam: Examination, names: List[str]) -> Iterator[List[str]]:
+    """Yield one row a produced record, in the order of records.jsonl."""
+    for _, data in exam.package.lines("records.jsonl"):
+        line = parse_json(data)
+        segment, cells = exam.segments[line["at"]], dict.fromkeys(names, "")
+        fields = segment.schema.fields if segment.schema else []
+        for (name, _), value in zip(fields, open_record(line).values):  # noqa: B905
+            cells[name] = "(redacted)" if value is None else show_value(value)
+        items = " ".join(sorted(set(line["item"].values())))
+        yield [segment.source, str(line["at"]), str(line["pos"]), items, *cells.values()]
 
 
 # ======================================================================================================
@@ -3047,7 +3060,6 @@ def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[
             with findings.at(f"load file {options.write_loadfile}"):
                 need(findings.count == 0, "loadfile.not_written", "not written: the bytes are not proven")
                 write_load_file(exam, options.write_loadfile)
-                need(findings.count == 0, "loadfile.not_proven", "the package changed while it was written")
         return build_report(exam, findings, running_digest())
 
 

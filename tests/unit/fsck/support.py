@@ -1,6 +1,7 @@
 """Small vaults made by the real writers, and ways to hurt them."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,18 @@ from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import NULL, content_value, structure_value, text_value
 from scelle.fsck.catalog import CATALOG_TABLES
+from scelle.fsck.frames import frame_context
 from scelle.fsck.model import Finding, VerifyReport
 from scelle.fsck.service import verify
 from scelle.ledger.events import record_event
-from scelle.ledger.service import ORDER_SOURCE, OrderLedgerWriter
+from scelle.ledger.frames import FrameWriter
+from scelle.ledger.log import LogReader, LogWriter
+from scelle.ledger.segments import Row
+from scelle.ledger.service import ORDER_SOURCE, OrderLedger, OrderLedgerWriter
+from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.vault.catalog import CATALOG_NAME, create_catalog
 from scelle.vault.contents import CatalogContentIndex
+from scelle.vault.durable import AppendFile
 from scelle.vault.keys import VaultKey
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
@@ -169,3 +176,94 @@ def overwrite(path: Path, data: bytes) -> None:
     """Write a file, whatever its mode."""
     path.chmod(0o600)
     path.write_bytes(data)
+
+
+def evidence_files(made: Made) -> list[Path]:
+    """List the files of which every byte is evidence (docs/formats/ledger-files.md, docs/formats/vault.md)."""
+    derived = ("catalog.db", "writer.lock", "lock.db", "head")
+    return sorted(
+        path
+        for path in made.path.rglob("*")
+        if path.is_file() and path.name not in derived and not path.name.startswith(CATALOG_NAME)
+    )
+
+
+def relative(made: Made, path: Path) -> str:
+    return str(path.relative_to(made.path))
+
+
+def names(report: VerifyReport, what: str) -> bool:
+    """Tell whether some finding names a file or an item."""
+    return any(what in finding.subject or what in finding.detail for finding in report.findings)
+
+
+# -- what who has every key can do
+
+
+def plain_rows(made: Made, alias: str = "s0001", number: int = 0) -> list[Row]:
+    """Open the rows of a segment."""
+    ledger = OrderLedger(made.path, ORDER, f"{HOST}/po/{ORDER}", made.key)
+    manifest = next(m for _, m in ledger.manifests() if (m.source, m.number) == (alias, number))
+    reader = ledger.segment(manifest)
+    rows = list(reader.rows())
+    reader.close()
+    return rows
+
+
+def encode_rows(rows: Sequence[Row]) -> bytes:
+    """Write rows as a frame's plaintext."""
+    return b"".join(
+        row.record_key
+        + len(row.values).to_bytes(4, "big")
+        + row.values
+        + len(row.side).to_bytes(2, "big")
+        + row.side
+        for row in rows
+    )
+
+
+def reseal(
+    made: Made,
+    rows: Sequence[bytes],
+    index: Sequence[bytes] | None = None,
+    alias: str = "s0001",
+    number: int = 0,
+) -> None:
+    """Write frames of rows and index anew, under new keys, as the holder of the vault's key can."""
+    folder = made.segment(alias, number)
+    if index is None:
+        ledger = OrderLedger(made.path, ORDER, f"{HOST}/po/{ORDER}", made.key)
+        manifest = next(m for _, m in ledger.manifests() if (m.source, m.number) == (alias, number))
+        reader = ledger.segment(manifest)
+        index = [b"".join(reader.index_keys(dimension)) for dimension in (1, 2, 3)]
+        reader.close()
+    for name in ("rows", "index", "keys"):
+        (folder / name).unlink()
+    keys = AppendFile(folder / "keys")
+    for name, plains in (("rows", rows), ("index", index)):
+        frames = AppendFile(folder / name)
+        context = frame_context(f"{HOST}/po/{ORDER}", alias, number, name)
+        writer = FrameWriter(frames, keys, made.key, context, 0)
+        for plain in plains:
+            writer.write(plain)
+        frames.close()
+    keys.close()
+
+
+def log_entries(made: Made, order: str = ORDER) -> list[bytes]:
+    """Read the entries of an order's log."""
+    return list(LogReader(made.log(order), f"{HOST}/po/{order}").entries)
+
+
+def forge_log(made: Made, entries: Sequence[bytes], order: str = ORDER) -> None:
+    """Make the log anew from other entries, signed with the order's own keys."""
+    origin = f"{HOST}/po/{order}"
+    log = made.log(order)
+    order_secrets = OrderSecrets.opened(origin, (made.order(order) / "secrets").read_bytes(), made.key)
+    for name in ("tile", "staging"):
+        shutil.rmtree(log / name)
+    for name in ("lock.db", "checkpoint"):
+        (log / name).unlink()
+    writer = LogWriter(log, Signer(order_secrets))
+    writer.commit(entries, START_US)
+    writer.close()

@@ -26,6 +26,8 @@ from scelle.vault.sql import load_queries, parse_queries
 from .support import KEY, OTHER_KEY, open_store, sha256, text
 
 TABLES = [CONTENTS_TABLES]
+A, B = "aa" * 16, "bb" * 16
+ONE, TWO, THREE = sha256(b"1"), sha256(b"2"), sha256(b"3")
 
 
 @pytest.fixture
@@ -116,7 +118,29 @@ def test_errors_of_sqlite_are_told_apart(catalog: Catalog) -> None:
     with pytest.raises(StorageFull), catalog.access() as connection:  # noqa: PT012
         for number in range(10_000):
             connection.execute("INSERT INTO packs (pack_id) VALUES (?)", (str(number) * 9,))
-    assert isinstance(catalog_error(catalog.path, sqlite3.DatabaseError("?")), sqlite3.DatabaseError)
+    assert isinstance(catalog_error(catalog.path, sqlite3.OperationalError("Could not decode")), CatalogStale)
+
+
+@pytest.mark.parametrize("pack_id", ["CAST(x'ff' AS TEXT)", "x'aabb'", "17", "'../../etc'", "'AA'"])
+def test_a_damaged_pack_id_is_named_or_not_believed(catalog: Catalog, pack_id: str) -> None:
+    index = CatalogContentIndex(catalog, KEY)
+    index.add_frame(A, 47, [(ONE, 5)])
+    index.commit()
+    catalog.connection.execute(f"UPDATE packs SET pack_id = {pack_id}")
+    with suppress(CatalogStale):
+        again = CatalogContentIndex(catalog, KEY)
+        assert again.find(ONE) is None
+        assert not again.contains(ONE)
+
+
+@pytest.mark.parametrize("column", ["frame_offset", "start", "size", "pack"])
+@pytest.mark.parametrize("value", ["-1", "'x'", "x'00'", "1.5"])
+def test_a_damaged_place_is_not_believed(catalog: Catalog, column: str, value: str) -> None:
+    index = CatalogContentIndex(catalog, KEY)
+    index.add_frame(A, 47, [(ONE, 5)])
+    index.commit()
+    catalog.connection.execute(f"UPDATE contents SET {column} = {value}")
+    assert CatalogContentIndex(catalog, KEY).find(ONE) is None
 
 
 def test_a_reader_sees_what_the_writer_committed(catalog: Catalog) -> None:
@@ -135,10 +159,6 @@ def test_a_reader_sees_what_the_writer_committed(catalog: Catalog) -> None:
 @pytest.fixture(params=["catalog", "memory"])
 def index(request: pytest.FixtureRequest, catalog: Catalog) -> ContentIndex:
     return CatalogContentIndex(catalog, KEY) if request.param == "catalog" else MemoryContentIndex()
-
-
-A, B = "aa" * 16, "bb" * 16
-ONE, TWO, THREE = sha256(b"1"), sha256(b"2"), sha256(b"3")
 
 
 def test_an_index_knows_places(index: ContentIndex) -> None:

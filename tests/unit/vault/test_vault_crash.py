@@ -92,9 +92,11 @@ def test_torn_keys_are_dropped_with_their_frames() -> None:
     for size in range(synced, full):
         cut = rig.copy()
         del cut.backend.unfinished_blobs[cut.keys][size:]
+        assert scan_all(cut.backend)[1] == [], "also before it is recovered"
         check_confirmed(cut, recovered(cut))
         zeroed = rig.copy()
         zeroed.backend.unfinished_blobs[zeroed.keys][size:] = bytes(full - size)
+        assert scan_all(zeroed.backend)[1] == []
         check_confirmed(zeroed, recovered(zeroed))
 
 

@@ -359,9 +359,15 @@ def zeros(size: int) -> bytes:
     return b"".join(compressor.compress(block) for _ in range(size >> 20)) + compressor.flush()
 
 
+def claiming(size: int) -> bytes:
+    """Make a zstd frame of nothing that claims a size (RFC 8878 §3.1.1)."""
+    return b"\x28\xb5\x2f\xfd\xc0\x58" + size.to_bytes(8, "little") + b"\x01\x00\x00"
+
+
 @pytest.mark.parametrize(
     ("declared", "body"),
     [
+        (5, claiming(1 << 44)),
         (1000, zeros(1 << 30)),
         (8 << 20, zeros(1 << 30)),
         (1 << 30, zeros(1 << 30)),

@@ -518,7 +518,7 @@ class Log:
         segment.tombstones.setdefault(position, rc)
 
     def release(self, label: str, signed: bool = True, ground: str = "lifted") -> None:
-        unsigned = f"scelle/release/v1\norder {ORDER}\nground {ground}\ntime {T0 + HOUR}\ndocument -\n"
+        unsigned = f"scelle/release/v1\norder {ORDER}\nground {ground}\ntime {T0 + HOUR}\ndocument {b64(bytes(32))}\n"
         self.add(
             label,
             unsigned + f"authority-sig {self.consent(unsigned) if signed and self.authority else '-'}\n",

@@ -630,6 +630,8 @@ def unknown_key(draft: Draft) -> None:
 
 RECORDS: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a record missing", {}, drop_record, "hit.no_state"),
+    ("a sum of hits that does not close", {}, drop_record, "sum.hits"),
+    ("a sum of contents that does not close", {}, drop_content, "sum.contents"),
     ("a record twice", {}, record_twice, "lines.twice"),
     ("records unsorted", {}, unsorted_records, "lines.order"),
     ("two records exchanged", {}, swap_records, "record.rc"),

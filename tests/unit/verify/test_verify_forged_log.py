@@ -139,6 +139,7 @@ ENTRY_FORMS: list[tuple[str, str, Callable[[str], str], str]] = [
         "format.number",
     ),
     ("a `-` that is not allowed", "count", swap("^offered 9", "offered -"), "format.number"),
+    ("a code that is absent", "count", swap("chat-db", "-"), "entry.token"),
     ("code in capitals", "count", swap("chat-db", "Chat"), "entry.token"),
     ("alias with a slash too many", "count", swap("^source .*", "source s0001/1/2"), "entry.token"),
     ("alias in capitals", "count", swap("^source .*", "source S0001"), "entry.token"),
