@@ -139,7 +139,7 @@ class CaptureIndex:
         if not self._is_of(ledger, alias):
             self._forget()
         for _, manifest in ledger.manifests():
-            if manifest.source == alias and manifest.seq[1] > self._learned[2]:
+            if manifest.source == alias and manifest.records and manifest.seq[1] > self._learned[2]:
                 with closing(ledger.segment(manifest)) as reader:
                     self._learn(reader.rows())
         writer = ledger.open_rows(alias)

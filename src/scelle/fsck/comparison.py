@@ -176,7 +176,8 @@ def _compare_records(
             else "the records that can be read, with the kept hashes of the others,"
         )
         yield Difference("segment.record_root", f"{what} do not lead to the manifest's record root")
-        yield from _tree_difference("record", own, stored)
+        if stored is not None:
+            yield Difference("segment.tree", "its record hashes do not lead to the record root either", file="tree")
 
 
 def _filled(rows: SegmentRows, stored: bytes | None) -> bytes:
@@ -231,10 +232,9 @@ def _compare_index(
     if manifest is None or tree_root(own) == manifest.index_root:
         yield from _tree_difference("index", own, stored)
         return
-    yield Difference(
-        "segment.index_root", "the index entries that the records give do not lead to the index root"
-    )
-    yield from _tree_difference("index", own, stored)
+    yield Difference("segment.index_root", "the entries that the records give do not lead to the index root")
+    if stored is not None and tree_root(stored) != manifest.index_root:
+        yield Difference("segment.tree", "its index hashes do not lead to the index root either", file="tree")
 
 
 class _Block:

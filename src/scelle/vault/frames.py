@@ -31,7 +31,7 @@ OBJECT_MAX_BYTES: Final = 8 << 20
 """Larger objects are streamed to packs of their own."""
 FRAME_PLAIN_MAX_BYTES: Final = OBJECT_MAX_BYTES
 CHUNK_BYTES: Final = 1 << 20
-ZSTD_LEVEL: Final = 3
+ZSTD_LEVEL: Final = 2
 ZSTD_WINDOW_MAX_BYTES: Final = 8 << 20
 
 GROUP: Final = ord("G")
@@ -154,7 +154,7 @@ class FrameCoder:
     def __init__(self, key: VaultKey) -> None:
         self._key = key
         self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL)
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_MAX_BYTES)
+        self._decompressor = zstandard.ZstdDecompressor()
 
     def seal_group(
         self, identity: PackIdentity, number: int, table: Table, objects: Sequence[bytes], *, compress: bool

@@ -27,7 +27,7 @@ from scelle.vault.scanning import OnObject, PackFault, ScannedObject
 from scelle.vault.writing import PACK_CLOSE_BYTES, LargePack, OpenPack, split_start
 
 SMALL_OBJECT_BYTES: Final = 128 << 10
-GROUP_BYTES: Final = 256 << 10
+GROUP_BYTES: Final = 1 << 20
 FRAMES_IN_FLIGHT: Final = 2
 _FILTER_BITS: Final = 22
 

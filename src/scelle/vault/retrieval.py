@@ -13,7 +13,7 @@ from scelle.vault.reading import FrameView, LargeObject, PackFile
 from scelle.vault.repair import PACKS_PREFIX
 from scelle.vault.scanning import OnObject, PackFault, ScannedObject, scan_pack
 
-_CACHED_FRAME_BYTES: Final = 512 << 10
+_CACHED_FRAME_BYTES: Final = 2 << 20
 _CACHED_FRAMES: Final = 16
 _OPEN_PACKS: Final = 16
 

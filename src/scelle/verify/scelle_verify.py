@@ -688,11 +688,16 @@ class VerifierKey(NamedTuple):
     text: str
 
 
+def is_key_name(name: str) -> bool:
+    """Tell whether a key may have this name: not empty, printable, without blank and plus."""
+    return name.isprintable() and name.split() == [name] and "+" not in name
+
+
 def parse_vkey(text: Any, what: str) -> VerifierKey:
     """Read `name+hex+base64`; the key id must be the one that follows from the key."""
     need(isinstance(text, str) and text.count("+") >= 2, "key.format", f"{what}: not a verifier key")
     name, key_id, data = text.split("+", 2)
-    need(name != "" and all(33 <= ord(c) < 127 for c in name), "key.format", f"{what}: name of a key")
+    need(is_key_name(name), "key.format", f"{what}: name of a key")
     raw = parse_base64(data, None, what)
     need(raw[:1] != b"" and raw[0] in KEY_WIDTH, "key.format", f"{what}: type of key not known")
     need(len(raw) == 1 + KEY_WIDTH[raw[0]], "format.width", f"{what}: width of key")
@@ -721,7 +726,8 @@ def parse_note(data: bytes) -> Note:
         except ValueError:
             raise Fault("note.format", "malformed signature line") from None
         raw = parse_base64(payload, None, "signature line")
-        need(mark == "\u2014" and name != "" and len(raw) > 4, "note.format", "malformed signature line")
+        well_formed = mark == "\u2014" and is_key_name(name) and len(raw) > 4
+        need(well_formed, "note.format", "malformed signature line")
         need((name, raw[:4]) not in seen, "note.format", "two signature lines of one key")
         seen.add((name, raw[:4]))
         signatures.append((name, raw[:4], raw[4:]))
@@ -1269,7 +1275,7 @@ def parse_trust(data: bytes, kind: str) -> Trust:
         log=groups["log"],
         order=need_text(value["order"], ORDER, "order"),
         origin=origin,
-        quorum=need_integer(value["quorum"], 0, 1000, "quorum"),
+        quorum=need_integer(value["quorum"], 0, MAX_TIME, "quorum"),
         tag_key=parse_hex(value["tagkey"], 32, "tagkey") if kind == "trust" else None,
         verifier_sha256=parse_hex(value["verifier_sha256"], 32, "verifier_sha256").hex(),
     )

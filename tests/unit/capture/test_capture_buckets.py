@@ -429,7 +429,7 @@ def test_counts_that_do_not_add_up_stop_the_pass() -> None:
 
 def test_counts_of_sources_are_added_field_by_field() -> None:
     first, second = Counts(), Counts()
-    names = [name for name in Counts.__slots__ if not name.endswith("_by")]  # type: ignore[attr-defined]
+    names = [name for name in Counts.__slots__ if not name.endswith("_by")]
     for number, name in enumerate(names, 1):
         setattr(first, name, number)
         setattr(second, name, 100 * number)

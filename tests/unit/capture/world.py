@@ -221,10 +221,10 @@ class World:
         named = NamedSource("docs", ALIAS, "files", self.custodian, None, self.source)
         try:
             report = run_pass(tools, self.clauses, [named])
+            self.end()
         except BaseException as error:
             self.end(error)
             raise
-        self.end()
         return report
 
     def lose_catalog(self) -> None:

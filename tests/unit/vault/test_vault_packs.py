@@ -18,7 +18,7 @@ from scelle.vault.testing import FailingBackend
 
 from .support import KEY, Rig, digests_of, noise, open_store, scan_all, sha256, text
 
-SIZES = [0, 1, 100, SMALL_OBJECT_BYTES, SMALL_OBJECT_BYTES + 1, GROUP_BYTES, GROUP_BYTES + 1, 1 << 20]
+SIZES = [0, 1, 100, SMALL_OBJECT_BYTES, SMALL_OBJECT_BYTES + 1, GROUP_BYTES, GROUP_BYTES + 1, 2 << 20]
 
 
 @pytest.mark.parametrize("background", [False, True])

@@ -320,6 +320,8 @@ def test_an_ml_dsa_line_binds_time_name_origin_and_size() -> None:
         "name+00000000",
         "+00000000+AQ==",
         "na me+00000000+AQ==",
+        "na\u00a0me+00000000+AQ==",
+        "na\u202eme+00000000+AQ==",
         "name+00000000+",
         "name+00000000+Ag==",
         "name+0000000+AQ==",
@@ -330,3 +332,17 @@ def test_an_ml_dsa_line_binds_time_name_origin_and_size() -> None:
 def test_what_is_no_verifier_key(text: object) -> None:
     with pytest.raises(v.Fault):
         v.parse_vkey(text, "key")
+
+
+def test_names_of_keys_may_be_of_any_language() -> None:
+    from tests.unit.verify.builder import checkpoint_text, make_key, note
+
+    key = make_key("autorité.example/sceau", 4, "é")
+    text = checkpoint_text(3, bytes(32))
+    parsed = v.parse_note(note(text, [key], 5))
+    faults, good = v.check_signatures(parsed, [v.parse_vkey(key.vkey, "key")], [], None, "c")
+    assert faults == []
+    assert good[0][1] == 5
+    for name in ("a+b", "a\u00a0b", "\u202ea", "\x1b"):
+        with pytest.raises(v.Fault):
+            v.parse_note(text + f"\n— {name} AAAAAAA=\n".encode())
