@@ -19,6 +19,8 @@ from scelle.vault.durable import Step, observed
 
 from .world import ALIAS, Crash, World
 
+SHARES = 5
+
 
 def crash_when_reading(world: World, native: bytes) -> None:
     """End the process in the next pass when this item is read."""
@@ -169,10 +171,12 @@ def test_no_large_row_is_kept_without_its_content(world: World, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("each_item_is_a_group")
-@pytest.mark.parametrize("share", range(4))
+@pytest.mark.parametrize(
+    "share", [0, *(pytest.param(share, marks=pytest.mark.long) for share in range(1, SHARES))]
+)
 def test_a_crash_before_any_step_changes_no_count(tmp_path: Path, share: int) -> None:
     steps = steps_of_a_pass(changed_world(tmp_path / "count"))
-    for number in range(share, steps, 4):
+    for number in range(share, steps, SHARES):
         world = changed_world(tmp_path / f"step-{number}")
         world.begin()
         with crash_at_step(number), pytest.raises(Crash):
