@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: menu venv demo test test-long check format bench mutation pins clean
 menu:
-	@echo "make demo       the whole life of an order on real documents (SOURCE=DIR MAIL=MBOX to use yours)"
+	@echo "make demo       the whole life of an order on real documents (SOURCE=DIR MAIL=DIR of .eml to use yours)"
 	@echo "make test       all tests that fit in 15 minutes"
 	@echo "make test-long  full crash loops, fuzzing, large corpora"
 	@echo "make check      format, lint, types, import directions"

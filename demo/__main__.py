@@ -135,6 +135,9 @@ def run(demo: Demo) -> None:
     if report["offered"] != sum(report[name] for name in names):
         sys.exit("   the counts do not add up")
 
+    if not report["sealed"] or not report["sources"]["mail"]["sealed"]:
+        sys.exit("   nothing to show: SOURCE and MAIL need a document each")
+
     demo.step("Verify", "every byte of evidence is read again; the catalog is trusted for nothing")
     print(f"   valid: {demo.scelle('verify')['valid']}")
 

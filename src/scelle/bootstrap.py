@@ -5,19 +5,19 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scelle.capture import store as capture_store
 from scelle.capture.service import NamedSource, PassTools, Progress
-from scelle.errors import CatalogStale, InputError
+from scelle.errors import CatalogStale, InputError, IntegrityError, LogBehind
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
 from scelle.formats.entries import Request as RequestEntry
+from scelle.fsck.catalog import catalog_tables
 from scelle.ledger.events import events, record_event
 from scelle.ledger.log import bring_lock_forward
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory, order_folder
@@ -26,21 +26,20 @@ from scelle.ledger.witness import Witnesses
 from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import SealedOrder, check_order, order_ids, sealed_order
-from scelle.sources.registry import SourceSpec, named_sources
+from scelle.sources.registry import SourceSpec, check_identifier, named_sources, refuse_own_folders
 from scelle.sources.urls import open_source
 from scelle.vault import durable
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
-from scelle.vault.contents import CONTENTS_TABLES, CatalogContentIndex
+from scelle.vault.contents import CatalogContentIndex
 from scelle.vault.lock import WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
-from scelle.vault.service import OpenedVault, create_vault, open_vault
+from scelle.vault.service import OpenedVault, create_vault, open_vault, read_config
 
 if TYPE_CHECKING:
+    from scelle.fsck.model import VerifyReport
     from scelle.productions.interfaces import Progress as ProductionProgress
     from scelle.productions.model import ProductionReport, WithholdList
-
-CATALOG_TABLES = (CONTENTS_TABLES, capture_store.TABLES)
 
 
 def now_us() -> int:
@@ -50,7 +49,8 @@ def now_us() -> int:
 
 def actor() -> str:
     """Return who runs this process, as events name them."""
-    return os.environ.get("SCELLE_OPERATOR") or getpass.getuser()
+    name = os.environ.get("SCELLE_OPERATOR") or getpass.getuser()
+    return check_identifier(name, "SCELLE_OPERATOR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class Session:
     def __init__(self, vault: OpenedVault, key_choice: KeyChoice, *, writing: bool) -> None:
         self.path, self.config, self.key = vault.path, vault.config, vault.key
         self.host = vault.config.host
+        self.key_folder = _key_folder(key_choice)
         self.writing = writing
         self.memory = _signer_memory(vault, key_choice)
         self._packs: PackStore | None = None
@@ -89,12 +90,13 @@ class Session:
     def _open_catalog(self) -> Catalog:
         """Open the catalog; a writing session makes a stale or missing one again from the evidence."""
         path = self.path / CATALOG_NAME
+        tables = catalog_tables(self.key.vault_id)
         try:
-            return open_catalog(path, CATALOG_TABLES)
+            return open_catalog(path, tables)
         except CatalogStale:
             if not self.writing:
                 raise
-        catalog = create_catalog(path, CATALOG_TABLES)
+        catalog = create_catalog(path, tables)
         index = CatalogContentIndex(catalog, self.key)
         PackStore(PosixBackend(self.path), self.key, index, background=False).rebuild_index()
         return catalog
@@ -143,6 +145,7 @@ class Session:
         for name, alias in sorted(sealed.aliases.items(), key=lambda pair: pair[1]):
             if names is None or name in names:
                 spec = specs[name]
+                refuse_own_folders(spec, self.path, self.key_folder)
                 source = open_source(spec.name, spec.url, spec.custodian, spec.account)
                 found.append(NamedSource(name, alias, spec.system, spec.custodian, spec.account, source))
         return found
@@ -174,6 +177,8 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
     """Open the vault at `path` for one command."""
     choice = key_choice
     if choice.key_file is None and choice.passphrase is None:
+        if read_config(path).config.passphrase is not None:
+            raise InputError(f"{path}: this vault has a passphrase: give --passphrase env:NAME or file:PATH")
         choice = KeyChoice(key_file=default_key_folder())
     vault = open_vault(path, key_file=choice.key_file, passphrase=choice.passphrase)
     if not writing:
@@ -228,9 +233,9 @@ def _signer_memory(vault: OpenedVault, key_choice: KeyChoice) -> SignerMemory:
     A vault whose key is under a passphrase has no such place: there only escrow and tokens tell a restored
     snapshot from the newest state.
     """
-    if key_choice.key_file is None:
+    folder = _key_folder(key_choice)
+    if folder is None:
         return SignerMemory()
-    folder = key_choice.key_file if key_choice.key_file.is_dir() else key_choice.key_file.parent
     path = folder / f"{vault.config.vault_id.hex()}.signed"
 
     def read() -> dict[str, Any]:
@@ -245,7 +250,7 @@ def _signer_memory(vault: OpenedVault, key_choice: KeyChoice) -> SignerMemory:
         known[origin] = [size, root.hex()]
         durable.write_file(path, json.dumps(known, sort_keys=True).encode() + b"\n")
 
-    return SignerMemory(recall, note)
+    return SignerMemory(recall, note, lambda: list(read()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +259,47 @@ class WitnessSettings:
 
     tsa: str | None = None
     escrow: tuple[str, ...] = ()
+
+
+def verify_vault(
+    session: Session, *, sample: int | None, order: str | None, workers: int | None
+) -> "VerifyReport":
+    """Verify the vault; also name the logs that were there once and are gone as a whole.
+
+    What was there is told by the vault's own log and by the signer's memory beside the key file.
+    """
+    from scelle.fsck.model import Finding  # start-up time of every other command
+    from scelle.fsck.service import verify
+
+    report = verify(
+        session.path, session.key, sample=sample, order=order, workers=workers, recall=session.memory.recall
+    )
+    gone = [name for name in _expected_logs(session) if not _has_log(session.path, name)]
+    if not gone or order is not None:
+        return report
+    findings = tuple(
+        Finding("log.gone", f"order {name}", "its whole log is gone: restore it from a copy or from escrow")
+        for name in gone
+    )
+    return replace(report, valid=False, findings=report.findings + findings)
+
+
+def _expected_logs(session: Session) -> list[str]:
+    known = {RESERVED_ORDER_ID} | {origin.rpartition("/")[2] for origin in session.memory.origins()}
+    if _has_log(session.path, RESERVED_ORDER_ID):
+        with suppress(IntegrityError):
+            ledger = session.ledger(RESERVED_ORDER_ID)
+            known |= {str(event.body["order"]) for event in events(ledger, "order.opened")}
+    return sorted(known)
+
+
+def _has_log(vault: Path, order: str) -> bool:
+    return (order_folder(vault, order) / "log" / "lock.db").exists()
+
+
+def _key_folder(key_choice: KeyChoice) -> Path | None:
+    path = key_choice.key_file
+    return path if path is None or path.is_dir() else path.parent
 
 
 def witnesses(ledger: OrderLedger) -> Witnesses:
@@ -298,6 +344,13 @@ def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
     """Seal where this order's checkpoints go from now on."""
     body = {"tsa": settings.tsa, "escrow": list(settings.escrow)}
     record_event(ledger, now_us(), actor(), "witnesses", body)
+    ledger.seal(now_us())
+
+
+def note_order(session: Session, order: str) -> None:
+    """Seal in the vault's own log that an order was opened, so that its disappearance is noticed."""
+    ledger = session.writer(RESERVED_ORDER_ID)
+    record_event(ledger, now_us(), actor(), "order.opened", {"order": order})
     ledger.seal(now_us())
 
 
@@ -357,7 +410,13 @@ def recover_log(session: Session, order: str, time_us: int) -> Moved:
     folder = order_folder(session.path, order)
     secrets = OrderSecrets.opened(origin, (folder / "secrets").read_bytes(), session.key)
     old_size, new_size = bring_lock_forward(folder / "log", Signer(secrets))
-    ledger = session.writer(order)
+    try:
+        ledger = session.writer(order)
+    except LogBehind as error:
+        raise LogBehind(
+            f"{folder}: more was shown than is there, and no published entry tells it: bring back a newer copy "
+            "of the folder, or the entries from escrow"
+        ) from error
     if new_size != old_size:
         gaps = [
             Gap(
@@ -392,8 +451,10 @@ def produce_package(
 ) -> tuple["ProductionReport", list[str]]:
     """Log the request, answer it from the checkpoint that covers it, and seal what was handed over.
 
-    Return the report and warnings. Everything that can be refused is refused before anything is sealed. A
-    crash in between leaves a request without a package: the same command again makes it.
+    Return the report and warnings. Everything that can be refused is refused before anything is sealed. The
+    production's numbers are sealed before the package gets its name: a crash in between leaves numbers without
+    a package, and never two packages with one number. The checkpoint of that last event is shown to nobody
+    here, so that no keeper of escrow is ahead of the package.
     """
     from scelle.productions.model import Request, query_for  # start-up time of every other command
     from scelle.productions.service import check_production, produce
@@ -417,6 +478,19 @@ def produce_package(
     ledger.seal(now_us(), entries=[RequestEntry(order=order, request=digest)])
     settings = witness_settings(ledger)
     warnings = show_to_witnesses(ledger, "production", settings)
+
+    def seal_event(report: "ProductionReport") -> None:
+        unmet = [each.subject for each in report.findings if each.code == "withhold.no_hit"]
+        if unmet:
+            raise InputError(
+                f"the list withholds {', '.join(unmet[:3])}, which is no hit: compare the spelling; nothing was "
+                "handed over"
+            )
+        name = os.fsencode(to.name).decode("utf-8", "backslashreplace")
+        body = {**report.to_json(), "matter": sealed.order.matter, "file": name, "prefix": prefix}
+        record_event(ledger, now_us(), actor(), "production", body)
+        ledger.seal(now_us())
+
     report = produce(
         ledger,
         session.packs,
@@ -426,11 +500,8 @@ def produce_package(
         first_number=first_number,
         withhold=withhold,
         progress=progress,
+        before_publishing=seal_event,
     )
-    body = {**report.to_json(), "matter": sealed.order.matter, "file": to.name, "prefix": prefix}
-    record_event(ledger, now_us(), actor(), "production", body)
-    ledger.seal(now_us())
-    warnings += show_to_witnesses(ledger, None, settings)
     return report, [*warnings, *(f"{each.subject}: {each.detail}" for each in report.findings)]
 
 

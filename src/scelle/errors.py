@@ -445,6 +445,12 @@ class SourceNameWrong(InputError):
     code = "sources.name_wrong"
 
 
+class SourceOverlapsVault(InputError):
+    """Say that a source would offer the vault's own files or its key."""
+
+    code = "sources.overlaps_vault"
+
+
 class SourceNameTaken(InputError):
     """Say that a source of this name is there already."""
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from scelle.vault.durable import Step, observed
 from scelle.vault.interfaces import Backend
 from scelle.vault.memory import MemoryBackend
 from scelle.vault.posix import PosixBackend
@@ -54,3 +55,29 @@ def test_memory_backend_models_a_crash() -> None:
     backend.crash()
     assert backend.unfinished("") == ["packs/a/1.pack"]
     assert bytes(backend.unfinished_blobs["packs/a/1.pack"]) == b"durable"
+
+
+def test_posix_makes_names_durable_too(tmp_path: Path) -> None:
+    steps: list[tuple[str, str]] = []
+
+    def note(step: Step, when: str) -> None:
+        if when == "after":
+            steps.append((step.operation, step.path.name))
+
+    blob = PosixBackend(tmp_path).create("packs/ab/one.pack")
+    blob.write(b"x")
+    with observed(note):
+        blob.sync()
+        blob.sync()
+        assert steps == [
+            ("sync", "one.pack.unfinished"),
+            ("sync-directory", "ab"),
+            ("sync", "one.pack.unfinished"),
+        ]
+        steps.clear()
+        blob.seal()
+        assert steps[-3:] == [
+            ("sync", "one.pack.unfinished"),
+            ("rename", "one.pack"),
+            ("sync-directory", "ab"),
+        ]

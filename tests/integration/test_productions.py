@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,7 +46,16 @@ from scelle.formats.zips import read_canonical_zip
 from scelle.ledger.segments import Row, SegmentReader
 from scelle.merkle.hashing import leaf_hash
 from scelle.productions import items, ranges
-from scelle.productions.model import RecordView, Request, Strength, Withholding, WithholdList
+from scelle.productions.model import (
+    ProductionReport,
+    RecordView,
+    Request,
+    Strength,
+    Withholding,
+    WithholdList,
+    query_for,
+)
+from scelle.productions.service import check_production
 from scelle.productions.trust import Cosigners, trust_for
 from scelle.vault import durable
 
@@ -254,6 +264,33 @@ def test_entries_over_one_bundle_are_covered_exactly(small: Small) -> None:
 
     entries = [path for path in members(small) if path.startswith("entries/")]
     assert entries == ["entries/000", f"entries/001.p/{small.ledger.log.size - 256}"]
+
+
+def test_the_report_is_one_json_document(filled: Small) -> None:
+    report = filled.produce(Request("source", "s0001", None, START_US + DAY_US))
+    document = json.loads(json.dumps(report.to_json()))
+
+    assert (document["hits"], document["strength"], document["segments"]["touched"]) == (14, "C", 2)
+    assert [finding["code"] for finding in document["findings"]] == ["source.open", "request.not_logged"]
+
+
+def test_what_can_be_refused_is_refused_without_a_trace(filled: Small) -> None:
+    def check(request: Request, name: str = "p.scelle", prefix: str = "SCL") -> bytes:
+        out = filled.folder / name
+        return check_production(filled.ledger, request, out=out, prefix=prefix, first_number=1).encode()
+
+    request = Request("source", "s0001")
+    assert check(request) == query_for(request, "o1").encode()
+    for wrong in (
+        (Request("source", "s0009"),),
+        (Request("source", "s0001", redact={"texd": "privacy"}),),
+        (request, "p.scelle", "scl"),
+        (request, "missing/p.scelle"),
+        (request, "vault"),
+    ):
+        with pytest.raises((RequestWrong, PackageNameRefused)):
+            check(*wrong)
+    assert leftovers(filled) == []
 
 
 # --- what is kept back
@@ -864,6 +901,24 @@ def test_the_package_gets_its_name_last(filled: Small) -> None:
         ("sync-directory", filled.folder.name),
     ]
     assert "p.scelle" not in {name for _, name in steps[:-2]}
+
+
+def test_the_report_is_told_before_the_package_appears(filled: Small) -> None:
+    out = filled.folder / "p.scelle"
+    told: list[tuple[bool, ProductionReport]] = []
+    returned = filled.produce(
+        Request("source", "s0001"), before_publishing=lambda report: told.append((out.exists(), report))
+    )
+    assert told == [(False, returned)]
+    assert returned.package_sha256 == sha256(out.read_bytes()).hexdigest()
+    out.unlink()
+
+    def refuse(report: ProductionReport) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        filled.produce(Request("source", "s0001"), before_publishing=refuse)
+    assert leftovers(filled) == []
 
 
 def test_a_log_without_sources_has_no_answer(small: Small) -> None:

@@ -91,6 +91,9 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     as_json = "--json" in arguments
     given = [argument for argument in arguments if argument != "--debug"]
+    if not given:
+        app(["--help"], prog_name="scelle", standalone_mode=False)
+        return BAD_INPUT
     try:
         code = app(given, prog_name="scelle", standalone_mode=False)
         return int(code) if isinstance(code, int) else DONE
@@ -111,6 +114,10 @@ def run(arguments: list[str]) -> int:
         return _say(str(error), error.code, code, debug, error)
     except BrokenPipeError:
         return DONE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        text = f"{place}{error.strerror or error}: check that it is there and may be used, then run again"
+        return _say(text, "system", UNREACHABLE, debug, error)
     except Exception as error:  # noqa: BLE001 - the edge: whatever else happens is a fault of Scellé
         text = f"a fault of Scellé ({type(error).__name__}: {error}); run again with --debug and report it"
         return _say(text, "fault", FAULT, debug, error)

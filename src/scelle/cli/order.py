@@ -15,6 +15,7 @@ from scelle.cli.options import (
     secret_from,
 )
 from scelle.cli.output import emit, utc, warn
+from scelle.errors import TimestampUnavailable
 
 if TYPE_CHECKING:
     from scelle.orders.service import SealedOrder
@@ -39,6 +40,7 @@ def add(
         KeyChoice,
         WitnessSettings,
         actor,
+        note_order,
         now_us,
         opened,
         set_witnesses,
@@ -67,6 +69,7 @@ def add(
                 memory=session.memory,
             )
         )
+        note_order(session, ledger.order)
         settings = WitnessSettings(tsa=tsa)
         if tsa is not None:
             set_witnesses(ledger, settings)
@@ -171,12 +174,11 @@ def timestamp(
         ledger = session.order_writer(order)
         warnings = timestamp_now(ledger, tsa)
         pending = len(witnesses(ledger).pending())
+    if pending:
+        raise TimestampUnavailable(f"{'; '.join(warnings)}: {pending} time-stamps stay queued: try again")
     for warning in warnings:
         warn(warning)
-    document = {"order": order, "pending": pending, "warnings": warnings}
-    emit(document, [f"time-stamps still queued: {pending}"], as_json)
-    if pending:
-        raise typer.Exit(4)
+    emit({"order": order, "pending": pending}, ["every checkpoint that was asked for is stamped"], as_json)
 
 
 @app.command("escrow")

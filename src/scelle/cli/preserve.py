@@ -16,6 +16,7 @@ from scelle.cli.options import (
     secret_from,
 )
 from scelle.cli.output import emit, human_bytes, warn
+from scelle.errors import SourceMissing
 
 if TYPE_CHECKING:
     from scelle.capture.model import Counts, PassReport, Problem
@@ -35,7 +36,8 @@ def preserve(
     """Seal what an order covers now. May be stopped and run again: it goes on where it was.
 
     Prints, and seals, offered = sealed + failed + excluded + lost. Exit code 1 when an item failed or was
-    lost, 4 when a source could not be reached. --json names the first hundred of each; all are sealed as
+    lost, 4 when no
+    source could be reached. --json names the first hundred of each; all are sealed as
     events.
 
     Example: scelle preserve ec-2026-0108 --json
@@ -63,10 +65,13 @@ def preserve(
             warn(warning)
     for warning in _warnings(report):
         warn(warning)
+    unreachable = [source for source in report.sources if source.unreachable]
+    if len(unreachable) == len(report.sources):
+        raise SourceMissing(
+            f"{unreachable[0].name}: {unreachable[0].unreachable}; the gap is in the log: try again"
+        )
     emit(_document(order, report), _lines(order, report), as_json)
-    if any(source.unreachable for source in report.sources):
-        raise typer.Exit(4)
-    if report.total.failed or report.total.lost:
+    if unreachable or report.total.failed or report.total.lost:
         raise typer.Exit(1)
 
 

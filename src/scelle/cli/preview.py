@@ -12,6 +12,7 @@ from scelle.cli.options import (
     secret_from,
 )
 from scelle.cli.output import emit, human_bytes, utc
+from scelle.errors import SourceMissing
 
 
 def preview(
@@ -59,6 +60,9 @@ def preview(
         lines += [f"    e.g. {native}" for native in each.sample[:3]]
         if each.unreachable:
             lines.append(f"    cannot be read: {each.unreachable}")
+    unreachable = [each for each in found if each.unreachable]
+    if len(unreachable) == len(found):
+        raise SourceMissing(f"{unreachable[0].name}: {unreachable[0].unreachable}: try again")
     emit(document, lines, as_json)
-    if any(each.unreachable for each in found):
-        raise typer.Exit(4)
+    if unreachable:
+        raise typer.Exit(1)

@@ -16,7 +16,7 @@ from scelle.cli.options import (
     VaultOption,
     secret_from,
 )
-from scelle.cli.output import emit, human_bytes, warn
+from scelle.cli.output import emit, human_bytes, printable, warn
 from scelle.errors import InputError
 
 PREFIX = "SCL"
@@ -97,7 +97,7 @@ def produce(
         )
     for warning in warnings:
         warn(warning)
-    document = {"order": order, "package": str(to), **report.to_json()}
+    document = {"order": order, "package": printable(str(to)), **report.to_json()}
     lines = [
         f"{to}: {report.hits} hits = produced {report.produced} + withheld {report.withheld} + "
         f"erased {report.erased}; {human_bytes(report.bytes)}",

@@ -33,14 +33,24 @@ def add(
     """
     from scelle.bootstrap import KeyChoice, actor, now_us, opened  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
-    from scelle.sources.registry import SourceSpec, add_source, check_name
+    from scelle.sources.registry import (
+        SourceSpec,
+        add_source,
+        check_identifier,
+        check_name,
+        refuse_own_folders,
+    )
     from scelle.sources.urls import open_source
 
     if custodian is not None and account is not None:
         raise InputError(f"source {name}: a custodian or an account, not both: name two sources")
+    for what, identifier in (("custodian", custodian), ("account", account)):
+        if identifier is not None:
+            check_identifier(identifier, what)
     spec = SourceSpec(check_name(name), url, custodian, account)
     source = open_source(name, url, custodian, account)
     with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+        refuse_own_folders(spec, session.path, session.key_folder)
         source.test()
         add_source(session.writer(RESERVED_ORDER_ID), spec, now_us(), actor())
     emit(spec.to_json(), [f"source {name} added: {url}"], as_json)

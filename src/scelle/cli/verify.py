@@ -28,14 +28,13 @@ def verify(
 
     Example: scelle verify --json
     """
-    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
-    from scelle.fsck.service import verify as check
+    from scelle.bootstrap import KeyChoice, opened, verify_vault  # start-up time of --help
     from scelle.orders.service import check_order
 
     with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
         if order is not None:
             check_order(vault, order)
-        report = check(vault, session.key, sample=sample, order=order, workers=workers)
+        report = verify_vault(session, sample=sample, order=order, workers=workers)
     emit(report.to_json(), _lines(report), as_json)
     if not report.valid:
         raise typer.Exit(1)

@@ -19,11 +19,16 @@ from scelle.vault.keys import VaultKey
 from scelle.vault.lock import LOCK_NAME
 from scelle.vault.sql import load_queries
 
-CATALOG_TABLES: Final = (CONTENTS_TABLES, capture_store.TABLES)
-"""The tables of a catalog, in the order in which its version counts them."""
-
 REMEDY: Final = "run `scelle rebuild-catalog`"
 _QUERIES: Final = load_queries("scelle.fsck")
+
+
+def catalog_tables(vault_id: bytes) -> tuple[str, ...]:
+    """Return the tables of a vault's catalog, in the order in which its version counts them.
+
+    The vault's id is part of their version, so that no other vault's catalog is taken for its own.
+    """
+    return (CONTENTS_TABLES, capture_store.TABLES, f"-- vault {vault_id.hex()}")
 
 
 def is_being_written(vault: Path) -> bool:
@@ -56,11 +61,8 @@ def check_catalog(
         return
     try:
         with closing(_opened(path)) as connection:
-            faults = list(_faults(connection, key.derive("contents"), objects, on_disk))
-    except (
-        sqlite3.Error,
-        UnicodeDecodeError,
-    ) as error:  # the latter: SQLite quotes damaged text in its errors
+            faults = list(_faults(connection, key, objects, on_disk))
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes damaged text in its errors
         faults = [f"it cannot be read ({error})"]
     for fault in faults:
         notes.find("catalog.stale", CATALOG_NAME, f"{fault}: {REMEDY}; no evidence depends on it")
@@ -80,18 +82,18 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _faults(
     connection: sqlite3.Connection,
-    hiding_key: bytes,
+    key: VaultKey,
     objects: Mapping[str, bytes],
     on_disk: Collection[str],
 ) -> Iterator[str]:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != schema_version(CATALOG_TABLES):
+    if version != schema_version(catalog_tables(key.vault_id)):
         yield "it was made by another version of Scellé"
         return
     said = [str(row[0]) for row in connection.execute("PRAGMA quick_check")]
     if said != ["ok"]:
         yield f"it is damaged ({said[0]})"
-    yield from _differences(connection, hiding_key, objects, on_disk)
+    yield from _differences(connection, key.derive("contents"), objects, on_disk)
 
 
 def _differences(

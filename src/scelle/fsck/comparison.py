@@ -177,7 +177,9 @@ def _compare_records(
         )
         yield Difference("segment.record_root", f"{what} do not lead to the manifest's record root")
         if stored is not None:
-            yield Difference("segment.tree", "its record hashes do not lead to the record root either", file="tree")
+            yield Difference(
+                "segment.tree", "its record hashes do not lead to the record root either", file="tree"
+            )
 
 
 def _filled(rows: SegmentRows, stored: bytes | None) -> bytes:

@@ -6,6 +6,7 @@ established: that the log was not rewritten, by who has its keys, after what was
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,11 +25,12 @@ from scelle.formats.checkpoints import (
     parse_checkpoint_text,
     parse_timed_payload,
 )
-from scelle.formats.entries import Entry, Segment, parse_entry
+from scelle.formats.entries import Entry, Genesis, Segment, parse_entry
 from scelle.formats.notes import ED25519, ML_DSA_44, Note, Signature, make_vkey, parse_note
 from scelle.formats.schema import SCHEMA_MAX_BYTES, Schema, parse_schema
+from scelle.formats.tokens import make_origin
 from scelle.fsck.chains import LogRules
-from scelle.fsck.files import Unreadable, is_there, names_in, read_file
+from scelle.fsck.files import Unreadable, files_below, is_there, names_in, read_file
 from scelle.fsck.folders import LogFolder
 from scelle.fsck.locks import Locked, read_lock
 from scelle.fsck.model import Notebook
@@ -141,7 +143,8 @@ class _LogExamination:
         note, point = self._parsed(data)
         self._folder.known.update((LOCK, f"{LOCK}-journal"))
         locked = read_lock(self._folder.path, self.notes, self._folder.subject(LOCK))
-        self._origin = self._origin_of(point)
+        self._origin = self._origin_of(point, locked)
+        self._check_origin(point)
         self._open_secrets()
         is_signed = note is not None and point is not None and self._check_signatures(note, point)
         if locked is not None:
@@ -185,16 +188,35 @@ class _LogExamination:
             return None, None
         return note, point
 
-    def _origin_of(self, point: Checkpoint | None) -> str:
-        """Make the origin of the vault's host; where that is not known, believe the checkpoint's for the
-        rest."""
-        host = self._task.host
-        if host is None:
-            return "" if point is None else point.origin
-        origin = f"{host}/po/{self._order}"
-        if point is not None and point.origin != origin:
-            self._folder.find("log.checkpoint", CHECKPOINT, f"it is of {point.origin}, not of {origin}")
-        return origin
+    def _origin_of(self, point: Checkpoint | None, locked: Locked | None) -> str:
+        """Make the origin of the vault's host; where that is not known, believe who fits the order's secrets."""
+        if self._task.host is not None:
+            return f"{self._task.host}/po/{self._order}"
+        points = (point, _noted(locked))
+        claimed = Counter([each.origin for each in points if each is not None] + self._founded())
+        ranked = [origin for origin, _ in claimed.most_common()]
+        return next((origin for origin in ranked if self._fits(origin)), ranked[0] if ranked else "")
+
+    def _check_origin(self, point: Checkpoint | None) -> None:
+        if point is not None and point.origin != self._origin:
+            self._folder.find("log.checkpoint", CHECKPOINT, f"it is of {point.origin}, not of {self._origin}")
+
+    def _founded(self) -> list[str]:
+        """Give the origin that the log's first entry makes, if it can be read."""
+        try:
+            names = files_below(self._folder.path / "tile" / "entries")
+            first = read_file(self._folder.path / "tile" / "entries" / next(names))
+            entry = parse_entry(first[2 : 2 + int.from_bytes(first[:2], "big")])
+        except (Unreadable, FormatError, StopIteration):
+            return []
+        return [make_origin(entry.host, entry.order)] if isinstance(entry, Genesis) else []
+
+    def _fits(self, origin: str) -> bool:
+        try:
+            OrderSecrets.opened(origin, read_file(self._task.folder / "secrets"), self._task.vault_key)
+        except (Unreadable, WrongKey, ValueError, KeyError, TypeError):
+            return False
+        return True
 
     def _open_secrets(self) -> None:
         try:
@@ -332,6 +354,18 @@ class _LogExamination:
             next_numbers=next_numbers,
             is_complete=self._is_complete,
         )
+
+
+def _noted(locked: Locked | None) -> Checkpoint | None:
+    """Read the checkpoint in the lock's note."""
+    try:
+        return (
+            None
+            if locked is None or locked.note is None
+            else parse_checkpoint_text(parse_note(locked.note).text)
+        )
+    except FormatError:
+        return None
 
 
 def _signature_faults(keys: _Keys, note: Note, point: Checkpoint) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Final
 from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged
 from scelle.formats.entries import Segment
 from scelle.formats.tokens import is_alias, is_order_id
-from scelle.fsck.files import Unreadable, files_below, is_there, names_in, read_file
+from scelle.fsck.files import RegularFile, Unreadable, files_below, is_there, names_in, read_file
 from scelle.fsck.logs import LogFacts
 from scelle.fsck.model import Notebook, shown_name
 from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
@@ -42,14 +42,15 @@ def check_folder(vault: Path, key: VaultKey, notes: Notebook) -> str | None:
             notes.remark("vault.leftover", shown_name(name), "an interrupted write left it; nothing reads it")
         else:
             notes.find("vault.stray", shown_name(name), "no part of Scellé puts it there")
+    if not _is_readable(vault, CONFIG_NAME, notes):
+        return None
     try:
         config = read_config(vault).verified(key)
-    except NotAVault:
-        notes.find("file.missing", CONFIG_NAME, "it is not there")
-        return None
-    except (VaultConfigDamaged, StorageFailed) as error:
+    except (NotAVault, VaultConfigDamaged, StorageFailed) as error:
         notes.find("vault.config", CONFIG_NAME, str(error))
         return None
+    if is_there(vault / RECOVERY_NAME) and not _is_readable(vault, RECOVERY_NAME, notes):
+        return config.host
     try:
         check_recovery_file(vault, config)
         if config.recovery_sha256 is not None:
@@ -59,6 +60,16 @@ def check_folder(vault: Path, key: VaultKey, notes: Notebook) -> str | None:
     except VaultConfigDamaged as error:
         notes.find("vault.config", RECOVERY_NAME, str(error))
     return config.host
+
+
+def _is_readable(vault: Path, name: str, notes: Notebook) -> bool:
+    """Tell whether a file can be opened without waiting for anybody; note it where it cannot."""
+    try:
+        RegularFile(vault / name).close()
+    except Unreadable as error:
+        notes.find("file.missing" if error.is_missing else "file.unreadable", shown_name(name), str(error))
+        return False
+    return True
 
 
 def find_orders(vault: Path, notes: Notebook) -> list[str]:
@@ -86,7 +97,8 @@ def find_packs(vault: Path, notes: Notebook) -> list[str]:
         pack_id = pack_id_of(name)
         subject = shown_name(f"{name}{suffix}")
         if pack_id is not None:
-            found.add(pack_id)
+            if _is_readable(vault, f"{name}{suffix}", notes):
+                found.add(pack_id)
         elif name.endswith(_TEMPORARY) and pack_id_of(name.removesuffix(_TEMPORARY)) is not None:
             notes.remark("vault.leftover", subject, "an interrupted write left it; nothing reads it")
         else:

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from scelle.fsck.catalog import CATALOG_TABLES, count_contents
+from scelle.fsck.catalog import catalog_tables, count_contents
 from scelle.vault.catalog import CATALOG_NAME, create_catalog
 from scelle.vault.contents import CatalogContentIndex
 from scelle.vault.keys import VaultKey
@@ -19,7 +19,7 @@ def rebuild_catalog(vault: Path, key: VaultKey) -> dict[str, Any]:
     source's items were is learned again by the next pass, from the rows of its segments (`capture.store`).
     Changes no evidence. A crash leaves no catalog, or one that is filled by the next command.
     """
-    with closing(create_catalog(vault / CATALOG_NAME, CATALOG_TABLES)) as catalog:
+    with closing(create_catalog(vault / CATALOG_NAME, catalog_tables(key.vault_id))) as catalog:
         index = CatalogContentIndex(catalog, key)
         with closing(PackStore(PosixBackend(vault), key, index, background=False)) as packs:
             packs.rebuild_index()

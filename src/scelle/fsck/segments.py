@@ -264,7 +264,9 @@ class Examination:
             self.notes.remark("content.digest_only", place.subject, f"{rows.digest_only} of its records")
         self._check_names()
         if place.state is State.OPEN:
-            detail = f"{rows.count} records, readable, under no manifest yet: evidence only when they are sealed"
+            detail = (
+                f"{rows.count} records, readable, under no manifest yet: evidence only when they are sealed"
+            )
             self.notes.remark("segment.open", place.subject, detail)
             return
         if place.state is State.UNPROVEN:

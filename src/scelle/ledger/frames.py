@@ -75,8 +75,11 @@ class FrameReader:
     ) -> None:
         self._path, self._context, self._vault_key = frames, context, vault_key
         self._first_slot = first_slot
-        self._file: BinaryIO = frames.open("rb")
-        self._wrapped = keys.read_bytes()
+        try:
+            self._file: BinaryIO = frames.open("rb")
+            self._wrapped = keys.read_bytes()
+        except FileNotFoundError as error:
+            raise FrameDamaged(f"{error.filename} is missing: restore it from a copy of the vault") from error
         self._decompressor = zstandard.ZstdDecompressor()
         self._places: list[FramePlace] | None = None
 

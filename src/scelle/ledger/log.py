@@ -178,7 +178,7 @@ class LogWriter(LogReader):
     def _commit_batch(self, entries: Sequence[bytes], now_us: int) -> None:
         old = self.locked()
         leaves = bytes(self.leaves) + b"".join(leaf_hash(data) for data in entries)
-        size, root, time_s = old.size + len(entries), tree_root(leaves), now_us // 1_000_000
+        size, root, time_s = old.size + len(entries), tree_root(leaves), max(0, now_us // 1_000_000)
         # A crash here leaves a staged file that no lock names: recovery drops it.
         durable.write_file(self._staging(size, root), encode_bundle(entries))
         self._execute("BEGIN IMMEDIATE")
@@ -208,7 +208,7 @@ class LogWriter(LogReader):
         note = locked.note
         if note is None:
             body = Checkpoint(self.origin, locked.size, locked.root)
-            note = self._signer.sign_checkpoint(body, locked.time_s)
+            note = self._signer.sign_checkpoint(body, max(0, locked.time_s))
             self._execute("BEGIN IMMEDIATE")
             self._execute("UPDATE lock SET note = ? WHERE size = ? AND note IS NULL", (note, locked.size))
             durable.commit(self._connection, self._lock_path)

@@ -40,6 +40,7 @@ class SignerMemory:
 
     recall: Callable[[str], tuple[int, bytes] | None] = lambda origin: None
     note: Callable[[str, int, bytes], None] = lambda origin, size, root: None
+    origins: Callable[[], list[str]] = list
 
 
 def order_folder(vault: Path, order: str) -> Path:
@@ -54,12 +55,20 @@ class OrderLedger:
         self.order, self.origin = order, origin
         self.folder = order_folder(vault, order)
         self._vault_key = vault_key
-        self.secrets = OrderSecrets.opened(origin, (self.folder / "secrets").read_bytes(), vault_key)
+        self.secrets = OrderSecrets.opened(origin, self._sealed_secrets(), vault_key)
         self.log = self._open_log()
         self.entries: list[Entry] = []
         self.state = LogState()
         self._schemas: dict[bytes, Schema] = {}
         self._fold_new()
+
+    def _sealed_secrets(self) -> bytes:
+        try:
+            return (self.folder / "secrets").read_bytes()
+        except FileNotFoundError as error:
+            raise LogDamaged(
+                f"{self.folder / 'secrets'} is missing: restore it from a copy of the vault"
+            ) from error
 
     def _open_log(self) -> LogReader:
         return LogReader(self.folder / "log", self.origin)

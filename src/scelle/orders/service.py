@@ -44,8 +44,19 @@ def order_ids(vault: Path) -> list[str]:
     folder = vault / "po"
     if not folder.is_dir():
         return []
-    published = (path.name for path in folder.iterdir() if (path / "log" / "checkpoint").exists())
-    return sorted(name for name in published if name != RESERVED_ORDER_ID)
+    taken_in = (path.name for path in folder.iterdir() if _published_size(path) > 1)
+    return sorted(name for name in taken_in if name != RESERVED_ORDER_ID)
+
+
+def _published_size(folder: Path) -> int:
+    """Return the size that the checkpoint of an order's folder claims; one is a genesis without item zero."""
+    path = folder / "log" / "checkpoint"
+    if not path.exists():
+        return 0
+    lines = path.read_bytes().split(b"\n", 2)
+    return (
+        int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else 2
+    )  # what is damaged is shown, not hidden
 
 
 def check_order(vault: Path, order: str) -> str:
@@ -80,6 +91,13 @@ def add_order(
     if any(manifest.source == ORDER_SOURCE for _, manifest in ledger.manifests()):
         ledger.close()
         raise OrderExists(f"order {order.id} is there already: `scelle order show {order.id}`")
+    genesis = ledger.state.genesis
+    if genesis is not None and genesis.authority != authority:
+        ledger.close()
+        raise OrderExists(
+            f"order {order.id} was begun with another authority_key, which its log names for ever: give the "
+            "order another id"
+        )
     _seal_papers(ledger, packs, order_file, now_us)
     record_event(ledger, now_us, actor, "received", order_to_json(order))
     for clause in order_file.clauses:

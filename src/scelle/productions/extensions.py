@@ -1,5 +1,6 @@
 """Name an item's extension by its media type (ledger.md §11); never by what it was called in the source."""
 
+from functools import lru_cache
 from typing import Final
 
 UNKNOWN: Final = "bin"
@@ -107,6 +108,7 @@ _BY_MEDIA_TYPE: Final[dict[str, str]] = {
 }
 
 
+@lru_cache(maxsize=1024)
 def extension_of(media_type: str) -> str:
     """Return the extension of a media type, parameters aside; `txt` for other text, else `bin`."""
     name = media_type.partition(";")[0].strip().lower()

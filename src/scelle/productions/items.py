@@ -7,7 +7,7 @@ package is written; their CRC-32 must be the same then.
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import sha256
 from typing import BinaryIO, Final
@@ -29,10 +29,10 @@ class Shelf:
     def __init__(self, contents: Contents, scratch: Scratch) -> None:
         self._contents, self._scratch = contents, scratch
 
-    def put(self, digest: bytes, size_bytes: int, where: str) -> tuple[int, int]:
+    def put(self, digest: bytes, size_bytes: int, where: Callable[[], str]) -> tuple[int, int]:
         """Fetch and compare a content; return its CRC-32 and its offset here, `IN_VAULT` if it is large.
 
-        Raises `ContentNotAsSealed`, which names the record as `where` does, when the vault has no such
+        Raises `ContentNotAsSealed`, which names the record as `where` says, when the vault has no such
         content, or another one.
         """
         try:
@@ -43,7 +43,7 @@ class Shelf:
                 raise ContentNotAsSealed(_ANOTHER)
         except IntegrityError as error:
             raise ContentNotAsSealed(
-                f"{where}: {error}: nothing was produced; run `scelle verify`"
+                f"{where()}: {error}: nothing was produced; run `scelle verify`"
             ) from error
         offset = self._scratch.size_bytes
         self._scratch.write(data)

@@ -7,7 +7,7 @@ the order of the package. A draft holds nothing that the package does not show.
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from scelle.errors import RecordNotAsSealed
@@ -162,7 +162,7 @@ class Drafter:
             return Item(name, digest, size_bytes, "", code, 0, 0)
         media_type = b"" if self._media_type is None else view.values[self._media_type]
         extension = extension_of(media_type[5:].decode()) if media_type else UNKNOWN
-        crc32, offset = self._shelf.put(digest, size_bytes, _where(view, name))
+        crc32, offset = self._shelf.put(digest, size_bytes, partial(_where, view, name))
         return Item(name, digest, size_bytes, extension, None, crc32, offset)
 
     def _left_out(self, view: RecordView, name: str) -> str | None:

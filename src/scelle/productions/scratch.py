@@ -62,7 +62,8 @@ class Scratch:
         self.size_bytes = 0
 
     def sha256(self) -> bytes:
-        """Return the SHA-256 of all that was drained; only where it is hashed."""
+        """Return the SHA-256 of all that was written; only where it is hashed."""
+        self.drain()
         return self._state.digest() if self._state is not None else b""
 
     def member(self, name: str) -> tuple[Member, ManifestFile]:

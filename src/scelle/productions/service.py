@@ -1,6 +1,6 @@
 """Make one production package from the published checkpoint of an order's log (ledger.md §11)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -63,13 +63,14 @@ def produce(
     audit: bytes | None = None,
     cosigners: Cosigners = NO_COSIGNERS,
     progress: Progress = _silent,
+    before_publishing: Callable[[ProductionReport], None] = lambda report: None,
 ) -> ProductionReport:
     """Answer `request` from the published log in a new package at `out`.
 
     Items are numbered from `first_number` under `prefix`. `tokens` are time-stamp tokens by file name
     (default: those that the ledger keeps and the package needs); `audit` is an auditor's verdict, without
-    which there is no strength B. Byte-equal for the same checkpoint, query, first number, prefix,
-    withholdings and options.
+    which there is no strength B; `before_publishing` is told the report while the package has no name yet.
+    Byte-equal for the same checkpoint, query, first number, prefix, withholdings and options.
 
     Atomic: the package appears under its name when it is whole and durable. Nothing in the vault or the log
     is changed; the caller has logged the request before, and remembers `next_number` after. Raises
@@ -95,8 +96,10 @@ def produce(
             members.add_bytes("audit/verdict", audit)
         package = work.scratch("package")
         count = members.write(ledger, package, progress)
+        report = _report(ledger, query, plan, pages, package, count, first_number, notices)
+        before_publishing(report)  # a crash from here on wastes production numbers, and never uses one twice
         package.publish(out)
-        return _report(ledger, query, plan, pages, package, count, first_number, notices)
+        return report
 
 
 def check_production(

@@ -1,14 +1,18 @@
 """Name sources for a whole vault: who holds what, and where; sealed as events of the vault's own log."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from scelle.errors import SourceNameTaken, SourceNameUnknown, SourceNameWrong
+from scelle.errors import SourceNameTaken, SourceNameUnknown, SourceNameWrong, SourceOverlapsVault
 from scelle.ledger.events import Event, events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+from scelle.sources.urls import parse_url
 
+IDENTIFIER_MAX = 256
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 ADDED, REMOVED = "source.added", "source.removed"
 
@@ -39,6 +43,29 @@ def check_name(name: str) -> str:
             f"source name {name!r}: use lower-case letters, digits, '.', '_' and '-', at most 63 of them"
         )
     return name
+
+
+def check_identifier(text: str, what: str) -> str:
+    """Return `text`; raise `SourceNameWrong` when no sealed record could carry it as an identifier."""
+    if not text or len(text) > IDENTIFIER_MAX or not text.isprintable():
+        raise SourceNameWrong(
+            f"{what}: use 1 to {IDENTIFIER_MAX} printable characters in UTF-8, not {text[:40]!a}"
+        )
+    return text
+
+
+def refuse_own_folders(spec: SourceSpec, vault: Path, keys: Path | None) -> None:
+    """Raise `SourceOverlapsVault` where a source would offer the vault's own files, or its key.
+
+    Sealing them would hand the key to whoever gets a package, and grow the vault by itself at every pass.
+    """
+    root = Path(os.fsdecode(parse_url(spec.name, spec.url)[1])).resolve()
+    for what, folder in (("the vault", vault), ("the folder of the vault's key", keys)):
+        place = None if folder is None else folder.resolve()
+        if place is not None and (place.is_relative_to(root) or root.is_relative_to(place)):
+            raise SourceOverlapsVault(
+                f"source {spec.name}: {root} and {what}, {place}, lie inside each other: move one of them"
+            )
 
 
 def named_sources(ledger: OrderLedger) -> dict[str, SourceSpec]:

@@ -162,10 +162,10 @@ def what_a_copy_contains(config: VaultConfig) -> str:
         "of "
         "sources, how many records each has and in which hours, when things were sealed, signatures and "
         "time-stamps; "
-        "and the number and sizes of the stored blocks (so a single large file may be recognised by its "
-        "size).",
-        "He cannot read contents, names of files, people or subjects, nor tell whether a given file is in "
-        "it.",
+        "the number and sizes of the stored blocks, and from the catalog the sizes of the contents (so a "
+        "large or odd file may be recognised by its size) and the human names of the sources.",
+        "He cannot read contents, names of files, people or subjects, nor tell otherwise whether a given "
+        "file is in it.",
         _where_the_key_is(config),
         _who_can_recover(config),
     ]

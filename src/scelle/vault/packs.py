@@ -210,7 +210,6 @@ class PackStore:
         """Make the index again from the packs alone, and commit it."""
         with self._writing():
             self._index.clear()
-            self._filter = None
             for pack_id in self.pack_ids():
                 index_pack(self._backend, self._key, self._index, pack_id)
             self._index.commit()

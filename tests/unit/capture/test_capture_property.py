@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -57,7 +58,7 @@ class Passes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="scelle-property-"))
-        self.patches = [
+        self.patches: list[Any] = [
             patch("scelle.vault.durable.os.fsync", lambda descriptor: None),
             patch.object(sealing, "GROUP_BYTES", 2048),
         ]
@@ -65,7 +66,7 @@ class Passes(RuleBasedStateMachine):
             each.start()
         self.world = World(self.folder / "vault", CLAUSES)
         self.edits = 0
-        self.noted_gone: set[str] = set()
+        self.noted_gone: dict[str, int] = {}
 
     def teardown(self) -> None:
         self.world.end()
@@ -106,11 +107,12 @@ class Passes(RuleBasedStateMachine):
         assert thing is not None
         thing.trouble = "io-error" if what == "trouble" else ""
         thing.kind, thing.reason = (Kind.SPECIAL, "fifo") if what == "special" else (Kind.DOCUMENT, "")
-        thing.raises = {
+        raises: dict[str, list[BaseException | None]] = {
             "unreadable": [ItemUnreadable("no", "permission-denied")],
             "changing": [ItemChanged("x"), ItemChanged("x")],
             "vanishing": [ItemVanished("gone")],
-        }.get(what, [])
+        }
+        thing.raises = raises.get(what, [])
 
     @rule(years=st.integers(-1, 1))
     def clock_jumps(self, years: int) -> None:
@@ -169,7 +171,8 @@ class Passes(RuleBasedStateMachine):
         return [dict(event.body) for event in self.world.events("pass")]
 
     def seen_again(self, offered: list[bytes]) -> None:
-        self.noted_gone -= {native_text(native) for native in offered}
+        for native in offered:
+            self.noted_gone.pop(native_text(native), None)
 
     def after_a_pass(self, said: dict[str, Any]) -> None:
         things = self.world.things
@@ -195,16 +198,17 @@ class Passes(RuleBasedStateMachine):
         made = {native for native in current if newest[native_text(native)].pass_id == int(said["pass"], 16)}
         assert said["new"] <= len(made)
         assert missing or said["new"] == len(made)
-        self.check_vanished(said, set(newest), troubled)
+        self.check_vanished(said, {native: record.seq for native, record in newest.items()})
 
-    def check_vanished(self, said: dict[str, Any], ever: set[str], troubled: int) -> None:
+    def check_vanished(self, said: dict[str, Any], newest: dict[str, int]) -> None:
+        """What a pass said to be gone is not said again, until it was offered, or sealed, again."""
         offered = {native_text(native) for native in self.world.things}
-        unknown = {native_text(n) for n, t in self.world.things.items() if t.trouble} - ever
-        self.noted_gone -= offered
+        unknown = {native_text(n) for n, t in self.world.things.items() if t.trouble} - set(newest)
+        self.seen_again(list(self.world.things))
         if unknown:
             assert said["vanished"] == 0
             return
-        gone = ever - offered - self.noted_gone
+        gone = {n: seq for n, seq in newest.items() if n not in offered and self.noted_gone.get(n) != seq}
         assert said["vanished"] == len(gone)
         self.noted_gone |= gone
 
@@ -236,6 +240,14 @@ TestPasses.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
+
+
+class ManyPasses(Passes):
+    """The same, for longer."""
+
+
+TestManyPasses = pytest.mark.long(ManyPasses.TestCase)
+TestManyPasses.settings = settings(TestPasses.settings, max_examples=400, stateful_step_count=40)
 
 things = st.builds(
     Thing,

@@ -68,6 +68,7 @@ def test_what_an_interrupted_pass_sealed_is_new_in_the_pass_that_ends_it(
     fill(world, 20)
     crash_when_reading(world, b"00015")
     assert len(world.records()) == 15
+    assert world.contents() == {f"{number:05d}": b"content %d" % number for number in range(15)}
     world.source.reads.clear()
     if is_catalog_lost:
         world.lose_catalog()

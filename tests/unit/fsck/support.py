@@ -13,7 +13,7 @@ from scelle.formats.entries import Count, Entry, Gap
 from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import NULL, content_value, structure_value, text_value
-from scelle.fsck.catalog import CATALOG_TABLES
+from scelle.fsck.catalog import catalog_tables
 from scelle.fsck.frames import frame_context
 from scelle.fsck.model import Finding, VerifyReport
 from scelle.fsck.service import verify
@@ -69,7 +69,7 @@ class Made:
 def writing(made: Made, order: str = ORDER) -> Iterator[tuple[OrderLedgerWriter, PackStore]]:
     """Open ledger and packs of a vault for writing, as a command does."""
     path = made.path / CATALOG_NAME
-    catalog = create_catalog(path, CATALOG_TABLES)
+    catalog = create_catalog(path, catalog_tables(made.key.vault_id))
     packs = PackStore(
         PosixBackend(made.path), made.key, CatalogContentIndex(catalog, made.key), background=False
     )

@@ -5,7 +5,7 @@ import pytest
 
 from .support import Made, evidence_files, flip, names, relative
 
-SAMPLED_A_FILE = 2
+SAMPLED_A_FILE = 6
 
 
 def item_of(made: Made, path: Path) -> str:
@@ -48,7 +48,7 @@ def test_every_byte_of_evidence_is_named(made: Made) -> None:
 def test_flips_of_derived_files_change_no_answer_or_are_named(made: Made) -> None:
     draw, clean = random.Random(7), made.verify()
     assert clean.valid
-    for name, count in (("catalog.db", 30), ("po/o-1/log/lock.db", 30), ("po/o-1/seg/s0001/0/head", 10)):
+    for name, count in (("catalog.db", 100), ("po/o-1/log/lock.db", 100), ("po/o-1/seg/s0001/0/head", 20)):
         path = made.path / name
         data = path.read_bytes()
         for offset in draw.sample(range(len(data)), count):

@@ -1,5 +1,6 @@
 import secrets
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,12 +36,12 @@ VALUES = st.one_of(
 class NoShelf:
     """Refuse to fetch anything."""
 
-    def put(self, digest: bytes, size_bytes: int, where: str) -> tuple[int, int]:
-        raise AssertionError(where)
+    def put(self, digest: bytes, size_bytes: int, where: Callable[[], str]) -> tuple[int, int]:
+        raise AssertionError(where())
 
 
 class EveryShelf(NoShelf):
-    def put(self, digest: bytes, size_bytes: int, where: str) -> tuple[int, int]:
+    def put(self, digest: bytes, size_bytes: int, where: Callable[[], str]) -> tuple[int, int]:
         return 7, 9
 
 

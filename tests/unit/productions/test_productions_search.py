@@ -83,12 +83,13 @@ def test_a_range_is_what_a_naive_reader_finds(
 
 
 def test_keys_beyond_one_frame_are_found() -> None:
-    keys = [TAGS[0] + sort_key(number, number) for number in range(FRAME_ROWS + 3)]
+    keys = [TAGS[0] + sort_key(number, number) for number in range(10 * FRAME_ROWS + 3)]
     block = IndexBlock(FakeReader(keys), 2, set())  # type: ignore[arg-type]
     assert [block.key(rank) for rank in (0, FRAME_ROWS - 1, FRAME_ROWS, FRAME_ROWS + 2)] == [
         keys[0], keys[FRAME_ROWS - 1], keys[FRAME_ROWS], keys[FRAME_ROWS + 2],
     ]  # fmt: skip
     assert block.first_at_least(keys[FRAME_ROWS + 1]) == FRAME_ROWS + 1
+    assert [block.key(number * FRAME_ROWS) for number in range(11)] == keys[::FRAME_ROWS]
 
 
 @given(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scelle.errors import PackageNameRefused
+from scelle.errors import PackageNameRefused, RequestWrong
 from scelle.formats.notes import ED25519, make_vkey
 from scelle.formats.packages import Held, parse_trust
 from scelle.productions.trust import (
@@ -44,6 +44,14 @@ def test_the_policy_in_a_package_has_no_tag_key(small: Small) -> None:
     trust = trust_for(small.ledger)
     assert trust.tagkey.hex().encode() in trust.encode()
     assert trust.tagkey.hex().encode() not in trust.policy.encode()
+
+
+def test_an_order_whose_log_is_not_published_has_no_trust(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small.ledger.state, "genesis", None)
+    with pytest.raises(RequestWrong, match="no published log"):
+        trust_for(small.ledger)
 
 
 def test_an_order_without_an_authoritys_key_names_none(tmp_path: Path) -> None:

@@ -120,6 +120,16 @@ def test_recovery_counts_what_it_did_and_does_it_once() -> None:
     assert (again.ended_packs, again.dropped_packs, again.cut_bytes, again.indexed_packs) == (0, 0, 0, 0)
 
 
+def test_a_start_after_an_orderly_end_reads_no_pack_again() -> None:
+    rig = Rig()
+    with rig.store() as store:
+        put_all(store, CONFIRMED)
+        store.put_stream(iter((LARGE,)))
+    report = PackStore(rig.backend, KEY, rig.index, background=False).recover()
+    assert (report.indexed_packs, report.ended_packs, report.forgotten_packs) == (0, 0, 0)
+    assert len(rig.index.complete_packs()) == 2
+
+
 def test_a_pack_of_which_nothing_was_confirmed_is_dropped() -> None:
     rig = Rig()
     store = rig.store()

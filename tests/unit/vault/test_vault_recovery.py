@@ -1,4 +1,5 @@
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 from shutil import which
@@ -7,6 +8,7 @@ import pyrage
 import pytest
 
 from scelle.errors import RecoveryFailed, VaultConfigDamaged, VaultSettingsWrong
+from scelle.formats.canonical_json import canonical_json_int
 from scelle.vault.keys import VaultKey, read_key_file, write_key_file
 from scelle.vault.recovery import encrypt_to, prove_recovery, recover_key
 from scelle.vault.service import OpenedVault, create_vault, open_vault, read_config
@@ -142,23 +144,22 @@ def test_a_recovery_file_that_should_not_be_there_is_named(tmp_path: Path) -> No
         open_vault(vault.path, key_file=tmp_path / "k")
 
 
-def test_a_recovery_file_of_another_vault_is_refused(
-    tmp_path: Path, vault: OpenedVault, anna: Person
-) -> None:
-    """An attacker who can write replaces recovery.age and its SHA-256: the drill, and only it, needs no
-    key."""
-    import json
-
-    from scelle.formats.canonical_json import canonical_json_int
-
-    planted = encrypt_to([anna.recipient], VaultKey.generate())
-    (vault.path / "recovery.age").write_bytes(planted.data)
+def forge(vault: OpenedVault, **changes: object) -> None:
+    """Change vault.json and make its SHA-256 right again, as someone without the key can."""
     path = vault.path / "vault.json"
-    body = json.loads(path.read_bytes()) | {"recovery_sha256": planted.sha256.hex()}
+    body = json.loads(path.read_bytes()) | changes
     mac = body.pop("mac")
     del body["sha256"]
     digest = hashlib.sha256(canonical_json_int(body)).hexdigest()
     path.write_bytes(canonical_json_int(body | {"mac": mac, "sha256": digest}) + b"\n")
+
+
+def test_a_recovery_file_of_another_vault_is_refused(
+    tmp_path: Path, vault: OpenedVault, anna: Person
+) -> None:
+    planted = encrypt_to([anna.recipient], VaultKey.generate())
+    (vault.path / "recovery.age").write_bytes(planted.data)
+    forge(vault, recovery_sha256=planted.sha256.hex())
     with pytest.raises(RecoveryFailed, match="another vault"):
         prove_recovery(vault.path, read_config(vault.path), anna.file)
     with pytest.raises(VaultConfigDamaged):
@@ -166,20 +167,16 @@ def test_a_recovery_file_of_another_vault_is_refused(
 
 
 def test_a_recovery_file_without_a_key_is_refused(anna: Person, vault: OpenedVault) -> None:
-    import json
-
-    from scelle.formats.canonical_json import canonical_json_int
-
-    recipient = pyrage.x25519.Recipient.from_str(anna.recipient)
-    data = pyrage.encrypt(b"# nothing\nhere\n", [recipient])
+    data = pyrage.encrypt(b"# nothing\nhere\n", [pyrage.x25519.Recipient.from_str(anna.recipient)])
     (vault.path / "recovery.age").write_bytes(data)
-    path = vault.path / "vault.json"
-    body = json.loads(path.read_bytes()) | {"recovery_sha256": hashlib.sha256(data).hexdigest()}
-    mac = body.pop("mac")
-    del body["sha256"]
-    digest = hashlib.sha256(canonical_json_int(body)).hexdigest()
-    path.write_bytes(canonical_json_int(body | {"mac": mac, "sha256": digest}) + b"\n")
+    forge(vault, recovery_sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(RecoveryFailed, match="holds no vault key"):
+        prove_recovery(vault.path, read_config(vault.path), anna.file)
+
+
+def test_a_drill_notices_a_forged_description(anna: Person, vault: OpenedVault) -> None:
+    forge(vault, host="evil.example")
+    with pytest.raises(VaultConfigDamaged, match="not written with this vault's key"):
         prove_recovery(vault.path, read_config(vault.path), anna.file)
 
 

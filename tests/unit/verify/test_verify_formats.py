@@ -325,6 +325,8 @@ FIELDS = json.loads(CHAT.data)["fields"]
         schema_with(fields=[*FIELDS[:2], {"name": "account", "type": "i"}, *FIELDS[3:]]),
         CHAT.data + b"\n",
         b"[]",
+        b"5",
+        b"null",
     ],
 )
 def test_what_is_no_schema(data: bytes) -> None:

@@ -1,0 +1,541 @@
+import json
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from scelle.fsck.model import VerifyReport
+from scelle.ledger.log import LogReader
+from scelle.ledger.service import OrderLedgerWriter
+from scelle.ledger.witness import Witnesses
+from scelle.vault.keys import VaultKey
+
+from .support import (
+    HOST,
+    ORDER,
+    START_US,
+    Made,
+    add_document,
+    codes,
+    evidence_files,
+    flip,
+    forge_log,
+    log_entries,
+    make_vault,
+    names,
+    only,
+    overwrite,
+    relative,
+    reseal,
+    writing,
+)
+
+ROOT = os.geteuid() == 0
+
+
+def commit_more(made: Made) -> None:
+    """Take one more step in the order's life."""
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/later.txt", b"later\n" * 50)
+        packs.sync()
+        ledger.seal(START_US + 50)
+
+
+# -- every file: gone, cut, longer, another kind of thing
+
+
+def test_every_file_that_is_gone_is_named(made: Made) -> None:
+    for path in [*evidence_files(made), made.log() / "lock.db", made.segment() / "head"]:
+        kept = path.with_name(path.name + ".kept")
+        path.rename(made.path.parent / "kept")
+        report = made.verify()
+        assert not report.valid, path
+        assert names(report, relative(made, path)) or names(report, path.stem), (path, report.findings)
+        (made.path.parent / "kept").rename(path)
+        assert not kept.exists()
+    assert made.verify().valid
+
+
+def test_every_file_that_is_cut_is_named(made: Made) -> None:
+    for path in evidence_files(made):
+        data, mode = path.read_bytes(), path.stat().st_mode
+        for size in (0, 1, len(data) // 2, len(data) - 1):
+            overwrite(path, data[:size])
+            report = made.verify()
+            assert not report.valid, (path, size)
+            assert names(report, relative(made, path)) or "/entries/" in str(path), (path, report.findings)
+            assert "fault" not in codes(report)
+        overwrite(path, data)
+        path.chmod(mode)
+    assert made.verify().valid
+
+
+def test_every_file_that_is_longer_is_named(made: Made) -> None:
+    for path in evidence_files(made):
+        data = path.read_bytes()
+        for more in (b"\0", b"x" * 100, data[-60:]):
+            overwrite(path, data + more)
+            report = made.verify()
+            assert not report.valid, (path, more)
+            assert names(report, relative(made, path)), (path, report.findings)
+            assert "fault" not in codes(report)
+        overwrite(path, data)
+    assert made.verify().valid
+
+
+def test_every_file_that_is_a_pipe_or_a_link_is_named(made: Made) -> None:
+    for path in [*evidence_files(made), made.log() / "lock.db"]:
+        kept = made.path.parent / "kept"
+        path.rename(kept)
+        os.mkfifo(path)
+        report = made.verify()
+        assert names(report, relative(made, path)), (path, report.findings)
+        path.unlink()
+        path.symlink_to(kept)
+        report = made.verify()
+        assert not report.valid, path
+        assert names(report, relative(made, path)) or path.name == "vault.json", (path, report.findings)
+        path.unlink()
+        kept.rename(path)
+
+
+def test_a_segment_that_is_gone_is_named(made: Made) -> None:
+    shutil.rmtree(made.segment())
+    finding = only(made.verify(), "file.missing")
+    assert "s0001 segment 0" in finding.subject
+    assert "4 records are gone" in finding.detail
+
+
+def test_a_pack_that_is_gone_with_its_keys_is_named_by_what_it_held(made: Made) -> None:
+    shutil.rmtree(made.path / "packs")
+    report = made.verify()
+    assert codes(report) == ["content.missing"] * 5
+    assert names(report, "s0001 segment 0, record 0 (docs/a.txt)")
+
+
+# -- things in the wrong place
+
+
+def strays(report: VerifyReport) -> list[str]:
+    return [finding.subject for finding in report.findings if finding.code == "vault.stray"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "notes.txt",
+        "po/README",
+        "po/Not An Order/log/checkpoint",
+        "po/o-1/extra",
+        "po/o-1/log/extra",
+        "po/o-1/log/staging/extra",
+        "po/o-1/log/escrow/extra",
+        "po/o-1/log/tokens/pending2/x",
+        "po/o-1/log/schemas/short.json",
+        "po/o-1/log/tile/0/001",
+        "po/o-1/log/tile/entries/000.p/3",
+        "po/o-1/seg/loose",
+        "po/o-1/seg/Bad Alias/0/rows",
+        "po/o-1/seg/s0001/x",
+        "po/o-1/seg/s0001/00/rows",
+        "po/o-1/seg/s0001/7/rows",
+        "po/o-1/seg/s0001/7.open/rows",
+        "po/o-1/seg/s0001/0.open/rows",
+        "po/o-1/seg/s0002/0/rows",
+        "po/o-1/seg/s0001/0/erased",
+        "po/o-1/seg/s0001/0/rows.bak",
+        "packs/loose",
+        "packs/zz/deadbeef.pack",
+        "packs/00/loose.unfinished",
+    ],
+)
+def test_what_does_not_belong_there_is_named(made: Made, name: str) -> None:
+    path = made.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    report = made.verify()
+    assert set(codes(report)) == {"vault.stray"}, report.findings
+    assert len(strays(report)) == 1
+    assert any(part in strays(report)[0] for part in (name, *map(str, Path(name).parents[:-2])))
+
+
+def test_what_an_interrupted_write_leaves_is_no_fault(made: Made) -> None:
+    left = (
+        "vault.json.tmp",
+        "po/o-1/secrets.tmp",
+        "po/o-1/log/checkpoint.tmp",
+        "po/o-1/log/tile/entries/000.p/8.tmp",
+    )
+    for name in (*left, "po/o-1/seg/s0001/0/head.tmp"):
+        (made.path / name).write_bytes(b"torn")
+    (made.log() / "staging").mkdir(exist_ok=True)
+    (made.log() / "staging" / f"9-{'0' * 64}").write_bytes(b"staged")
+    (made.path / "po/o-1/seg/s0003/0.open").mkdir(parents=True)
+    (made.path / "po/o-1/seg/s0004").mkdir()
+    report = made.verify()
+    assert report.valid, report.findings
+    assert sorted(remark.code for remark in report.remarks) == ["log.staging", *["vault.leftover"] * 5]
+
+
+def test_a_narrower_tile_is_no_fault_while_it_is_a_prefix(made: Made) -> None:
+    tile = made.log() / "tile/0/000.p/8"
+    (made.log() / "tile/0/000.p/3").write_bytes(tile.read_bytes()[:96])
+    assert made.verify().valid
+    flip(made.log() / "tile/0/000.p/3", 50)
+    assert strays(made.verify()) == ["order o-1, po/o-1/log/tile/0/000.p/3"]
+
+
+def test_an_order_that_never_began_is_no_fault(made: Made) -> None:
+    folder = made.path / "po" / "o-9" / "log" / "schemas"
+    folder.mkdir(parents=True)
+    (made.path / "po/o-9/secrets").write_bytes(b"x")
+    report = made.verify()
+    assert report.valid, report.findings
+    assert [remark.code for remark in report.remarks] == ["order.unfinished"]
+
+
+# -- swaps
+
+
+@pytest.mark.parametrize("name", ["rows", "index", "keys", "tree", "head"])
+def test_swapped_files_of_two_segments_are_named(made: Made, name: str) -> None:
+    one, other = made.segment("scelle.events", 0) / name, made.segment("scelle.events", 1) / name
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    report = made.verify()
+    for number in (0, 1):
+        assert names(report, f"scelle.events segment {number}"), report.findings
+
+
+def test_swapped_segments_are_named(made: Made) -> None:
+    one, other = made.segment("scelle.events", 0), made.segment("scelle.events", 1)
+    one.rename(made.path.parent / "kept")
+    other.rename(one)
+    (made.path.parent / "kept").rename(other)
+    report = made.verify()
+    assert names(report, "scelle.events segment 0")
+    assert names(report, "scelle.events segment 1")
+
+
+@pytest.mark.parametrize("number", ["1", "2", "0.open", "1.open", "9"])
+def test_a_copy_of_a_segment_is_named(made: Made, number: str) -> None:
+    shutil.copytree(made.segment(), made.segment("s0001", number))
+    report = made.verify()
+    if number in ("1", "1.open"):  # where the next segment would stand: none of its frames opens there
+        assert report.valid or names(report, f"s0001 segment {number[0]}")
+        assert "segment.open" in {remark.code for remark in report.remarks}
+        assert not any("4 records" in remark.detail for remark in report.remarks)
+    else:
+        assert strays(report)
+
+
+def test_swapped_frames_are_named(tmp_path: Path) -> None:
+    made = make_vault(tmp_path)
+    rows = (made.segment() / "rows").read_bytes()
+    reseal(made, [rows[:200], rows[200:400], rows[400:]])  # any bytes do: they are not read
+    data = (made.segment() / "rows").read_bytes()
+    size = 9 + int.from_bytes(data[:4], "big")
+    assert int.from_bytes(data[size : size + 4], "big") + 9 == size
+    (made.segment() / "rows").write_bytes(data[size : 2 * size] + data[:size] + data[2 * size :])
+    report = made.verify()
+    where = [f"rows, frame {number} at byte" for number in (0, 1)]
+    assert all(names(report, each) for each in where), report.findings
+
+
+def test_a_spare_key_is_named(made: Made) -> None:
+    keys = made.segment() / "keys"
+    keys.write_bytes(keys.read_bytes() + bytes(60))
+    assert "5 keys for 4 frames" in only(made.verify(), "segment.keys").detail
+    keys.write_bytes(keys.read_bytes() + b"x")
+    assert codes(made.verify()) == ["segment.keys"] * 2
+
+
+def test_a_missing_key_is_named(made: Made) -> None:
+    keys = made.segment() / "keys"
+    keys.write_bytes(keys.read_bytes()[:-60])
+    report = made.verify()
+    assert set(codes(report)) == {"segment.keys"}
+    assert names(report, "slot 3 (frame 2 of index)")
+
+
+def test_secrets_of_another_order_are_named(made: Made, tmp_path: Path) -> None:
+    other = make_vault(tmp_path / "other")
+    (made.order() / "secrets").write_bytes((other.order() / "secrets").read_bytes())
+    assert codes(made.verify()) == ["order.secrets"]
+
+
+def test_new_secrets_sealed_under_the_vault_key_are_named(made: Made) -> None:
+    """Who has the vault's key can write them; the log began with others."""
+    from scelle.ledger.signing import OrderSecrets
+
+    sealed = OrderSecrets.generate(f"{HOST}/po/{ORDER}").sealed(made.key)
+    (made.order() / "secrets").write_bytes(sealed)
+    report = made.verify()
+    assert codes(report).count("log.signature") == 2
+    assert "order.secrets" in codes(report)
+    assert "segment.index_root" in codes(report)
+
+
+def test_another_vaults_key_opens_nothing_and_says_so(made: Made) -> None:
+    made.key = VaultKey.generate()
+    report = made.verify()
+    assert {"vault.config", "order.secrets", "segment.keys", "pack.damaged"} <= set(codes(report))
+    assert "fault" not in codes(report)
+
+
+# -- older states put back
+
+
+def test_an_older_lock_is_named(made: Made) -> None:
+    older = (made.log() / "lock.db").read_bytes()
+    commit_more(made)
+    (made.log() / "lock.db").write_bytes(older)
+    finding = only(made.verify(), "log.lock")
+    assert "an older lock was put back" in finding.detail
+
+
+def test_an_older_checkpoint_is_named(made: Made) -> None:
+    older = (made.log() / "checkpoint").read_bytes()
+    commit_more(made)
+    (made.log() / "checkpoint").write_bytes(older)
+    report = made.verify()
+    assert "an older checkpoint was put back" in only(report, "log.lock").detail
+
+
+def test_an_older_state_of_everything_is_named_by_what_was_shown(made: Made) -> None:
+    kept = made.path.parent / "older"
+    shutil.copytree(made.order(), kept)
+    commit_more(made)
+    log = LogReader(made.log(), f"{HOST}/po/{ORDER}")
+    size, root = log.size, log.root
+    Witnesses(log).deposit(made.path.parent, START_US)
+    escrow = made.path.parent / "escrow-notes"
+    shutil.copytree(made.log() / "escrow", escrow)
+    shutil.rmtree(made.order())
+    shutil.copytree(kept, made.order())
+    assert "log.behind" not in codes(made.verify())
+    assert "log.behind" in codes(made.verify(recall=lambda origin: (size, root)))
+    shutil.copytree(escrow, made.log() / "escrow")
+    report = made.verify()
+    assert "an older state was put back" in only(report, "log.behind").detail
+
+
+def test_a_log_made_anew_with_its_own_keys_is_named_by_what_was_shown(made: Made) -> None:
+    """Nothing inside the vault tells: its keys sign anything (ledger.md §13). What others hold does."""
+    log = LogReader(made.log(), f"{HOST}/po/{ORDER}")
+    Witnesses(log).deposit(made.path.parent, START_US)
+    size, root = log.size, log.root
+    assert made.verify(recall=lambda origin: (size, root)).valid
+    entries = log_entries(made)
+    assert entries[-1].startswith(b"scelle/count/v1")
+    forged = entries[-1].replace(b"offered 4", b"offered 9").replace(b"excluded 0", b"excluded 5")
+    forge_log(made, [*entries[:-1], forged])
+    report = made.verify()
+    assert codes(report) == ["log.escrow"]
+    assert "the log was rewritten" in report.findings[0].detail
+    shutil.rmtree(made.log() / "escrow")
+    assert made.verify().valid
+    assert codes(made.verify(recall=lambda origin: (size, root))) == ["log.behind"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"at_us":"1","how":"x"}', b"[" * 9000, b"1"])
+def test_a_note_of_a_deposit_that_says_nothing_is_named(made: Made, data: bytes) -> None:
+    log = LogReader(made.log(), f"{HOST}/po/{ORDER}")
+    Witnesses(log).deposit(made.path.parent, START_US)
+    path = next((made.log() / "escrow").iterdir())
+    path.write_bytes(data)
+    assert codes(made.verify()) == ["log.escrow"]
+
+
+def test_a_checkpoint_signed_by_one_key_only_is_named(made: Made) -> None:
+    path = made.log() / "checkpoint"
+    lines = path.read_bytes().split(b"\n")
+    for kept, missing in ((5, "Ed25519"), (4, "ML-DSA-44")):
+        path.write_bytes(b"\n".join([*lines[:4], lines[kept], b""]))
+        report = made.verify()
+        assert codes(report) == ["log.signature", "log.lock"]
+        assert f"the {missing} line" in only(report, "log.signature").detail
+
+
+def test_a_checkpoint_with_a_strange_line_is_named_by_the_lock(made: Made) -> None:
+    """A line of an unknown key may stand in a note; the lock knows which note was signed."""
+    path = made.log() / "checkpoint"
+    path.write_bytes(path.read_bytes() + "— witness.example AAAAAAAAAA==\n".encode())
+    assert codes(made.verify()) == ["log.lock"]
+
+
+def test_a_huge_size_in_a_checkpoint_costs_nothing(made: Made) -> None:
+    path = made.log() / "checkpoint"
+    path.write_bytes(path.read_bytes().replace(b"\n8\n", b"\n9223372036854775807\n"))
+    report = made.verify()
+    assert "larger than any log" in only(report, "log.checkpoint").detail
+    assert report.records == 7
+
+
+def test_a_lock_with_a_journal_is_read_as_recovery_would(made: Made) -> None:
+    path = made.log() / "lock.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.execute("PRAGMA cache_size=1")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE lock SET size = 99, note = zeroblob(200000)")
+    copies = {name: (made.log() / name).read_bytes() for name in ("lock.db", "lock.db-journal")}
+    connection.execute("ROLLBACK")
+    connection.close()
+    for name, data in copies.items():
+        (made.log() / name).write_bytes(data)
+    assert made.verify().valid
+    assert (made.log() / "lock.db-journal").read_bytes() == copies["lock.db-journal"]
+
+
+# -- crashes
+
+
+def test_a_commit_that_was_interrupted_is_named_and_nothing_else(made: Made) -> None:
+    checkpoint = (made.log() / "checkpoint").read_bytes()
+    bundle = made.log() / "tile/entries/000.p/8"
+    tile = made.log() / "tile/0/000.p/8"
+    kept = bundle.read_bytes(), tile.read_bytes()
+    commit_more(made)
+    (made.log() / "checkpoint").write_bytes(checkpoint)  # the crash came before it was published
+    bundle.write_bytes(kept[0])
+    tile.write_bytes(kept[1])
+    report = made.verify()
+    assert codes(report) == ["log.lock"]
+    assert report.records == 7
+
+
+def test_open_segments_are_told_and_no_fault(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"not sealed yet\n")
+        packs.sync()
+        ledger.flush()
+    report = made.verify()
+    assert report.valid, report.findings
+    remark = next(remark for remark in report.remarks if remark.code == "segment.open")
+    assert "s0001 segment 1 (not sealed yet)" in remark.subject
+    assert remark.detail.startswith("1 records")
+    assert report.records == 7
+
+
+def test_the_torn_tail_of_an_open_segment_is_no_fault(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"not sealed yet\n")
+        packs.sync()
+        ledger.flush()
+        add_document(ledger, packs, "docs/open2.txt", b"nor this\n")
+        packs.sync()
+        ledger.flush()
+    rows = made.segment("s0001", "1.open") / "rows"
+    data = rows.read_bytes()
+    for torn in (
+        data[:-20],
+        data[:-1] + b"\0",
+        data + bytes(500),
+        data + b"\0\0\0\x20\0\0\0\x10\0" + bytes(32),
+    ):
+        rows.write_bytes(torn)
+        report = made.verify()
+        assert report.valid, report.findings
+        assert "vault.leftover" in {remark.code for remark in report.remarks}
+    flip(rows, 30)
+    assert codes(made.verify()) == ["segment.frame"]
+
+
+def test_a_segment_closed_but_not_committed_is_no_fault(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"not sealed yet\n")
+        packs.sync()
+        ledger.flush()
+        ledger._close_segment("s0001", START_US + 99)
+    assert made.segment("s0001", 1).is_dir()
+    report = made.verify()
+    assert report.valid, report.findings
+    assert "segment.open" in {remark.code for remark in report.remarks}
+
+
+def test_content_of_an_open_record_may_be_missing(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"its content is lost\n")
+        ledger.flush()
+        packs._failure = "killed before it was synced"
+    report = made.verify()
+    assert report.valid, report.findings
+    remark = next(remark for remark in report.remarks if remark.code == "content.unsealed")
+    assert "record 4 (docs/open.txt)" in remark.subject
+
+
+def test_the_next_command_puts_a_crashed_vault_in_order(made: Made) -> None:
+    older = (made.log() / "checkpoint").read_bytes()
+    commit_more(made)
+    (made.log() / "checkpoint").write_bytes(older)
+    assert not made.verify().valid
+    ledger = OrderLedgerWriter(made.path, ORDER, f"{HOST}/po/{ORDER}", made.key)
+    ledger.close()
+    assert made.verify().valid
+
+
+# -- the log's own files
+
+
+def test_a_changed_entry_is_named_and_the_rest_is_judged(made: Made) -> None:
+    bundle = made.log() / "tile/entries/000.p/8"
+    data = bundle.read_bytes()
+    at = data.index(b"source s0001\nnumber 0") + 4
+    overwrite(bundle, data[:at] + b"\x00" + data[at + 1 :])
+    flip(made.segment("scelle.events", 0) / "tree", 1)
+    report = made.verify()
+    assert "log entry " in only(report, "log.entry").subject
+    assert only(report, "segment.manifest").subject == "order o-1, s0001 segment 0"
+    assert "scelle.events segment 0" in only(report, "segment.tree").subject
+    assert report.records == 7
+
+
+def test_a_changed_length_in_a_bundle_hides_no_entry(made: Made) -> None:
+    bundle = made.log() / "tile/entries/000.p/8"
+    flip(bundle, 1)
+    report = made.verify()
+    assert codes(report) == ["log.entries"]
+    assert report.records == 7
+
+
+def test_changed_entries_and_tiles_are_told_apart_no_more(made: Made) -> None:
+    flip(made.log() / "tile/entries/000.p/8", 40)
+    flip(made.log() / "tile/0/000.p/8", 200)
+    report = made.verify()
+    assert "log.root" in codes(report)
+    assert [finding.subject for finding in report.findings if finding.code == "log.entry"] == [
+        "order o-1, log entry 0",
+        "order o-1, log entry 6",
+    ]
+
+
+def test_a_damaged_manifest_leaves_its_records_compared_with_themselves(made: Made) -> None:
+    bundle = made.log() / "tile/entries/000.p/8"
+    data = bundle.read_bytes()
+    flip(bundle, data.index(b"source s0001\nnumber 0") + 200)
+    (made.segment() / "head").unlink()
+    report = made.verify()
+    assert set(codes(report)) == {"log.entry", "segment.manifest", "file.missing"}
+    flip(made.segment() / "tree", 40)
+    assert "segment.tree" in codes(made.verify())
+
+
+@pytest.mark.parametrize("name", ["document", "event"])
+def test_a_schema_that_is_gone_hides_nothing(made: Made, name: str) -> None:
+    path = next(
+        p for p in (made.log() / "schemas").iterdir() if json.loads(p.read_bytes())["name"].endswith(name)
+    )
+    path.unlink()
+    report = made.verify()
+    assert codes(report) == ["log.schema"]
+    assert report.records == 7
+
+
+@pytest.mark.skipif(ROOT, reason="root reads everything")
+def test_a_file_without_permission_is_named(made: Made) -> None:
+    (made.segment() / "rows").chmod(0)
+    assert "file.unreadable" in codes(made.verify())
