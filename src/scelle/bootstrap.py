@@ -197,13 +197,16 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
 
 
 def make_vault(path: Path, host: str, key_choice: KeyChoice, recipients: Sequence[str]) -> OpenedVault:
-    """Make a vault and its own log; raise InputError before anything is written."""
+    """Make a vault and its own log; raise InputError before anything is written.
+
+    A crash leaves no vault, or one whose own log does not begin yet: the same command again completes it.
+    """
     choice = key_choice
     if choice.key_file is None and choice.passphrase is None:
         folder = default_key_folder()
         durable.make_directory(folder)
         choice = KeyChoice(key_file=folder)
-    vault = create_vault(
+    vault = _unfinished_vault(path, host, choice, recipients) or create_vault(
         path, host=host, key_file=choice.key_file, passphrase=choice.passphrase, recipients=recipients
     )
     ledger = OrderLedgerWriter.create(
@@ -224,6 +227,24 @@ def make_vault(path: Path, host: str, key_choice: KeyChoice, recipients: Sequenc
     )
     ledger.seal(now_us())
     ledger.close()
+    return vault
+
+
+def _unfinished_vault(
+    path: Path, host: str, choice: KeyChoice, recipients: Sequence[str]
+) -> OpenedVault | None:
+    """Open a vault that the same command began to make and did not finish; None where there is none."""
+    try:
+        vault = open_vault(path, key_file=choice.key_file, passphrase=choice.passphrase)
+    except (InputError, IntegrityError):
+        return None
+    if (vault.config.host, vault.config.recipients) != (host, tuple(recipients)):
+        return None
+    folder = order_folder(path, RESERVED_ORDER_ID)
+    if (folder / "secrets").exists():
+        ledger = OrderLedger(path, RESERVED_ORDER_ID, f"{host}/po/{RESERVED_ORDER_ID}", vault.key)
+        if any(True for _ in ledger.manifests()):
+            return None
     return vault
 
 
@@ -348,8 +369,10 @@ def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
 
 
 def note_order(session: Session, order: str) -> None:
-    """Seal in the vault's own log that an order was opened, so that its disappearance is noticed."""
+    """Seal in the vault's own log that an order was opened, so that its disappearance is noticed. Idempotent."""
     ledger = session.writer(RESERVED_ORDER_ID)
+    if any(event.body["order"] == order for event in events(ledger, "order.opened")):
+        return
     record_event(ledger, now_us(), actor(), "order.opened", {"order": order})
     ledger.seal(now_us())
 

@@ -91,7 +91,5 @@ class Killer:
 def kind_of(step: Step, root: Path) -> str:
     """Name a step by its operation and the kind of file, so that new kill points are noticed."""
     inside = step.path.relative_to(root) if step.path.is_relative_to(root) else step.path
-    parts = [
-        "HH" if _FAN.fullmatch(part) else _NUMBER.sub("N", _HEX.sub("H", part)) for part in inside.parts
-    ]
+    parts = ["HH" if _FAN.fullmatch(part) else _NUMBER.sub("N", _HEX.sub("H", part)) for part in inside.parts]
     return f"{step.operation} {'/'.join(parts)}"

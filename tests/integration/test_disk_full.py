@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.conftest import ORDER, Platform
 from tests.integration.platforms import in_child, make_platform, preserved, restored, run_quietly, take_in
 
+from scelle.vault import durable
 from scelle.vault.durable import Step, observed
 
 PAGE = 4096
@@ -99,7 +100,7 @@ def pages_until_it_works(
 
     Return what the failures said.
     """
-    said = []
+    said: list[str] = []
     for pages in range(0, MOST_PAGES, step):
         disk.empty()
         prepare()
@@ -276,12 +277,12 @@ def test_a_disk_that_fills_while_a_package_is_made(
         is_whole = package.exists()  # the package was made, and the disk filled while that was sealed
         assert left == (["p.scelle", "vault"] if is_whole else ["vault"]), (left, answer)
         package.unlink(missing_ok=True)
+        trust = disk.path / "trust.json"
+        assert scelle("order", "trust", ORDER, "--to", trust)["code"] == 0
         again = scelle(*ask)
         assert again["code"] == 0, (answer, again)
         assert json.loads(again["out"])["hits"] == FILES
         assert json.loads(scelle("verify", "--json")["out"])["findings"] == []
-        trust = disk.path / "trust.json"
-        assert scelle("order", "trust", ORDER, "--to", trust)["code"] == 0
         check_package(package, trust)
         for path in disk.path.glob("trust*"):
             path.unlink()
@@ -313,7 +314,8 @@ class Failing:
         if when == "before":
             self.count += 1
             if self.count == self.number + 1:
-                raise OSError(self.error, os.strerror(self.error))
+                error = OSError(self.error, os.strerror(self.error))
+                raise durable._failure(step.operation, step.path, error) from error
 
 
 def run_failing(number: int, error: int, *arguments: object) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from scelle.cli.options import (
     secret_from,
 )
 from scelle.cli.output import emit, utc, warn
-from scelle.errors import TimestampUnavailable
+from scelle.errors import OrderExists, TimestampUnavailable
 
 if TYPE_CHECKING:
     from scelle.orders.service import SealedOrder
@@ -56,19 +56,23 @@ def add(
     with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
         specs = session.sources()
         check_sources(order_file, specs)
-        ledger = session.keep(
-            add_order(
-                session.path,
-                session.host,
-                session.key,
-                session.packs,
-                order_file,
-                {name: spec.to_json() for name, spec in specs.items()},
-                now_us=now_us(),
-                actor=actor(),
-                memory=session.memory,
+        try:
+            ledger = session.keep(
+                add_order(
+                    session.path,
+                    session.host,
+                    session.key,
+                    session.packs,
+                    order_file,
+                    {name: spec.to_json() for name, spec in specs.items()},
+                    now_us=now_us(),
+                    actor=actor(),
+                    memory=session.memory,
+                )
             )
-        )
+        except OrderExists:
+            note_order(session, order_file.order.id)  # a crash may have come between the two logs
+            raise
         note_order(session, ledger.order)
         settings = WitnessSettings(tsa=tsa)
         if tsa is not None:

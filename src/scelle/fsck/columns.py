@@ -35,13 +35,15 @@ def split_rows(plain: bytes) -> tuple[list[bytes], list[list[bytes]]] | None:
     while offset < end:
         at = offset + 36
         side_at = at + from_bytes(plain[offset + 32 : at], "big")
+        if side_at + 2 > end:
+            return None
         values = []
         while at < side_at:
             after = at + 5 + from_bytes(plain[at + 1 : at + 5], "big")
             values.append(plain[at:after])
             at = after
         stop = side_at + 2 + from_bytes(plain[side_at : side_at + 2], "big")
-        if at != side_at or side_at + 2 > end or stop > end:
+        if at != side_at or stop > end:
             return None
         keys.append(plain[offset : offset + 32])
         rows.append(values)

@@ -101,6 +101,14 @@ class SealedFrames:
             raise FrameFault(f"it holds {len(plain)} bytes, not the {plain_bytes} that it declares")
         return plain
 
+    def opens(self, place: Place) -> bool:
+        """Tell whether a frame opens."""
+        try:
+            self.open(place)
+        except FrameFault:
+            return False
+        return True
+
     def _cipher(self, frame: int, number: bytes) -> AESGCM:
         slot = (self._first_slot + frame) * KEY_SLOT_BYTES
         wrapped = self._keys[slot : slot + KEY_SLOT_BYTES]
@@ -117,11 +125,8 @@ class SealedFrames:
         for tried in range(number, number + _NUMBERS_TRIED):
             for offset, header in candidates:
                 place = Place(tried, offset, header)
-                try:
-                    self.open(place)
-                except FrameFault:
-                    continue
-                return place
+                if self.opens(place):
+                    return place
         return None
 
     def _candidates(self, start: int) -> Iterator[tuple[int, bytes]]:

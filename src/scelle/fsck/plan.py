@@ -1,5 +1,6 @@
 """Find out what is in a vault: its own files, its orders, their segments, and what does not belong there."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, *_CATALOG_NAMES)
 _ORDER_NAMES: Final = ("log", "secrets", "seg")
 _TEMPORARY: Final = ".tmp"
 _OPEN: Final = ".open"
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def check_folder(vault: Path, key: VaultKey, notes: Notebook) -> str | None:
@@ -90,20 +92,22 @@ def find_packs(vault: Path, notes: Notebook) -> list[str]:
     """List the ids of the packs there are, by their own names or those of their keys; name what is none."""
     backend, prefix = PosixBackend(vault), f"{PACKS_FOLDER}/"
     unfinished = backend.unfinished(prefix)  # first: a pack may be sealed meanwhile, and never the other way
-    found = set()
+    found: set[str] = set()
+    blocked: set[str] = set()
     for name, suffix in [(name, UNFINISHED_SUFFIX) for name in unfinished] + [
         (name, "") for name in backend.list(prefix)
     ]:
         pack_id = pack_id_of(name)
         subject = shown_name(f"{name}{suffix}")
         if pack_id is not None:
-            if _is_readable(vault, f"{name}{suffix}", notes):
-                found.add(pack_id)
+            found.add(pack_id)
+            if not _is_readable(vault, f"{name}{suffix}", notes):
+                blocked.add(pack_id)
         elif name.endswith(_TEMPORARY) and pack_id_of(name.removesuffix(_TEMPORARY)) is not None:
             notes.remark("vault.leftover", subject, "an interrupted write left it; nothing reads it")
         else:
             notes.find("vault.stray", subject, "it is no pack and no pack's keys")
-    return sorted(found)
+    return sorted(found - blocked)
 
 
 @dataclass(slots=True)
@@ -125,13 +129,14 @@ class OrderPlan:
                 found.append(self._sealed(entry, self.first_ordinal + len(found)))
         for alias, name in self._folders():
             number = name.removesuffix(_OPEN)
-            key = (
-                (alias, int(number)) if number.isascii() and number.isdecimal() and len(number) < 19 else None
-            )
+            key = (alias, int(number)) if _NUMBER.fullmatch(number) else None
             manifest = None if key is None else manifests.get(key)
             if manifest is not None and manifest.records and name == number:
                 continue
-            place = None if key is None else self._unsealed(*key, name, self.first_ordinal + len(found))
+            if key is None:
+                self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
+                continue
+            place = self._unsealed(*key, name, self.first_ordinal + len(found))
             if place is not None:
                 found.append(place)
         return found

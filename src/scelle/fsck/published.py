@@ -176,5 +176,5 @@ def _entries_by_first_line(data: bytes) -> Iterator[bytes]:
     """Find the entries of a bundle whose lengths are damaged: each begins with the line that names its
     kind."""
     starts = [match.end() for match in _ENTRY_START.finditer(data)]
-    for start, following in zip(starts, [*starts[1:], len(data) + 2], strict=True):
+    for start, following in zip(starts, [*starts[1:], len(data) + 2], strict=False):
         yield data[start : following - 2]

@@ -291,9 +291,8 @@ class _FrameJudgement:
         self, judge: RowJudge, number: int, plain: bytes, expected_seq: int, only: Collection[int] | None
     ) -> None:
         self._judge, self._number, self._plain, self._only = judge, number, plain, only
-        self._expected_seq = expected_seq
+        self._next_seq = expected_seq
         self._first_seq: int | None = None
-        self._count = 0
         self._commitments = bytearray()
         self._inners = bytearray()
         self._leaves = [bytearray() for _ in range(judge.dimensions)]
@@ -303,7 +302,7 @@ class _FrameJudgement:
         self._undated = self._digest_only = 0
         self._wants = bytearray()
         self._faults: list[RowFault] = []
-        self._seqs: list[int] | None = None if only is None else []
+        self._seqs: list[int] = []
 
     def run(self) -> FrameRows:
         plain, offset, end = self._plain, 0, len(self._plain)
@@ -311,48 +310,41 @@ class _FrameJudgement:
         while offset < end:
             values_at = offset + 36
             side_at = values_at + from_bytes(plain[offset + 32 : values_at], "big")
+            if side_at + 2 > end:
+                self._broken_off(offset)
+                break
             stop = side_at + 2 + from_bytes(plain[side_at : side_at + 2], "big")
             values, at = [], values_at
             while at < side_at:
                 after = at + 5 + from_bytes(plain[at + 1 : at + 5], "big")
                 values.append(plain[at:after])
                 at = after
-            if stop > end or side_at + 2 > end or at != side_at:
-                self._fault(
-                    None, "segment.row", f"the row at byte {offset} of the frame is not made of whole values"
-                )
+            if stop > end or at != side_at:
+                self._broken_off(offset)
                 break
             self._row(plain[offset : offset + 32], values)
             offset = stop
         return self._result()
 
+    def _broken_off(self, offset: int) -> None:
+        detail = f"the row at byte {offset} of frame {self._number} is not made of whole values"
+        self._fault(None, "segment.row", detail)
+
     def _row(self, record_key: bytes, values: list[bytes]) -> None:
-        expected = self._expected_seq if self._first_seq is None else self._first_seq + self._count
+        """Judge one row; which record it is, it says itself, so that a lost one does not shift those behind it."""
+        expected = self._next_seq
         if not self._judge.can_judge(values):
-            self._fault(
-                expected,
-                "record.value",
-                "it has no time, sequence number and identifiers at its head",
-                values,
-            )
-            self._skip(expected)
+            detail = "it has no time, sequence number and identifiers at its head"
+            self._fault(expected, "record.value", detail, values)
+            self._next_seq += 1
             return
         seq = int.from_bytes(values[1][5:], "big", signed=True)
-        if self._first_seq is None:
-            self._first_seq = expected = seq
-        self._count += 1
-        if seq != expected:
-            self._fault(expected, "record.seq", f"its own sequence number is {seq}", values)
-        if self._only is None or expected in self._only:
-            self._judge_row(expected, record_key, values)
-
-    def _skip(self, expected: int) -> None:
-        """Leave a row out of the buffers; from here on they say for themselves which rows they have."""
-        if self._first_seq is None:
-            self._first_seq = expected
-        if self._seqs is None:
-            self._seqs = list(range(self._first_seq, expected))
-        self._count += 1
+        if self._first_seq is not None and seq < expected:
+            self._fault(seq, "record.seq", f"its row stands behind that of record {expected - 1}", values)
+        self._first_seq = seq if self._first_seq is None else min(seq, self._first_seq)
+        self._next_seq = seq + 1 if not self._seqs else max(seq + 1, expected)
+        if self._only is None or seq in self._only:
+            self._judge_row(seq, record_key, values)
 
     def _judge_row(self, seq: int, record_key: bytes, values: list[bytes]) -> None:
         judge = self._judge
@@ -373,8 +365,7 @@ class _FrameJudgement:
                 self._maximum_us = time_us
         if is_strict:
             self._content(seq, record_key, values)
-        if self._seqs is not None:
-            self._seqs.append(seq)
+        self._seqs.append(seq)
 
     def _index(
         self, seq: int, time_us: int, index_salt: bytes, commitment: bytes, values: list[bytes]
@@ -403,10 +394,11 @@ class _FrameJudgement:
         self._faults.append(RowFault(seq, code, detail, self._judge.name(values)))
 
     def _result(self) -> FrameRows:
+        first_seq = self._next_seq if self._first_seq is None else self._first_seq
         return FrameRows(
             number=self._number,
-            first_seq=self._expected_seq if self._first_seq is None else self._first_seq,
-            count=self._count,
+            first_seq=first_seq,
+            count=self._next_seq - first_seq,
             commitments=bytes(self._commitments),
             leaves=tuple(map(bytes, self._leaves)) if self._judge.has_tags else (),
             keys=tuple(map(bytes, self._keys)) if self._judge.has_tags else (),
@@ -417,7 +409,7 @@ class _FrameJudgement:
             wants=bytes(self._wants),
             digest_only=self._digest_only,
             faults=tuple(self._faults),
-            seqs=None if self._seqs is None else tuple(self._seqs),
+            seqs=tuple(self._seqs),
         )
 
 

@@ -284,6 +284,8 @@ class Examination:
         fault."""
         last_good = max(self._rows, default=-1)
         is_open = self.place.state is State.OPEN
+        if not (is_open or self._frames or self._holes) and is_there(self.place.folder / "rows"):
+            self.notes.find("segment.frame", self.place.file_subject("rows"), "no frame is in it")
         for hole in self._holes:
             if not is_open or hole.number < last_good:
                 self._note_hole("rows", hole)
@@ -361,13 +363,13 @@ class Examination:
         per_block = -(-size // FRAME_ROWS)
         wanted = per_block * self.place.dimensions
         plains: dict[int, bytes] = {}
-        last = -1
+        count = 0
         try:
             with _opened(self.place.folder / "index") as file:
-                first_slot = self._first_index_slot(wanted)
+                first_slot = self._first_index_slot(file, wanted)
                 frames = self.place.frames("index", file, self._keys, self._vault_key, first_slot)
                 for frame in frames.walk():
-                    last = frame.number
+                    count = frame.number + 1
                     if isinstance(frame, Hole):
                         self._note_hole("index", frame)
                         continue
@@ -378,10 +380,11 @@ class Examination:
                         self._note_closed("index", closed, first_slot + frame.number, frame.offset)
         except Unreadable as error:
             self._file_fault("index", error)
-        if last >= wanted:
-            detail = f"{last + 1} frames, {size} records need {wanted}"
+            count = wanted
+        if count != wanted:
+            detail = f"{count} frames, {size} records need {wanted}"
             self.notes.find("segment.index", self.place.file_subject("index"), detail)
-        self._check_slots(max(wanted, last + 1))
+        self._check_slots(wanted)
         return [
             self._block(plains, range(dimension * per_block, (dimension + 1) * per_block))
             for dimension in range(self.place.dimensions)
@@ -393,12 +396,19 @@ class Examination:
             return b"".join(plains[number] for number in numbers)
         return None
 
-    def _first_index_slot(self, index_frames: int) -> int:
-        """Say how many keys belong to rows: the file tells it, or, where it has a hole, the number of all
-        keys."""
-        if not self._holes and self._frames:
-            return len(self._frames)
-        return max(len(self._keys) // KEY_SLOT_BYTES - index_frames, 0)
+    def _first_index_slot(self, file: RegularFile, index_frames: int) -> int:
+        """Say where the keys of the index begin: behind those of the rows, or that many from the end.
+
+        The two differ where frames of rows were cut off, or a key was added; the first frame tells.
+        """
+        from_end = max(len(self._keys) // KEY_SLOT_BYTES - index_frames, 0)
+        candidates = [from_end] if self._holes else [len(self._frames), from_end]
+        for slot in candidates:
+            frames = self.place.frames("index", file, self._keys, self._vault_key, slot)
+            first = next(frames.walk(), None)
+            if isinstance(first, Place) and frames.opens(first):
+                return slot
+        return candidates[0]
 
     def _check_slots(self, index_frames: int) -> None:
         slots, rest = divmod(len(self._keys), KEY_SLOT_BYTES)
@@ -406,9 +416,9 @@ class Examination:
         subject = self.place.file_subject("keys")
         if rest:
             self.notes.find("segment.keys", subject, f"{rest} bytes stand behind the last whole key")
-        if self._keys and self._frames and not self._holes and slots != frames:
+        if self._keys and not self._holes and slots != frames:
             detail = (
-                f"{slots} keys for {frames} frames: a spare one could open what should have been destroyed"
+                f"{slots} keys for {frames} frames of rows and index: frames were cut off, or a key added"
             )
             self.notes.find("segment.keys", subject, detail)
 

@@ -6,10 +6,11 @@ signed over them. Whatever is not locked is never signed; whatever is signed is 
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scelle.errors import LogBehind, LogBusy, LogDamaged
+from scelle.errors import LogBehind, LogBusy, LogDamaged, StorageFailed, StorageFull
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
 from scelle.formats.notes import parse_note
 from scelle.formats.tiles import bundles_for, encode_bundle, entries_path, parse_bundle
@@ -94,12 +95,33 @@ class LogReader:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA journal_mode=DELETE")
-    connection.executescript("BEGIN;" + _SCHEMA.format(empty=EMPTY_ROOT.hex()))
-    durable.commit(connection, path)
+    with _lock_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA journal_mode=DELETE")
+            connection.executescript("BEGIN;" + _SCHEMA.format(empty=EMPTY_ROOT.hex()))
+            durable.commit(connection, path)
+        except BaseException:
+            connection.close()
+            raise
     return connection
+
+
+@contextmanager
+def _lock_errors(path: Path) -> Iterator[None]:
+    """Say in Scellé's words what SQLite raises over the lock."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise StorageFull(f"{path}: no room left on the disk: free some and run again") from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise LogBusy(f"{path}: another process uses the log: run the command again") from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise LogDamaged(f"{path} is damaged ({error}): restore it from a copy of the vault") from error
+        raise StorageFailed(f"{path}: {error}: check the disk and its permissions") from error
 
 
 def bring_lock_forward(folder: Path, signer: Signer) -> tuple[int, int]:
@@ -115,14 +137,15 @@ def bring_lock_forward(folder: Path, signer: Signer) -> tuple[int, int]:
     path = folder / "lock.db"
     connection = _connect(path)
     try:
-        old_size = int(connection.execute("SELECT size FROM lock").fetchone()[0])
-        if published.size > old_size:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(
-                "UPDATE lock SET size = ?, root = ?, time_s = 0, note = ?",
-                (published.size, published.root, published.note),
-            )
-            durable.commit(connection, path)
+        with _lock_errors(path):
+            old_size = int(connection.execute("SELECT size FROM lock").fetchone()[0])
+            if published.size > old_size:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(
+                    "UPDATE lock SET size = ?, root = ?, time_s = 0, note = ?",
+                    (published.size, published.root, published.note),
+                )
+                durable.commit(connection, path)
         return old_size, max(old_size, published.size)
     finally:
         connection.close()
@@ -161,7 +184,8 @@ class LogWriter(LogReader):
 
     def locked(self) -> Locked:
         """Return the committed state."""
-        row = self._connection.execute("SELECT size, root, time_s, note FROM lock").fetchone()
+        with _lock_errors(self._lock_path):
+            row = self._connection.execute("SELECT size, root, time_s, note FROM lock").fetchone()
         return Locked(*row)
 
     def commit(self, entries: Sequence[bytes], now_us: int) -> bytes:
@@ -193,7 +217,8 @@ class LogWriter(LogReader):
         self._complete()
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        return self._connection.execute(sql, tuple(values))
+        with _lock_errors(self._lock_path):
+            return self._connection.execute(sql, tuple(values))
 
     def _staging(self, size: int, root: bytes) -> Path:
         return self.folder / "staging" / f"{size}-{root.hex()}"

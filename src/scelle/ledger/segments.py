@@ -312,6 +312,13 @@ class SegmentWriter:
         self._rows_file.close()
         self._keys_file.close()
 
+    def discard(self) -> None:
+        """Drop every row and close the files: nothing of the segment was ever committed."""
+        for file in (self._rows_file, self._keys_file):
+            file.truncate(0)
+            file.sync()
+        self.abandon()
+
     def _write_index(self, permutations: Sequence[Sequence[int]], leaves: bytes) -> None:
         """Write the sorted keys in frames (their keys behind those of the rows) and the leaf hashes."""
         index_file = durable.AppendFile(self.folder / "index")

@@ -151,8 +151,9 @@ class OrderLedgerWriter(OrderLedger):
     ) -> "OrderLedgerWriter":
         """Make the ledger of a new order and commit its genesis.
 
-        A crash leaves a folder without a published genesis; calling again with the same order completes it
-        with the keys that were already kept.
+        A crash leaves a folder without a published genesis, or a genesis and rows that no manifest covers;
+        calling again with the same order completes it with the keys that were already kept, and drops such
+        rows: what begins an order is told once.
         """
         origin = make_origin(host, order)
         folder = order_folder(vault, order)
@@ -160,6 +161,8 @@ class OrderLedgerWriter(OrderLedger):
         if not (folder / "secrets").exists():
             durable.write_file(folder / "secrets", OrderSecrets.generate(origin).sealed(vault_key))
         ledger = cls(vault, order, origin, vault_key, memory)
+        if ledger.log.size <= 1:
+            ledger._discard_open_segments()
         if ledger.log.size == 0:
             genesis = Genesis(
                 order=order,
@@ -182,6 +185,11 @@ class OrderLedgerWriter(OrderLedger):
             writer.abandon()
         self._writers.clear()
         self.log.close()
+
+    def _discard_open_segments(self) -> None:
+        for writer in self._writers.values():
+            writer.discard()
+        self._writers.clear()
 
     def _resume_open_segments(self) -> None:
         for parent in sorted((self.folder / "seg").glob("*")):

@@ -159,11 +159,9 @@ def what_a_copy_contains(config: VaultConfig) -> str:
     """Say, for the person who makes a vault, what someone who copies its folder can and cannot read."""
     paragraphs = [
         "Whoever copies this folder without the key can read: the host name, order ids, the neutral aliases "
-        "of "
-        "sources, how many records each has and in which hours, when things were sealed, signatures and "
-        "time-stamps; "
-        "the number and sizes of the stored blocks, and from the catalog the sizes of the contents (so a "
-        "large or odd file may be recognised by its size) and the human names of the sources.",
+        "of sources, how many records each has and in which hours, when things were sealed, signatures and "
+        "time-stamps; the number and sizes of the stored blocks, and from the catalog the sizes of the "
+        "contents (so a large or odd file may be recognised by its size) and the human names of the sources.",
         "He cannot read contents, names of files, people or subjects, nor tell otherwise whether a given "
         "file is in it.",
         _where_the_key_is(config),
@@ -180,8 +178,7 @@ def _where_the_key_is(config: VaultConfig) -> str:
         )
     return (
         "The key is in the folder, encrypted under the passphrase (Argon2id): a copy is as safe as the "
-        "passphrase is "
-        "hard to guess, for as long as the copy exists."
+        "passphrase is hard to guess, for as long as the copy exists."
     )
 
 
@@ -191,6 +188,5 @@ def _who_can_recover(config: VaultConfig) -> str:
     return (
         f"The key is also in recovery.age, encrypted to {len(config.recipients)} recovery "
         f"{'recipient' if len(config.recipients) == 1 else 'recipients'}: the holder of such an age identity "
-        "and of a "
-        "copy of the folder can read everything."
+        "and of a copy of the folder can read everything."
     )

@@ -131,7 +131,8 @@ class PackStore:
         try:
             return self._fill(large, chain((start,), iterator))
         except BaseException:
-            self._failing_softly(large.abandon)
+            if self._failure is None:  # the source broke; after a failed write `recover` tells what stands
+                self._failing_softly(large.abandon)
             raise
 
     def sync(self) -> None:

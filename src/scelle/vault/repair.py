@@ -90,9 +90,8 @@ def _end(backend: Backend, key: VaultKey, pack_id: str) -> int | None:
     """End one unfinished pack and return how many bytes were cut, or drop it and return None."""
     file = PackFile(backend, key, pack_id)
     try:
-        if backend.exists(
-            keys_name(pack_id)
-        ):  # then the whole pack was durable: a cut could only hide damage
+        if backend.exists(keys_name(pack_id)):
+            # Keys get their name only when the whole pack is durable: a cut could only hide damage.
             backend.resume(pack_name(pack_id), file.size).seal()
             return 0
         count = len(file.keys)

@@ -105,7 +105,6 @@ def test_value_is_written(value: object, text: bytes) -> None:
         {"\udfff": 1},
         {"a": [object()]},
     ],
-    ids=ascii,
 )
 def test_value_without_a_form_is_refused(value: object) -> None:
     with pytest.raises(FormatError):

@@ -137,7 +137,7 @@ def test_prefixes_and_extensions() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *packages.REQUIRED_MEMBERS,
+        *sorted(packages.REQUIRED_MEMBERS),
         "checkpoint.7",
         "entries/000",
         "entries/x001/234.p/5",

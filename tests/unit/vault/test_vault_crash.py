@@ -250,8 +250,9 @@ def run(backend: Backend, index: MemoryContentIndex, confirmed: list[bytes]) -> 
         store.put_stream(iter((LARGE,)))
         store.put_stream(iter((LARGE,)))
         put_all(store, LATER)
-        store._flush()
-        store._seal_pack()
+        with store._writing():  # as if the pack were full
+            store._flush()
+            store._seal_pack()
         put_all(store, [b"last"])
         store.sync()
         confirmed += [LARGE, *LATER, b"last"]
@@ -265,6 +266,15 @@ class StepThenFail(FailingBackend):
     def step(self, write: Callable[..., object] | None = None, data: object = b"") -> None:
         self.steps += 1
         if self.steps > self.fail_at:
+            raise self.error
+
+
+class FailOnce(FailingBackend):
+    """Fail at one step and work again at the next: the disk was full for a moment."""
+
+    def step(self, write: Callable[..., object] | None = None, data: object = b"") -> None:
+        self.steps += 1
+        if self.steps == self.fail_at:
             raise self.error
 
 
@@ -288,7 +298,7 @@ def steps() -> int:
 @pytest.mark.parametrize("loses_power", [False, True], ids=["killed", "power lost"])
 @pytest.mark.parametrize(
     ("kind", "torn_bytes"),
-    [(FailingBackend, 0), (FailingBackend, 1), (FailingBackend, 30), (StepThenFail, 0)],
+    [(FailingBackend, 0), (FailingBackend, 1), (FailingBackend, 30), (StepThenFail, 0), (FailOnce, 0)],
 )
 def test_a_stop_at_every_step_loses_nothing_confirmed(
     steps: int, loses_power: bool, kind: type[FailingBackend], torn_bytes: int

@@ -68,3 +68,9 @@ def test_a_failed_attempt_leaves_the_holders_name(tmp_path: Path) -> None:
                 WriterLock(tmp_path).acquire("2027-01-01T00:00:00Z")
         assert (tmp_path / "writer.lock").read_bytes() == before
         assert len(before) < 100
+
+
+def test_only_the_last_holder_is_named(tmp_path: Path) -> None:
+    for since in ("2026-01-08T14:00:00Z, a long time ago", "2026-01-09T14:00:00Z"):
+        WriterLock(tmp_path).acquire(since).release()
+    assert (tmp_path / "writer.lock").read_text() == f"process {os.getpid()} since 2026-01-09T14:00:00Z\n"

@@ -346,3 +346,24 @@ def test_names_of_keys_may_be_of_any_language() -> None:
     for name in ("a+b", "a\u00a0b", "\u202ea", "\x1b"):
         with pytest.raises(v.Fault):
             v.parse_note(text + f"\n— {name} AAAAAAA=\n".encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "code"),
+    [
+        ("", b"\1" + bytes(32), "key.format"),
+        ("a b", b"\1" + bytes(32), "key.format"),
+        ("a\u00a0b", b"\4" + bytes(32), "key.format"),
+        ("a\x1bb", b"\4" + bytes(32), "key.format"),
+        ("a", b"\1" + bytes(31), "format.width"),
+        ("a", b"\4" + bytes(33), "format.width"),
+        ("a", b"\6" + bytes(1311), "format.width"),
+        ("a", b"\2" + bytes(32), "key.format"),
+        ("a", b"", "key.format"),
+    ],
+)
+def test_a_key_whose_id_is_right_and_which_is_wrong(name: str, raw: bytes, code: str) -> None:
+    key_id = hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8]
+    with pytest.raises(v.Fault) as caught:
+        v.parse_vkey(f"{name}+{key_id}+{v.b64(raw)}", "key")
+    assert caught.value.code == code
