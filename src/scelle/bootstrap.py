@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scelle.capture.service import NamedSource, PassTools, Progress
-from scelle.errors import CatalogStale, InputError, IntegrityError, LogBehind
+from scelle.errors import CatalogStale, InputError, IntegrityError, LogBehind, OrderExists
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
 from scelle.formats.entries import Request as RequestEntry
@@ -25,7 +25,7 @@ from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.ledger.witness import Witnesses
 from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import SealedOrder, check_order, order_ids, sealed_order
+from scelle.orders.service import SealedOrder, add_order, check_order, order_ids, sealed_order
 from scelle.sources.registry import SourceSpec, check_identifier, named_sources, refuse_own_folders
 from scelle.sources.urls import open_source
 from scelle.vault import durable
@@ -38,6 +38,7 @@ from scelle.vault.service import OpenedVault, create_vault, open_vault, read_con
 
 if TYPE_CHECKING:
     from scelle.fsck.model import VerifyReport
+    from scelle.orders.intake import OrderFile
     from scelle.productions.interfaces import Progress as ProductionProgress
     from scelle.productions.model import ProductionReport, WithholdList
 
@@ -218,6 +219,7 @@ def make_vault(path: Path, host: str, key_choice: KeyChoice, recipients: Sequenc
         now_us=now_us(),
         memory=_signer_memory(vault, choice),
     )
+    ledger.discard_uncommitted()  # of an attempt that a crash ended: a vault is made once
     record_event(
         ledger,
         now_us(),
@@ -366,6 +368,38 @@ def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
     body = {"tsa": settings.tsa, "escrow": list(settings.escrow)}
     record_event(ledger, now_us(), actor(), "witnesses", body)
     ledger.seal(now_us())
+
+
+def take_in_order(session: Session, order_file: "OrderFile") -> OrderLedgerWriter:
+    """Take an order in and note it in the vault's own log; raise `OrderExists` where it was taken in before.
+
+    What an attempt that a crash ended left uncommitted is dropped first: an order begins once.
+    """
+    order = order_file.order.id
+    if (order_folder(session.path, order) / "secrets").exists():
+        begun = OrderLedgerWriter(
+            session.path, order, f"{session.host}/po/{order}", session.key, session.memory
+        )
+        if begun.log.size <= 1:
+            begun.discard_uncommitted()
+        begun.close()
+    try:
+        ledger = add_order(
+            session.path,
+            session.host,
+            session.key,
+            session.packs,
+            order_file,
+            {name: spec.to_json() for name, spec in session.sources().items()},
+            now_us=now_us(),
+            actor=actor(),
+            memory=session.memory,
+        )
+    except OrderExists:
+        note_order(session, order)  # the crash may have come between the two logs
+        raise
+    note_order(session, order)
+    return session.keep(ledger)
 
 
 def note_order(session: Session, order: str) -> None:

@@ -75,7 +75,9 @@ def native_ids(ledger: OrderLedgerWriter, alias: str, seqs: Collection[int]) -> 
         return
     low, high = min(seqs), max(seqs)
     for _, manifest in ledger.manifests():
-        if manifest.source == alias and manifest.seq[0] <= high and manifest.seq[1] > low:
+        if manifest.source != alias or not manifest.records:
+            continue
+        if manifest.seq[0] <= high and manifest.seq[1] > low:
             with closing(ledger.segment(manifest)) as reader:
                 yield from _named(reader.rows(), seqs)
     writer = ledger.open_rows(alias)

@@ -33,6 +33,7 @@ from scelle.errors import (
 )
 
 DONE, WRONG, BAD_INPUT, HELD, UNREACHABLE, FAULT = 0, 1, 2, 3, 4, 70
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 _CODES: tuple[tuple[type[ScelleError], int], ...] = (
     (InputError, BAD_INPUT),
     (AuthorityError, BAD_INPUT),
@@ -96,6 +97,8 @@ def run(arguments: list[str]) -> int:
         return BAD_INPUT
     try:
         code = app(given, prog_name="scelle", standalone_mode=False)
+        if code == _INTERRUPTED:
+            raise typer.Abort
         return int(code) if isinstance(code, int) else DONE
     except TyperException as error:
         return _say(f"{error}; see `scelle --help`", "usage", BAD_INPUT, debug, error)

@@ -15,7 +15,7 @@ from scelle.cli.options import (
     secret_from,
 )
 from scelle.cli.output import emit, utc, warn
-from scelle.errors import OrderExists, TimestampUnavailable
+from scelle.errors import TimestampUnavailable
 
 if TYPE_CHECKING:
     from scelle.orders.service import SealedOrder
@@ -39,15 +39,14 @@ def add(
     from scelle.bootstrap import (  # start-up time of --help
         KeyChoice,
         WitnessSettings,
-        actor,
-        note_order,
         now_us,
         opened,
         set_witnesses,
         show_to_witnesses,
+        take_in_order,
     )
     from scelle.orders.intake import check_sources, read_order_file
-    from scelle.orders.service import add_order, sealed_order
+    from scelle.orders.service import sealed_order
     from scelle.timestamps.rfc3161 import checked_address
 
     if tsa is not None:
@@ -56,24 +55,7 @@ def add(
     with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
         specs = session.sources()
         check_sources(order_file, specs)
-        try:
-            ledger = session.keep(
-                add_order(
-                    session.path,
-                    session.host,
-                    session.key,
-                    session.packs,
-                    order_file,
-                    {name: spec.to_json() for name, spec in specs.items()},
-                    now_us=now_us(),
-                    actor=actor(),
-                    memory=session.memory,
-                )
-            )
-        except OrderExists:
-            note_order(session, order_file.order.id)  # a crash may have come between the two logs
-            raise
-        note_order(session, ledger.order)
+        ledger = take_in_order(session, order_file)
         settings = WitnessSettings(tsa=tsa)
         if tsa is not None:
             set_witnesses(ledger, settings)

@@ -18,6 +18,8 @@ from scelle.fsck.structures import is_canonical_structure
 
 HASH_BYTES: Final = 32
 WANT_BYTES: Final = 96
+PLACES: Final = 1 << 32
+"""Wants tell segments apart by multiples of this."""
 _NO_ROOT: Final = bytes(32)
 _TAG_CACHE: Final = 10_000
 _TIME_HEAD: Final = b"t\0\0\0\x08"
@@ -42,10 +44,9 @@ class RowFault(NamedTuple):
 class FrameRows:
     """What the rows of one frame give, in capture order. Buffers have 32 bytes a record.
 
-    `leaves` and `keys` have one buffer a dimension; without a tag key `leaves` is empty and `inners` has
-    what the leaf hashes are made of. `wants` has 96 bytes for each content that must be in a pack. Where
-    not all of the `count` rows were judged (a sample, or a row that cannot be), `seqs` says which; else it
-    is None.
+    The records are `seqs`, or, where that is None, the `count` from `first_seq` on; all lie in that range. `leaves`
+    and `keys` have one buffer a dimension; without a tag key `leaves` is empty and `inners` has what the leaf hashes
+    are made of. `wants` has 96 bytes for each content that must be in a pack.
     """
 
     number: int
@@ -139,7 +140,10 @@ class RowJudge:
         first_seq = None if fields is None else columns.first_of_run(fields[1])
         if fields is None or first_seq is None:
             return None
-        place = self._place + first_seq - self._seq_lo
+        at = first_seq - self._seq_lo
+        if not 0 <= at < PLACES - len(keys):
+            return None
+        place = self._place + at
         wants = columns.plain_wants(schema, keys, fields, place) if self._content_fields else b""
         if wants is None:
             return None
@@ -253,6 +257,8 @@ class RowJudge:
 
     def wants(self, seq: int, record_key: bytes, values: Sequence[bytes]) -> tuple[bytes, int]:
         """Give the wants of a record, and how many contents it kept by digest only."""
+        if not 0 <= seq - self._seq_lo < PLACES:
+            return b"", 0  # no record that the manifest could seal: named as such
         if self._is_document:
             return self._document_wants(seq, record_key, values)
         found = b""
@@ -339,10 +345,12 @@ class _FrameJudgement:
             self._next_seq += 1
             return
         seq = int.from_bytes(values[1][5:], "big", signed=True)
-        if self._first_seq is not None and seq < expected:
-            self._fault(seq, "record.seq", f"its row stands behind that of record {expected - 1}", values)
-        self._first_seq = seq if self._first_seq is None else min(seq, self._first_seq)
-        self._next_seq = seq + 1 if not self._seqs else max(seq + 1, expected)
+        if self._first_seq is None:
+            self._first_seq, self._next_seq = seq, seq + 1
+        else:
+            if seq < expected:
+                self._fault(seq, "record.seq", f"its row stands behind that of record {expected - 1}", values)
+            self._first_seq, self._next_seq = min(seq, self._first_seq), max(seq + 1, expected)
         if self._only is None or seq in self._only:
             self._judge_row(seq, record_key, values)
 

@@ -14,17 +14,16 @@ from typing import Final, NamedTuple
 
 from scelle.errors import SegmentDamaged
 from scelle.formats.entries import Segment
-from scelle.formats.schema import DOCUMENT_V1, EVENT_V1, Schema
+from scelle.formats.schema import DIMENSIONS_MAX, DOCUMENT_V1, EVENT_V1, Schema
 from scelle.fsck.comparison import Difference, SegmentRows, compare, describe_surplus
 from scelle.fsck.files import RegularFile, Unreadable, files_below, is_there, read_file
 from scelle.fsck.frames import FrameFault, Hole, Place, SealedFrames, frame_context
 from scelle.fsck.model import Notebook, record_range, shown_name
 from scelle.fsck.rows import HASH_BYTES, FrameRows, RowJudge
 from scelle.ledger.frames import KEY_SLOT_BYTES
-from scelle.ledger.segments import FRAME_ROWS, SegmentHead, decode_rows, folder_name
+from scelle.ledger.segments import FRAME_ROWS, MAX_RECORDS, SegmentHead, decode_rows, folder_name
 from scelle.vault.keys import VaultKey
 
-TREE_MAX_BYTES: Final = (1 << 20) * 33 * HASH_BYTES
 HEAD_MAX_BYTES: Final = 4096
 _BUILT_IN: Final = {schema.digest: schema for schema in (DOCUMENT_V1, EVENT_V1)}
 _NAMES: Final = ("head", "index", "keys", "rows", "tree")
@@ -101,7 +100,8 @@ class SegmentPlace:
         if self.schema is not None:
             return len(self.schema.dimensions)
         manifest = self.manifest
-        return manifest.index_size // manifest.records if manifest is not None and manifest.records else 0
+        implied = 0 if manifest is None or not manifest.records else manifest.index_size // manifest.records
+        return implied if implied <= DIMENSIONS_MAX else 0
 
 
 def built_in_schema(digest: bytes) -> Schema | None:
@@ -199,8 +199,10 @@ class Names:
                 frames = place.frames("rows", file, _keys_or_nothing(place.folder), self._vault_key)
                 plain = frames.open(frame)
             for row in decode_rows(plain, first_seq):
-                if row.seq in wanted:
-                    yield row.seq, judge.name(row.split_values())
+                values = row.split_values()
+                seq = int.from_bytes(values[1][5:], "big", signed=True) if len(values) > 1 else -1
+                if seq in wanted:
+                    yield seq, judge.name(values)
         except (Unreadable, FrameFault, SegmentDamaged):
             return
 
@@ -315,8 +317,9 @@ class Examination:
             size = place.manifest.records
         else:
             size = max((answer.first_seq + answer.count - place.seq_lo for answer in answers), default=0)
+        size = min(max(size, 0), MAX_RECORDS)  # what is over is named among the records, or by the log
         has_tags = place.tag_key is not None and place.schema is not None
-        rows = SegmentRows.empty(max(size, 0), place.seq_lo, place.dimensions if has_tags else 0)
+        rows = SegmentRows.empty(size, place.seq_lo, place.dimensions if has_tags else 0)
         surplus: list[int] = []
         for answer in answers:
             surplus += rows.add(answer)
@@ -346,16 +349,15 @@ class Examination:
     # -- the files beside the rows
 
     def _tree(self, size: int) -> bytes | None:
+        wanted = HASH_BYTES * size * (1 + self.place.dimensions)
         try:
-            tree = read_file(self.place.folder / "tree", TREE_MAX_BYTES)
+            with _opened(self.place.folder / "tree") as file:
+                if file.size == wanted:
+                    return file.read_at(0, wanted)
+                detail = f"it has {file.size} bytes, {size} records need {wanted}"
+                self.notes.find("segment.tree", self.place.file_subject("tree"), detail)
         except Unreadable as error:
             self._file_fault("tree", error)
-            return None
-        wanted = HASH_BYTES * size * (1 + self.place.dimensions)
-        if len(tree) == wanted:
-            return tree
-        detail = f"it has {len(tree)} bytes, {size} records need {wanted}"
-        self.notes.find("segment.tree", self.place.file_subject("tree"), detail)
         return None
 
     def _index_blocks(self, size: int) -> list[bytes | None]:

@@ -295,7 +295,7 @@ class _Contents:
         self._destroyed += answer.destroyed
         self.contents += answer.contents
         self.bytes += answer.bytes
-        if not answer.faults:
+        if not answer.faults and not answer.destroyed:
             self.objects[answer.pack_id] = bytes(answer.objects)
 
     def finish(self) -> None:

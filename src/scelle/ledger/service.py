@@ -151,9 +151,8 @@ class OrderLedgerWriter(OrderLedger):
     ) -> "OrderLedgerWriter":
         """Make the ledger of a new order and commit its genesis.
 
-        A crash leaves a folder without a published genesis, or a genesis and rows that no manifest covers;
-        calling again with the same order completes it with the keys that were already kept, and drops such
-        rows: what begins an order is told once.
+        A crash leaves a folder without a published genesis; calling again with the same order completes it
+        with the keys that were already kept.
         """
         origin = make_origin(host, order)
         folder = order_folder(vault, order)
@@ -161,8 +160,6 @@ class OrderLedgerWriter(OrderLedger):
         if not (folder / "secrets").exists():
             durable.write_file(folder / "secrets", OrderSecrets.generate(origin).sealed(vault_key))
         ledger = cls(vault, order, origin, vault_key, memory)
-        if ledger.log.size <= 1:
-            ledger._discard_open_segments()
         if ledger.log.size == 0:
             genesis = Genesis(
                 order=order,
@@ -186,7 +183,8 @@ class OrderLedgerWriter(OrderLedger):
         self._writers.clear()
         self.log.close()
 
-    def _discard_open_segments(self) -> None:
+    def discard_uncommitted(self) -> None:
+        """Drop every row that no manifest covers: for an act that begins anew. A crash leaves some of them."""
         for writer in self._writers.values():
             writer.discard()
         self._writers.clear()

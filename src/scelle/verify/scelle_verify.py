@@ -1167,7 +1167,6 @@ def open_record(line: Dict[str, Any]) -> Opened:
     shown = line["v"]
     if line["p"] == 0:
         salt, data = parse_hex(line["k"], 16, "record salt"), parse_base64(shown, None, "record")
-        need(len(data) >= 2, "value.canonical", "value not canonical: record cut short")
         values: List[Optional[Value]] = []
         offset = 2
         for _ in range(int.from_bytes(data[:2], "big")):
@@ -3019,6 +3018,8 @@ def read_trust(path: str) -> Trust:
         raise Unreadable(f"trust file: {error.strerror}") from None
     except Fault as fault:
         raise Unreadable(f"trust file: {fault.detail}") from None
+    except Exception as error:
+        raise Unreadable(f"trust file: {type(error).__name__}: {error}") from None
 
 
 def running_digest() -> str:

@@ -299,6 +299,17 @@ def test_what_vanished_is_named_once_and_again_when_it_went_twice(world: World) 
     assert len(world.records()) == 3
 
 
+def test_what_vanished_is_named_across_passes_that_sealed_nothing(world: World) -> None:
+    world.put(b"a")
+    world.run()
+    world.run()
+    world.put(b"b")
+    world.run()
+    world.things.clear()
+    assert world.run().total.vanished == 2
+    assert [item["native"] for item in world.event_items("items.vanished")] == ["a", "b"]
+
+
 def test_an_item_lost_while_read_is_a_bounded_gap(world: World) -> None:
     world.put(b"a", raises=raises(VANISHED))
     world.put(b"b", raises=raises(VANISHED))

@@ -278,6 +278,7 @@ def test_a_catalog_of_another_history_is_forgotten(tmp_path: Path) -> None:
     first.put(b"only here")
     report = first.run()
     assert (report.total.new, report.total.unchanged) == (1, 2)
+    assert [record.native for record in first.records()] == ["both", "something else", "only here"]
 
 
 def test_a_damaged_catalog_says_how_to_make_it_again(world: World) -> None:

@@ -16,7 +16,7 @@ from scelle.formats.canonical_json import canonical_json
 from scelle.formats.values import Content, decode_value
 from scelle.ledger.events import Event, events
 from scelle.ledger.segments import Row
-from scelle.ledger.service import OrderLedgerWriter
+from scelle.ledger.service import OrderLedgerWriter, order_folder
 from scelle.scope.model import Clause
 from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, Document, Kind, Offered, Trouble
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
@@ -190,9 +190,12 @@ class World:
             index = CatalogContentIndex(catalog, self.key)
             packs = PackStore(PosixBackend(self.root), self.key, index, background=False)
             packs.recover()
-            ledger = OrderLedgerWriter.create(
-                self.root, "o1", "platform.example", self.key, authority=None, now_us=NOW_US
-            )
+            if order_folder(self.root, "o1").exists():
+                ledger = OrderLedgerWriter(self.root, "o1", "platform.example/po/o1", self.key)
+            else:
+                ledger = OrderLedgerWriter.create(
+                    self.root, "o1", "platform.example", self.key, authority=None, now_us=NOW_US
+                )
             self._open = ledger, packs, catalog
         return self._open
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scelle.formats.entries import Count, Entry
 from scelle.fsck.model import VerifyReport
 from scelle.ledger.log import LogReader
 from scelle.ledger.service import OrderLedgerWriter
@@ -545,3 +546,54 @@ def test_a_schema_that_is_gone_hides_nothing(made: Made, name: str) -> None:
 def test_a_file_without_permission_is_named(made: Made) -> None:
     (made.segment() / "rows").chmod(0)
     assert "file.unreadable" in codes(made.verify())
+
+
+# -- a log of more than one tile
+
+
+@pytest.fixture
+def long_log(made: Made) -> Made:
+    with writing(made) as (ledger, _):
+        for start in range(0, 300, 100):
+            counts: list[Entry] = [
+                Count(ORDER, "s0001", (START_US, START_US + 5 + number), 0, 0, 0, 0, 0, "files")
+                for number in range(start, start + 100)
+            ]
+            ledger.seal(START_US + 90, entries=counts)
+    return made
+
+
+def test_a_log_of_several_tiles_is_judged(long_log: Made) -> None:
+    assert long_log.verify().valid
+    names_there = {relative(long_log, path) for path in long_log.log().rglob("*") if path.is_file()}
+    assert {f"po/o-1/log/tile/{name}" for name in ("0/000", "0/001.p/52", "1/000.p/1")} <= names_there
+    for name in ("tile/0/000", "tile/0/001.p/52", "tile/1/000.p/1"):
+        path = long_log.log() / name
+        data = path.read_bytes()
+        flip(path, len(data) // 2)
+        assert only(long_log.verify(), "log.tile").subject.endswith(name)
+        path.write_bytes(data)
+    flip(long_log.log() / "tile/entries/000", 20_000)
+    assert "(tile/entries/000)" in only(long_log.verify(), "log.entry").detail
+
+
+def test_a_whole_bundle_that_is_gone_hides_nothing_else(long_log: Made) -> None:
+    (long_log.log() / "tile/entries/001.p/52").unlink()
+    flip(long_log.segment() / "tree", 9)
+    report = long_log.verify()
+    assert codes(report).count("log.entry") == 52
+    assert {"file.missing", "segment.tree"} <= set(codes(report))
+    assert report.records == 7
+
+
+def test_an_older_deposit_is_a_prefix_of_the_log(made: Made) -> None:
+    for number in range(3):
+        Witnesses(LogReader(made.log(), f"{HOST}/po/{ORDER}")).deposit(made.path.parent, START_US)
+        if number < 2:
+            commit_more(made)
+    assert len(list((made.log() / "escrow").iterdir())) == 3
+    assert made.verify().valid
+    oldest = min((made.log() / "escrow").iterdir(), key=lambda path: int(path.name.split("-")[0]))
+    size, root = oldest.stem.split("-")
+    oldest.rename(oldest.with_name(f"{size}-{bytes.fromhex(root)[::-1].hex()}.json"))
+    assert codes(made.verify()) == ["log.escrow"]

@@ -54,6 +54,7 @@ ROOT = Path(__file__).parents[3]
         {"format": "scelle/trust/v2"},
         {"extra": 1},
         {"authority": "x"},
+        {"authority": 5},
         {"authority": [LOG1.vkey]},
         {"authority": [AUTHORITY.vkey, AUTHORITY.vkey]},
         {"cosigners": ["nonsense"]},
@@ -94,6 +95,19 @@ def test_a_trust_file_that_is_not_there_or_not_json(tmp_path: Path) -> None:
         assert run(arguments).exit_code == 2
     trust.unlink()
     assert run(arguments).exit_code == 2
+
+
+def test_an_exception_while_the_trust_file_is_read_is_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    monkeypatch.setattr(scelle_verify, "parse_vkey", explode)
+    verdict = run(arguments)
+    assert verdict.exit_code == 2
+    assert verdict.error == "scelle-verify: cannot read trust file: ZeroDivisionError: boom\n"
 
 
 def test_a_package_that_is_not_there_is_exit_2(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from tests.unit.verify.builder import (
 )
 from tests.unit.verify.harness import judge
 
+from scelle.verify import scelle_verify
+
 ACCOUNT = {"dimension": "account", "value": "account:1"}
 THIRD = {"dimension": "account", "value": "account:3"}  # has neighbours on both sides
 PERIOD = ACCOUNT | {"from": T0 - 4 * HOUR, "until": T0}
@@ -853,6 +855,17 @@ def test_a_line_over_64_mib_is_refused_without_being_parsed(tmp_path: Path) -> N
         draft = Draft(world(), query_of())
         draft.edit_lines["records"] = lambda data, tail=tail: b"[" * (65 << 20) + tail  # type: ignore[misc]
         assert "line.too_long" in judge(draft, tmp_path).codes
+
+
+def test_a_line_over_the_limit_that_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = Draft(world(), query_of())
+    longest = max(len(line) for line in draft.lines("records", draft.records).split(b"\n"))
+    monkeypatch.setattr(scelle_verify, "MAX_LINE", longest)
+    codes = judge(draft, tmp_path).codes
+    assert "records.jsonl" not in str(codes)
+    monkeypatch.setattr(scelle_verify, "MAX_LINE", longest - 1)
+    findings = judge(draft, tmp_path).document["findings"]
+    assert ("line.too_long", "records.jsonl") in {(f["code"], f["subject"]) for f in findings}
 
 
 def test_every_rule_of_a_range_is_tried_on_each_segment_of_an_account(tmp_path: Path) -> None:
