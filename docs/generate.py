@@ -63,7 +63,8 @@ def error_classes(base: type[ScelleError] = ScelleError) -> Iterator[type[Scelle
             if child not in found:
                 found.add(child)
                 todo.append(child)
-    return iter(sorted(found, key=lambda kind: kind.code))
+    public = [kind for kind in found if kind.__module__ == errors.__name__]
+    return iter(sorted(public, key=lambda kind: kind.code))
 
 
 def errors_page() -> str:

@@ -47,19 +47,24 @@ SECRETS_MAX_BYTES: Final = 4096
 SIZE_MAX: Final = 1 << 26
 """More entries than any log has: a damaged checkpoint must not make us look for more."""
 
+_LOOKS: Final = 5
 _EMPTY_FOLDERS: Final = ("escrow/", "schemas/", "staging/", "tokens/", "tokens/pending/")
 _STAGED_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,18})-[0-9a-f]{64}")
 _SCHEMA_NAME: Final = re.compile(r"([0-9a-f]{64})\.json")
 
 
 class LogTask(NamedTuple):
-    """Ask for the examination of one order; `remembered` is what its signer is known to have signed."""
+    """Ask for the examination of one order; `remembered` is what its signer is known to have signed.
+
+    `is_moving` says that another process commits to the log meanwhile: what it has under way is no fault.
+    """
 
     folder: Path
     order: str
     host: str | None
     vault_key: VaultKey
     remembered: tuple[int, bytes] | None
+    is_moving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class LogFacts:
     """What the segments of an order are judged against.
 
     `is_complete` is False where an entry cannot be believed: then a segment may stand there whose manifest is
-    that entry.
+    that entry. `state` is what `published_state` gave when the examination began.
     """
 
     order: str
@@ -77,6 +82,7 @@ class LogFacts:
     schemas: dict[bytes, Schema]
     next_numbers: dict[str, int]
     is_complete: bool
+    state: bytes
 
 
 class LogAnswer(NamedTuple):
@@ -126,7 +132,8 @@ class _LogExamination:
     def __init__(self, task: LogTask) -> None:
         self._task, self._order = task, task.order
         self.notes = Notebook()
-        self._folder = LogFolder(task.folder / "log", task.order, self.notes)
+        self._state = published_state(task.folder)
+        self._folder = LogFolder(task.folder / "log", task.order, self.notes, is_moving=task.is_moving)
         self._secrets_subject = f"order {task.order}, po/{task.order}/secrets"
         self._origin = ""
         self._keys: _Keys | None = None
@@ -142,7 +149,7 @@ class _LogExamination:
         data = self._folder.read(CHECKPOINT, NOTE_MAX_BYTES)
         note, point = self._parsed(data)
         self._folder.known.update((LOCK, f"{LOCK}-journal"))
-        locked = read_lock(self._folder.path, self.notes, self._folder.subject(LOCK))
+        locked = self._locked()
         self._origin = self._origin_of(point, locked)
         self._check_origin(point)
         self._open_secrets()
@@ -163,6 +170,15 @@ class _LogExamination:
             if not published.is_old_partial(name):
                 self._folder.find("vault.stray", name, "no part of Scellé puts it there")
         return self._facts(rules)
+
+    def _locked(self) -> Locked | None:
+        """Read the lock, and again where another process changed it in between."""
+        for _ in range(_LOOKS if self._task.is_moving else 0):
+            aside = Notebook()
+            locked = read_lock(self._folder.path, aside, self._folder.subject(LOCK))
+            if locked is not None and not aside.findings:
+                return locked
+        return read_lock(self._folder.path, self.notes, self._folder.subject(LOCK))
 
     def _is_unfinished(self) -> bool:
         """Tell whether this is what a crash leaves of an order that was never begun: no log, no segment."""
@@ -242,8 +258,8 @@ class _LogExamination:
 
     def _compare_lock(self, locked: Locked, point: Checkpoint | None, published: bytes | None) -> None:
         """Compare the lock with the published checkpoint: they say the same when nothing is under way."""
-        if point is None:
-            return  # said already: there is no checkpoint, or none that can be read
+        if point is None or (self._task.is_moving and locked.size > point.size):
+            return  # said already: there is no checkpoint, or none that can be read; or one is on its way
         if locked.size > point.size:
             detail = (
                 f"it is at size {locked.size}, the checkpoint at {point.size}: a command was interrupted (the "
@@ -353,6 +369,7 @@ class _LogExamination:
             schemas={digest: schema for digest, schema in known if schema is not None},
             next_numbers=next_numbers,
             is_complete=self._is_complete,
+            state=self._state,
         )
 
 

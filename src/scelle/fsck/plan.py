@@ -10,7 +10,7 @@ from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged
 from scelle.formats.entries import Segment
 from scelle.formats.tokens import is_alias, is_order_id
 from scelle.fsck.files import RegularFile, Unreadable, files_below, is_there, names_in, read_file
-from scelle.fsck.logs import LogFacts
+from scelle.fsck.logs import LogFacts, published_state
 from scelle.fsck.model import Notebook, shown_name
 from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
 from scelle.ledger.segments import SegmentHead, alias_of, folder_name
@@ -200,21 +200,31 @@ class OrderPlan:
         """Say what a folder without a manifest is: open, one whose manifest is damaged, or nothing of ours."""
         facts = self.facts
         path = self.folder / "seg" / folder_name(alias) / name
+        if not is_there(path):
+            return None  # sealed by another process in this moment
         if name not in (str(number), f"{number}{_OPEN}") or path.is_symlink() or not path.is_dir():
             self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
             return None
-        is_next = number == facts.next_numbers.get(alias, 0)
-        is_late = name.endswith(_OPEN) and number < facts.next_numbers.get(alias, 0)
-        if not is_next and (facts.is_complete or is_late):
-            if is_there(path):  # else it was sealed by another process in this moment
-                detail = "no manifest in the log names it, and it does not continue its source"
-                self._stray(f"seg/{folder_name(alias)}/{name}", detail)
+        next_number = facts.next_numbers.get(alias, 0)
+        is_next = number == next_number
+        is_late = name.endswith(_OPEN) and number < next_number
+        if (
+            not is_next
+            and (facts.is_complete or is_late)
+            and not (number >= next_number and self._is_moving())
+        ):
+            detail = "no manifest in the log names it, and it does not continue its source"
+            self._stray(f"seg/{folder_name(alias)}/{name}", detail)
             return None
         state = State.OPEN if facts.is_complete or _OPEN in name else State.UNPROVEN
         if state is State.OPEN and not is_there(path / "head"):
             self._check_begun(alias, name, path)
             return None
         return self._without_manifest(alias, number, path, state, ordinal)
+
+    def _is_moving(self) -> bool:
+        """Tell whether another process has committed since the log was read: it may have gone on by segments."""
+        return published_state(self.folder) != self.facts.state
 
     def _check_begun(self, alias: str, name: str, path: Path) -> None:
         """A crash leaves an open segment without a head only where nothing was kept in it."""

@@ -52,14 +52,13 @@ class PublishedLog:
     # -- bundles
 
     def _bundle(self, index: int, width: int) -> list[bytes | None]:
-        """Read a bundle, or a wider one that has replaced it while another process writes."""
-        name, is_wider = self._bundle_name(index, width)
-        data = self._folder.read(name, BUNDLE_MAX_BYTES)
+        exact = _bundle_name(index, width)
+        data, name = self._folder.read_tile(exact, BUNDLE_MAX_BYTES)
         entries: list[bytes] = []
         if data is not None:
             try:
                 entries = parse_bundle(data)
-                if len(entries) < width or (len(entries) > width and not is_wider):
+                if len(entries) < width or (len(entries) > width and name == exact):
                     detail = f"it has {len(entries)} entries, must have {width}"
                     self._folder.find("log.entries", name, detail)
             except FormatError as error:
@@ -67,15 +66,6 @@ class PublishedLog:
                 entries = list(_entries_by_first_line(data))
         found: list[bytes | None] = list(entries[:width])
         return found + [None] * (width - len(found))
-
-    def _bundle_name(self, index: int, width: int) -> tuple[str, bool]:
-        exact = f"tile/entries/{entries_path(index, width)}"
-        if not is_there(self._folder.path / exact):
-            for wider in range(width + 1, TILE_WIDTH + 1):
-                name = f"tile/entries/{entries_path(index, wider)}"
-                if is_there(self._folder.path / name):
-                    return name, True
-        return exact, False
 
     # -- root and tiles
 
@@ -126,12 +116,14 @@ class PublishedLog:
     def _check_tiles(self) -> None:
         flat = b"".join(leaf for leaf in self.leaves if leaf is not None)
         for name, wanted in new_tiles(0, flat, lambda path: b"").items():
-            data = self._folder.read(name, TILE_BYTES)
+            data, place = self._folder.read_tile(name, TILE_BYTES)
+            if place != name and data is not None:
+                data = data[: len(wanted)]
             if data is not None and data != wanted:
                 self._folder.find("log.tile", name, "it is not what the entries give")
 
     def _find(self, index: int, detail: str) -> None:
-        name, _ = self._bundle_name(*self._bundles[index // TILE_WIDTH])
+        name = _bundle_name(*self._bundles[index // TILE_WIDTH])
         self._folder.find_entry("log.entry", index, f"{detail} ({name})")
 
     # -- what else may lie there
@@ -140,7 +132,7 @@ class PublishedLog:
         """Let bundles and tiles of a log of `size` be there: a commit was interrupted while it put them in
         place."""
         self._folder.known.update(tiles_for(size))
-        self._folder.known.update(f"tile/entries/{entries_path(*each)}" for each in bundles_for(size))
+        self._folder.known.update(_bundle_name(*each) for each in bundles_for(size))
 
     def is_old_partial(self, name: str) -> bool:
         """Tell whether `name` is a narrower tile or bundle that a crash left: a prefix of the present one."""
@@ -165,6 +157,10 @@ def size_on_disk(log: Path) -> int:
     names = names_in(log / "tile" / "entries" / (entries_path(size // TILE_WIDTH) + ".p"))
     widths = [int(name) for name in names if name.isascii() and name.isdecimal()]
     return size + max((width for width in widths if width < TILE_WIDTH), default=0)
+
+
+def _bundle_name(index: int, width: int) -> str:
+    return f"tile/entries/{entries_path(index, width)}"
 
 
 def _root(leaves: list[bytes | None]) -> bytes | None:

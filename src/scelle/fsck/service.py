@@ -35,9 +35,8 @@ FRAMES_A_TASK: Final = 1
 WORTH_A_PROCESS_BYTES: Final = 8 << 20
 """Less than this is read sooner by one process than by several."""
 
-_ATTEMPTS: Final = 6
 _KEY_FAULTS: Final = ("vault.frame_key",)
-_WAIT_S: Final = 0.05
+_WAITS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Is told the step (`logs`, `records`, `contents`), how much of it is done, and how much there is of it."""
@@ -374,17 +373,15 @@ def _size_bytes(path: str) -> int:
 
 
 def _examine_order(task: LogTask, _shared: object) -> LogAnswer:
-    """Examine a log, and again where another process committed to it meanwhile."""
-    wait_s = _WAIT_S
-    for _ in range(_ATTEMPTS):
-        before = published_state(task.folder)
-        answer = examine_log(task)
-        is_torn = any(finding.code == "log.lock" for finding in answer.notes.findings)
-        is_moving = published_state(task.folder) != before
-        if not is_moving and not (is_torn and is_being_written(task.folder.parent.parent)):
+    """Examine a log, and again, with patience, where another process commits to it meanwhile."""
+    state, answer = published_state(task.folder), examine_log(task)
+    for wait_s in _WAITS_S:
+        is_moving = published_state(task.folder) != state or is_being_written(task.folder.parent.parent)
+        if not answer.notes.findings or not is_moving:
             break
         time.sleep(wait_s)
-        wait_s *= 2
+        state, answer = published_state(task.folder), examine_log(task._replace(is_moving=True))
+        answer.notes.remark("vault.writer", f"order {task.order}", "what it has under way was not judged")
     return answer
 
 

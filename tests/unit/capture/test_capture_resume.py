@@ -312,10 +312,11 @@ def test_a_source_that_offers_an_item_twice_seals_it_once(world: World) -> None:
         for each in offered_once():
             yield each
             yield each
+        yield from offered_once()
 
     world.source.offered = offered_twice  # type: ignore[method-assign]
     report = world.run()
-    assert report.total.offered == 2 * (LOOK_UP_AT_ONCE + 10)
+    assert report.total.offered == 3 * (LOOK_UP_AT_ONCE + 10)
     assert len(world.records()) == LOOK_UP_AT_ONCE + 10
 
 
