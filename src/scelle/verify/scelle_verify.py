@@ -1609,9 +1609,8 @@ class Examination:
         """Read a bundle: be16 length and bytes of each entry, exactly as many as its name says."""
         at = 0
         for _ in range(width):
-            need(len(data) >= at + 2, "entries.bundle", "fewer entries than the name says")
             end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-            need(len(data) >= end, "entries.bundle", "an entry is cut short")
+            need(len(data) >= end, "entries.bundle", "fewer entries than the name says, or one cut short")
             entry = None
             with self.findings.at(f"entry {len(self.leaves)}"):
                 entry = parse_entry(len(self.leaves), data[at + 2 : end])
@@ -2176,6 +2175,7 @@ class Examination:
             if records:
                 settled.add(position)
                 self.hits["produced"] += 1
+                self.fields["all"] += len(schema.fields)  # owed by the proof, whatever the line then shows
                 with self.findings.at(f"records.jsonl line {records[0][0]} ({where})"):
                     hit = None if shown.whole else shown.hits[position]
                     examined = RecordLine(self, query, segment, schema, shown, position)
@@ -2627,7 +2627,6 @@ class RecordLine:
         asked, names = self.query.redact, [name for name, _ in self.schema.fields]
         closed = [name for j, name in enumerate(names) if opened.values[j] is None]
         sums = self.exam.fields
-        sums["all"] += len(names)
         sums["redacted"] += len(closed)
         sums["open"] += len([value for value in opened.values if value is not None])
         for name in asked:

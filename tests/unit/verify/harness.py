@@ -55,4 +55,6 @@ def files(draft: Draft, folder: Path, query: bytes | None = None) -> list[object
 
 def judge(draft: Draft, folder: Path, *more: object, query: bytes | None = None) -> Verdict:
     """Close the draft and examine it with its trust file and query."""
-    return run([*files(draft, folder, query), *more])
+    verdict = run([*files(draft, folder, query), *more])
+    assert "verifier.exception" not in verdict.codes, verdict.findings
+    return verdict

@@ -463,6 +463,43 @@ def test_a_forged_answer_about_the_erased(
     assert code in verdict.codes, verdict.findings
 
 
+def falsely_erased(position: int, places_of: int) -> Callable[[Log], None]:
+    """A tombstone of one record that names the index positions of another, and is then forgotten."""
+
+    def more(log: Log) -> None:
+        segment = log.segments["chat0"]
+        log.erase("erase", segment, position, places=segment.places(places_of))
+        segment.erased.clear()
+
+    return more
+
+
+@pytest.mark.parametrize(
+    ("query", "position", "places_of"),
+    [
+        ({}, 3, 4),  # a hit at a tombstoned position, and one whose record is under a tombstone
+        (THIRD, 3, 4),  # a hit at a tombstoned position
+        (ACCOUNT, 3, 4),  # a hit whose record is under a tombstone
+        (THIRD, 0, 1),  # the right neighbour of another tag at a tombstoned position
+        (THIRD, 0, 6),  # the left one
+    ],
+    ids=str,
+)
+def test_an_erased_place_is_shown_in_no_way(
+    query: dict[str, Any], position: int, places_of: int, tmp_path: Path
+) -> None:
+    draft = Draft(world(more=falsely_erased(position, places_of)), query_of(**query))
+    assert judge(draft, tmp_path).codes == {"tombstone.opened"}
+
+
+def test_an_entry_that_is_opened_in_one_range_and_opaque_in_the_other(tmp_path: Path) -> None:
+    log = world(more=lambda log: log.erase("e", log.segments["chat0"], 0))
+    draft = Draft(log, query_of(**ACCOUNT, until=T0))
+    assert judge(draft, tmp_path).findings == []
+    open_the_erased(draft)
+    assert "range.twice" in judge(draft, tmp_path).codes
+
+
 # -- records ----------------------------------------------------------------------------------------------
 
 
@@ -634,6 +671,9 @@ RECORDS: list[tuple[str, dict[str, Any], Edit, str]] = [
     ("a record missing", {}, drop_record, "hit.no_state"),
     ("a sum of hits that does not close", {}, drop_record, "sum.hits"),
     ("a sum of contents that does not close", {}, drop_content, "sum.contents"),
+    ("a sum of fields that a record leaves open", {}, fields_fewer, "sum.fields"),
+    ("a sum of fields with a closed key", {}, redact(0, True), "sum.fields"),
+    ("a sum of fields at strength A", WHOLE, fields_fewer, "sum.fields"),
     ("a record twice", {}, record_twice, "lines.twice"),
     ("records unsorted", {}, unsorted_records, "lines.order"),
     ("two records exchanged", {}, swap_records, "record.rc"),
@@ -906,6 +946,8 @@ def test_schemas(tmp_path: Path) -> None:
         (lambda d: d.members.update({name: CHAT.data + b" "}), "schema.digest"),
         (lambda d: d.members.update({f"schemas/{'0' * 64}.json": b"{}"}), "schema.extra"),
         (lambda d: d.members.update({"schemas/x": b"{}"}), "schema.extra"),
+        (lambda d: d.members.update({name[:-5] + ".html": CHAT.data}), "schema.extra"),
+        (lambda d: d.members.update({name[:-5] + "-evil": b"{}"}), "schema.extra"),
         (lambda d: d.members.update({name: b"x" * 70_000}), "member.too_long"),
     ):
         draft = Draft(world(), query_of())

@@ -58,6 +58,7 @@ MANIFEST_EDITS: list[tuple[str, str, Callable[[str], str], str]] = [
     ("number starts at 1", "chat0", swap("^number 0", "number 1"), "segment.number"),
     ("seq with a gap", "chat2", swap("^seq 7 9", "seq 8 10"), "segment.seq"),
     ("seq too long", "chat0", swap("^seq 0 7", "seq 0 8"), "segment.seq"),
+    ("only seq is not 0", "family1", swap("^seq 0 1", "seq 1 2"), "segment.seq"),
     ("first seq is not 0", "chat0", swap("^seq 0 7", "seq 1 8"), "segment.seq"),
     ("prev is another", "chat1", swap("^prev .*", f"prev {Z}"), "segment.prev"),
     ("prev left out", "chat1", swap("^prev .*", "prev -"), "segment.prev"),
@@ -323,6 +324,34 @@ def test_a_log_that_breaks_a_rule(more: Callable[[Log], None], code: str, tmp_pa
     assert code in verdict.codes, verdict.findings
 
 
+def test_a_record_erased_twice_at_other_positions(tmp_path: Path) -> None:
+    def more(log: Log) -> None:
+        segment = log.segments["chat0"]
+        log.erase("erase", segment, 0)
+        log.erase("erase2", segment, 0, places=segment.places(1))
+
+    assert "tombstone.twice" in judge(Draft(world(more=more), query_of()), tmp_path).codes
+
+
+def test_a_position_under_the_tombstone_of_another_record_is_not_opened(tmp_path: Path) -> None:
+    def more(log: Log) -> None:
+        segment = log.segments["chat0"]
+        log.erase("erase", segment, 3, places=segment.places(4))
+        segment.erased.clear()
+
+    assert "tombstone.opened" in judge(Draft(world(more=more), query_of()), tmp_path).codes
+
+
+def test_a_bundle_that_is_cut_short_gives_no_half_entry(tmp_path: Path) -> None:
+    for cut, count in ((1, 11), (len(world().entries[-1]) + 1, 11)):
+        draft = Draft(world(), query_of())
+        repack(lambda data, cut=cut: data[:-cut])(draft)  # type: ignore[misc]
+        findings = judge(draft, tmp_path).findings
+        assert sum("fewer entries" in line for line in findings) == 1
+        assert not [line for line in findings if line.startswith("entry.")]
+        assert count == len(world().entries) - 1
+
+
 def test_a_record_number_beyond_the_segment(tmp_path: Path) -> None:
     edit = {"erase.unsigned": swap("^record 0", "record 7")}
     verdict = judge(Draft(world(edit, more=erase()), query_of()), tmp_path)
@@ -373,6 +402,34 @@ def test_a_count_of_records_over_2_20(tmp_path: Path) -> None:
         "family1": lambda t: t.replace("records 1", "records 1048577").replace("seq 0 1", "seq 0 1048577")
     }
     assert "segment.seq" in judge(Draft(world(edits), query_of()), tmp_path).codes
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("strength", ["A", "C"])
+def test_a_count_of_records_without_bound_is_judged_at_once(strength: str, tmp_path: Path) -> None:
+    """A range over what the manifest claims would not end in a lifetime."""
+    edits = {
+        "chat0": lambda t: swap("^seq 0 7", f"seq 0 {10**18}")(swap("^records 7", f"records {10**18}")(t))
+    }
+    assert "segment.seq" in judge(Draft(world(edits), query_of(strength=strength)), tmp_path).codes
+
+
+@pytest.mark.timeout(60)
+def test_a_tombstone_under_an_index_without_bound_is_judged_at_once(tmp_path: Path) -> None:
+    """A list of all the blocks that the manifest claims would not fit any memory."""
+    edits = {"chat0": swap(r"^index-size \d+", f"index-size {7 * 10**17}")}
+    log = world(edits, more=lambda log: log.erase("erase", log.segments["chat0"], 0))
+    assert "tombstone.positions" in judge(Draft(log, query_of()), tmp_path).codes
+
+
+def test_a_release_names_the_paper_that_lets_go(tmp_path: Path) -> None:
+    """Without an authority the paper is all there is: a release without one ends nothing."""
+    log = world(
+        {"release": swap("^document .*", "document -")},
+        authority=None,
+        more=lambda log: log.release("release"),
+    )
+    assert "format.base64" in judge(Draft(log, query_of()), tmp_path).codes
 
 
 # -- bundles and checkpoints -----------------------------------------------------------------------------
@@ -602,6 +659,13 @@ ROTATIONS: list[tuple[str, Log, tuple[Any, ...], Callable[[Draft], None], str]] 
         "keys.authority",
     ),
     (
+        "authority added without signature",
+        rotated(STRANGER, None, role="authority"),
+        (LOG1, LOG6),
+        nothing,
+        "keys.authority",
+    ),
+    (
         "authority by a stranger",
         rotated(STRANGER, AUTHORITY, 2, "authority", STRANGER),
         (LOG1, LOG6),
@@ -709,7 +773,7 @@ AUDITS: list[tuple[str, Callable[[Draft], None], str]] = [
     ("unsigned", audit(["chat0", "chat2"], []), "audit.signature_missing"),
     ("one segment not audited", audit(["chat0"], [AUDITOR]), "audit.segment"),
     ("lines out of order", audit(["chat2", "chat0"], [AUDITOR]), "audit.format"),
-    ("another leaf", audit(["chat0", "chat2"], [AUDITOR], lambda t: t[:-46] + Z + "\n"), "audit.segment"),
+    ("another leaf", audit(["chat0", "chat2"], [AUDITOR], lambda t: t[:-45] + Z + "\n"), "audit.segment"),
     (
         "another origin",
         audit(["chat0", "chat2"], [AUDITOR], lambda t: t.replace("origin p", "origin q")),
@@ -740,6 +804,12 @@ def test_a_forged_audit(edit: Callable[[Draft], None], code: str, tmp_path: Path
     edit(draft)
     verdict = judge(draft, tmp_path)
     assert code in verdict.codes, verdict.findings
+
+
+def test_a_verdict_of_another_segment_is_a_finding_at_strength_c_too(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    audit(["chat0", "chat2"], [AUDITOR], lambda t: t[:-45] + Z + "\n")(draft)
+    assert "audit.segment" in judge(draft, tmp_path).codes
 
 
 def test_a_bad_verdict_is_a_finding_at_strength_c_too(tmp_path: Path) -> None:

@@ -212,6 +212,14 @@ def test_brackets_in_strings_are_no_depth() -> None:
     v.need_canonical_structure(b'"' + b'[{\\"' * 300 + b'"')
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("tail", [b"", b"\\\n", b"\n"])
+def test_a_structure_with_an_open_text_is_refused_in_linear_time(tail: bytes) -> None:
+    data = b"[" * 257 + b'"' + b'\\"' * (1 << 20) + tail
+    with pytest.raises(v.Fault, match=r"value\.canonical"):
+        v.need_canonical_structure(data)
+
+
 # -- values -----------------------------------------------------------------------------------------------
 
 
