@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scelle.capture.service import NamedSource, PassTools, Progress
-from scelle.errors import CatalogStale, InputError, IntegrityError, LogBehind, OrderExists
+from scelle.errors import CatalogStale, InputError, IntegrityError, LogBehind, OrderExists, StorageError
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
 from scelle.formats.entries import Request as RequestEntry
@@ -163,12 +163,15 @@ class Session:
             progress=progress,
         )
 
-    def close(self) -> None:
-        """Close everything that this session opened."""
+    def close(self, failure: StorageError | None = None) -> None:
+        """Close everything that this session opened; after a failure of the store nothing more is written.
+
+        So the first failure is the one that is said, and not what came of trying on.
+        """
         for ledger in self._ledgers:
             ledger.close()
         if self._packs is not None:
-            self._packs.close()
+            self._packs.__exit__(None if failure is None else type(failure), failure, None)
         if self._catalog is not None:
             self._catalog.close()
 
@@ -191,10 +194,14 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
         return
     with WriterLock(path).acquire(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")):
         session = Session(vault, choice, writing=True)
+        failure = None
         try:
             yield session
+        except StorageError as error:
+            failure = error
+            raise
         finally:
-            session.close()
+            session.close(failure)
 
 
 def make_vault(path: Path, host: str, key_choice: KeyChoice, recipients: Sequence[str]) -> OpenedVault:

@@ -209,7 +209,7 @@ def test_a_disk_that_fills_during_a_pass(
         place for place in ("packs/", "/seg/", "/log/", "catalog.db") if any(place in line for line in said)
     }
     if step == 1:
-        assert places == {"packs/", "/seg/", "/log/", "catalog.db"}, "some stage was never hit"
+        assert places == {"packs/", "/seg/", "/log/", "catalog.db"}, f"some stage was never hit: {said}"
     assert len(places) >= 2
 
 

@@ -131,7 +131,7 @@ def test_beside_a_writer_nothing_is_wrong(platform: Platform) -> None:
         before = verify(platform.vault, key).segments
         while verify(platform.vault, key).segments < before + 2 and time.monotonic() < deadline:
             pass  # until the writer is at work
-        for _ in range(8):
+        for _ in range(4):
             report = verify(platform.vault, key, workers=1)
             assert report.valid, report.findings
         assert report.segments > before

@@ -22,6 +22,11 @@ _NULL: Final = NULL[0]
 _TIME: Final = b"t\0\0\0\x08"
 _SEQ: Final = b"i\0\0\0\x08"
 _CONTENT: Final = b"h\0\0\0\x28"
+_HEADS: Final = {"t": _TIME, "i": _SEQ, "h": _CONTENT}
+_SIZES: Final = [
+    {ord("t"): 13, ord("i"): 13, ord("h"): 45, ord("n"): 5}.get(letter, 0) for letter in range(256)
+]
+"""The sizes of values that have but one; that their heads say so too is checked with the columns."""
 _KEPT_MARK: Final = b'"keep":"digest"'
 _COUNTS: Final = tuple(number.to_bytes(2, "big") for number in range(256))
 _pack_signed: Final = struct.Struct(">q").pack
@@ -31,7 +36,7 @@ _pack_order: Final = struct.Struct(">QQ").pack
 def split_rows(plain: bytes) -> tuple[list[bytes], list[list[bytes]]] | None:
     """Cut a frame into record keys and values; None where it is not made of whole rows."""
     keys, rows = [], []
-    offset, end, from_bytes = 0, len(plain), int.from_bytes
+    offset, end, from_bytes, sizes = 0, len(plain), int.from_bytes, _SIZES
     while offset < end:
         at = offset + 36
         side_at = at + from_bytes(plain[offset + 32 : at], "big")
@@ -39,7 +44,7 @@ def split_rows(plain: bytes) -> tuple[list[bytes], list[list[bytes]]] | None:
             return None
         values = []
         while at < side_at:
-            after = at + 5 + from_bytes(plain[at + 1 : at + 5], "big")
+            after = at + (sizes[plain[at]] or 5 + from_bytes(plain[at + 1 : at + 5], "big"))
             values.append(plain[at:after])
             at = after
         stop = side_at + 2 + from_bytes(plain[side_at : side_at + 2], "big")
@@ -75,10 +80,10 @@ def _is_strict(letter: str, column: Column) -> bool:
     if kinds != {ord(letter)}:
         return False
     match letter:
-        case "t" | "i":
-            return set(map(len, column)) == {13}
-        case "h":
-            return set(map(len, column)) == {45} and max(value[37] for value in column) < 0x80
+        case "t" | "i" | "h":
+            if {value[:5] for value in column} != {_HEADS[letter]}:
+                return False
+            return letter != "h" or max(value[37] for value in column) < 0x80
         case "s":
             return all(map(bytes.isascii, column)) or all(map(_is_text, column))
         case "j":
@@ -135,11 +140,10 @@ def inners(keys: Column, times: Column, seqs: Column, committed: Column) -> list
 def index_leaves(dimension: int, tags: Column, shared: Column) -> bytes:
     """Compute the leaf hashes in X of one dimension (counted from 1), in capture order, flat."""
     hash_of, head = sha256, b"\0X" + bytes((dimension,))
+    parts = {tag: (b"T" + tag[2:], b"T" + tag[1:2], head + tag[:1]) for tag in set(tags)}
     return b"".join([
-        hash_of(
-            head + tag[:1] + hash_of(b"T" + tag[1:2] + hash_of(b"T" + tag[2:] + inner).digest()).digest()
-        ).digest()
-        for tag, inner in zip(tags, shared, strict=True)
+        hash_of(first + hash_of(second + hash_of(rest + inner).digest()).digest()).digest()
+        for (rest, second, first), inner in zip(map(parts.__getitem__, tags), shared, strict=True)
     ])  # fmt: skip
 
 

@@ -6,16 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from scelle.errors import IntegrityError
-
 SMALL_BYTES: Final = 64 << 20
 """Notes, bundles, tiles and keys files are smaller; larger ones are not read into memory."""
 
 
-class Unreadable(IntegrityError):
-    """Say that a file of the vault cannot be read; `is_missing` tells whether it is there at all."""
-
-    code = "fsck.unreadable"
+class Unreadable(Exception):
+    """Say that a file cannot be read; `is_missing` tells whether it is there at all. Never leaves this room."""
 
     def __init__(self, message: str, *, is_missing: bool = False) -> None:
         super().__init__(message)

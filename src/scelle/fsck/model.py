@@ -11,6 +11,7 @@ FINDINGS: Final = MappingProxyType({
     "file.missing": "a file of evidence is not there",
     "file.unreadable": "a file is there and cannot be read: another kind of thing, too large, or a bad disk",
     "order.secrets": "an order's keys do not open, or are not those that its log began with",
+    "log.gone": "a log that was there once, as the vault's own log or the signer's memory tells, is gone as a whole",
     "log.checkpoint": "the published checkpoint cannot be read, or is that of another log",
     "log.signature": "one of the two signatures that a checkpoint must have is missing or wrong",
     "log.behind": "the log is shorter than, or another than, what was shown to others or signed before",

@@ -9,18 +9,20 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
+from struct import Struct
 from typing import Final, NamedTuple
 
 from scelle.errors import StorageError
-from scelle.formats.records import ChunkRoot, chunk_root
-from scelle.fsck.rows import WANT_BYTES, Want, parse_want
+from scelle.formats.records import CHUNK_BYTES, ChunkRoot, chunk_root
+from scelle.fsck.rows import NO_ROOT, WANT_BYTES, Want, parse_want
 from scelle.vault.frames import LARGE, FrameCoder, FrameDamage, pack_name
 from scelle.vault.keys import VaultKey
 from scelle.vault.posix import PosixBackend
 from scelle.vault.reading import FrameView, LargeObject, PackFile
 from scelle.vault.scanning import PackFault, PieceSink, ScannedObject, scan_pack
 
-OBJECT_BYTES: Final = 56
+_OBJECT: Final = Struct(">32sQQQ")
+OBJECT_BYTES: Final = _OBJECT.size
 """What is said of each object for the catalog: SHA-256, frame offset, start in the frame, size."""
 
 _BUCKET_BITS: Final = 20
@@ -48,8 +50,12 @@ class WantTable:
     def __len__(self) -> int:
         return len(self._flat) // WANT_BYTES
 
+    def raw(self, number: int) -> bytes:
+        """Give the 96 bytes of a want."""
+        return self._flat[number * WANT_BYTES : (number + 1) * WANT_BYTES]
+
     def __getitem__(self, number: int) -> Want:
-        return parse_want(self._flat[number * WANT_BYTES : (number + 1) * WANT_BYTES])
+        return parse_want(self.raw(number))
 
     def numbers_of(self, digest: bytes) -> list[int]:
         """Give the numbers of the wants of a content."""
@@ -112,7 +118,9 @@ class _PackJudgement:
         self._task, self._wants = task, wants
         self._backend = PosixBackend(task.vault)
         self.answer = PackAnswer(task.pack_id)
-        self._check: _ContentCheck | None = None
+        self._numbers: list[int] = []
+        self._whole = b""
+        self._stream: _StreamCheck | None = None
         self._frame_offset = self._start = -1
 
     def scan(self) -> None:
@@ -127,32 +135,47 @@ class _PackJudgement:
                 answer.faults.append(result)
 
     def _expect(self, digest: bytes, size: int) -> PieceSink | None:
-        numbers = self._wants.numbers_of(digest)
-        self._check = _ContentCheck(self._wants, numbers, size) if numbers else None
-        return None if self._check is None else self._check.feed
+        """Say where the pieces of the next content go: nowhere, where no record wants it."""
+        self._numbers = self._wants.numbers_of(digest)
+        self._whole, self._stream = b"", None
+        if not self._numbers:
+            return None
+        if size <= CHUNK_BYTES:
+            return self._keep
+        self._stream = _StreamCheck([self._wants[number] for number in self._numbers])
+        return self._stream.feed
+
+    def _keep(self, piece: bytes) -> None:
+        self._whole = self._whole + piece if self._whole else piece
 
     def _take(self, found: ScannedObject) -> None:
         if found.offset != self._frame_offset:
             self._frame_offset, self._start = found.offset, 0
-        answer = self.answer
-        answer.objects += b"".join((
-            found.digest,
-            found.offset.to_bytes(8, "big"),
-            self._start.to_bytes(8, "big"),
-            found.size.to_bytes(8, "big"),
-        ))  # fmt: skip
+        self.answer.objects += _OBJECT.pack(found.digest, found.offset, self._start, found.size)
         self._start += found.size
         self._settle(found.size)
 
     def _settle(self, size: int) -> None:
-        answer, check = self.answer, self._check
-        if check is None:
+        """Compare an intact content with every record that wants it."""
+        answer = self.answer
+        if not self._numbers:
             answer.unnamed += 1
             return
         answer.contents += 1
         answer.bytes += size
-        answer.met.extend(check.numbers)
-        answer.want_faults += check.faults()
+        answer.met += self._numbers
+        size_bytes = size.to_bytes(8, "big")
+        for place, number in enumerate(self._numbers):
+            want = self._wants.raw(number)
+            if want[80:88] != size_bytes:
+                detail = f"its content has {size} bytes, the record says {parse_want(want).size}"
+                answer.want_faults.append(WantFault(number, "content.size", detail))
+            elif want[32:64] != NO_ROOT and want[32:64] != self._root(place, want[64:80]):
+                detail = "its content leads to another chunk root"
+                answer.want_faults.append(WantFault(number, "content.chunks", detail))
+
+    def _root(self, place: int, record_salt: bytes) -> bytes:
+        return chunk_root(record_salt, self._whole) if self._stream is None else self._stream.root(place)
 
     def sample(self) -> None:
         """Read only the frames whose own tables name a content that is wanted."""
@@ -207,41 +230,17 @@ class _PackJudgement:
         self.answer.faults.append(PackFault(code, pack_id, pack_name(pack_id), frame, offset, detail))
 
 
-class _ContentCheck:
-    """Compare one content with every record that wants it, as its pieces come by."""
+class _StreamCheck:
+    """Compute the chunk root of a content as its pieces come by, for each record that wants it."""
 
-    def __init__(self, table: WantTable, numbers: Sequence[int], size: int) -> None:
-        self.numbers = numbers
-        self._wants = [table[number] for number in numbers]
-        self._size = size
-        self._roots: list[bytes | None] | None = None
-        self._streams: list[ChunkRoot | None] = []
+    def __init__(self, wants: Sequence[Want]) -> None:
+        self._roots = [ChunkRoot(want.salt) for want in wants]
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece; a content that comes whole needs no state."""
-        if len(piece) == self._size and self._roots is None:
-            self._roots = [
-                None if want.root is None else chunk_root(want.salt, piece) for want in self._wants
-            ]
-            return
-        if not self._streams:
-            self._streams = [None if want.root is None else ChunkRoot(want.salt) for want in self._wants]
-        for stream in self._streams:
-            if stream is not None:
-                stream.update(piece)
+        """Take the next piece."""
+        for root in self._roots:
+            root.update(piece)
 
-    def faults(self) -> Iterator[WantFault]:
-        """Yield what differs, for each record that wants the content."""
-        for number, want, root in zip(self.numbers, self._wants, self._given_roots(), strict=True):
-            if want.size != self._size:
-                detail = f"its content has {self._size} bytes, the record says {want.size}"
-                yield WantFault(number, "content.size", detail)
-            elif root != want.root:
-                yield WantFault(number, "content.chunks", "its content leads to another chunk root")
-
-    def _given_roots(self) -> list[bytes | None]:
-        if self._roots is not None:
-            return self._roots
-        if self._streams:
-            return [None if stream is None else stream.digest() for stream in self._streams]
-        return [None if want.root is None else chunk_root(want.salt, b"") for want in self._wants]
+    def root(self, place: int) -> bytes:
+        """Give the root for one of the wants."""
+        return self._roots[place].digest()

@@ -3,6 +3,9 @@ What the derived catalog says of contents, to be compared with the packs (tables
 -- name: packs
 SELECT number, pack_id, is_complete FROM packs
 
+-- name: rows
+SELECT content, pack, frame_offset, start, size FROM contents ORDER BY content
+
 -- name: place
 SELECT pack, frame_offset, start, size FROM contents WHERE content = ?
 

@@ -20,7 +20,7 @@ HASH_BYTES: Final = 32
 WANT_BYTES: Final = 96
 PLACES: Final = 1 << 32
 """Wants tell segments apart by multiples of this."""
-_NO_ROOT: Final = bytes(32)
+NO_ROOT: Final = bytes(32)
 _TAG_CACHE: Final = 10_000
 _TIME_HEAD: Final = b"t\0\0\0\x08"
 _SEQ_HEAD: Final = b"i\0\0\0\x08"
@@ -80,7 +80,7 @@ def parse_want(data: bytes) -> Want:
     root = data[32:64]
     return Want(
         data[:32],
-        None if root == _NO_ROOT else root,
+        None if root == NO_ROOT else root,
         data[64:80],
         int.from_bytes(data[80:88], "big"),
         int.from_bytes(data[88:], "big"),
@@ -265,7 +265,7 @@ class RowJudge:
         for field in self._content_fields:
             if values[field][:5] == _CONTENT_HEAD:
                 value = values[field]
-                found += self._want(seq, record_key, value[5:37], _NO_ROOT, value[37:])
+                found += self._want(seq, record_key, value[5:37], NO_ROOT, value[37:])
         return found, 0
 
     def _document_wants(self, seq: int, record_key: bytes, values: Sequence[bytes]) -> tuple[bytes, int]:
@@ -274,7 +274,7 @@ class RowJudge:
             return b"", 0
         if _KEPT_MARK in values[8] and _is_kept_by_digest(values[8][5:]):
             return b"", 1
-        root = chunks[5:37] if chunks[:5] == _CONTENT_HEAD else _NO_ROOT
+        root = chunks[5:37] if chunks[:5] == _CONTENT_HEAD else NO_ROOT
         return self._want(seq, record_key, content[5:37], root, content[37:]), 0
 
     def _want(self, seq: int, record_key: bytes, digest: bytes, root: bytes, size: bytes) -> bytes:

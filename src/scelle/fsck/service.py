@@ -160,7 +160,8 @@ class _Run:
         return facts
 
     def _log_task(self, order: str, host: str | None) -> LogTask:
-        remembered = None if host is None else self._recall(f"{host}/po/{order}")
+        origin = f"{host}/po/{order}"
+        remembered = None if host is None else self._guarded(f"order {order}", partial(self._recall, origin))
         return LogTask(self._vault / ORDERS_FOLDER / order, order, host, self._key, remembered)
 
     # -- segments
@@ -230,7 +231,7 @@ class _Run:
         table = WantTable(examination.wants for examination in examinations)
         for examination in examinations:
             examination.wants = b""
-        pack_ids = find_packs(self._vault, self._notes)
+        pack_ids = self._guarded("packs", partial(find_packs, self._vault, self._notes)) or []
         self._packs = len(pack_ids)
         sizes = {pack_id: _size_bytes(str(self._vault / pack_name(pack_id))) for pack_id in pack_ids}
         pack_ids.sort(key=lambda pack_id: -sizes[pack_id])

@@ -11,8 +11,6 @@ from scelle.fsck.chains import Anchor, anchor_faults
 from scelle.fsck.files import names_in
 from scelle.fsck.folders import LogFolder
 from scelle.fsck.published import PublishedLog
-from scelle.timestamps.queue import parse_pending
-from scelle.timestamps.tokens import verify_token
 
 FOLDERS: Final = ("escrow", "tokens")
 _MAX_BYTES: Final = 1 << 20
@@ -91,6 +89,8 @@ class ShownCheck:
             self._folder.find_entry("log.anchor", index, detail)
 
     def _check_token(self, name: str, data: bytes, point: Checkpoint) -> None:
+        from scelle.timestamps.tokens import verify_token  # start-up time: most logs have no token
+
         try:
             problems = verify_token(data, point.text(), None).problems
         except FormatError as error:
@@ -100,19 +100,24 @@ class ShownCheck:
             self._folder.find("log.token", name, f"{problem.detail} ({problem.code})")
 
     def _check_pending(self) -> None:
-        for name in names_in(self._folder.path / "tokens" / "pending"):
-            if name.endswith(".tmp"):
-                continue
-            place = f"tokens/pending/{name}"
-            data = self._folder.read(place, _MAX_BYTES)
-            if data is None:
-                continue
-            try:
-                pending = parse_pending(data)
-                point = parse_checkpoint_text(pending.text)
-                if pending.file_name != name:
-                    raise FormatError("it stands under another name than its text's digest")
-            except FormatError as error:
-                self._folder.find("log.token", place, str(error))
-                continue
-            self._compare(place, point.size, point.root)
+        names = [
+            name for name in names_in(self._folder.path / "tokens" / "pending") if not name.endswith(".tmp")
+        ]
+        for name in names:
+            data = self._folder.read(f"tokens/pending/{name}", _MAX_BYTES)
+            if data is not None:
+                self._check_waiting(name, data)
+
+    def _check_waiting(self, name: str, data: bytes) -> None:
+        from scelle.timestamps.queue import parse_pending  # start-up time, as above
+
+        place = f"tokens/pending/{name}"
+        try:
+            pending = parse_pending(data)
+            point = parse_checkpoint_text(pending.text)
+            if pending.file_name != name:
+                raise FormatError("it stands under another name than its text's digest")
+        except FormatError as error:
+            self._folder.find("log.token", place, str(error))
+            return
+        self._compare(place, point.size, point.root)

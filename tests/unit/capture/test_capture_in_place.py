@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from scelle.formats.records import chunk_root
 from scelle.scope.model import Clause, Keep
 from scelle.sources.interfaces import WHOLE_BYTES, Kind
 
@@ -28,6 +29,17 @@ def test_the_digest_is_sealed_and_the_bytes_are_not_kept(in_place: World, data: 
     assert (record.digest, record.size_bytes) == (hashlib.sha256(data).digest(), len(data))
     assert record.meta["keep"] == "digest"
     assert not in_place.holds(data)
+
+
+@pytest.mark.parametrize("keep", list(Keep))
+@pytest.mark.parametrize("size", [0, 5, 1 << 20, (1 << 20) + 1, WHOLE_BYTES, WHOLE_BYTES + 5])
+def test_chunks_are_salted_with_the_records_own_key(world: World, keep: Keep, size: int) -> None:
+    world.clauses = (Clause("all", ("docs",), keep=keep),)
+    data = bytes(range(251)) * (size // 251 + 1)
+    world.put(b"a", data[:size])
+    world.run()
+    (record,) = world.records()
+    assert record.chunks == chunk_root(record.record_key[:16], data[:size])
 
 
 def test_it_is_read_in_every_pass_and_sealed_once(in_place: World) -> None:

@@ -158,6 +158,8 @@ class Record:
     time_us: int
     meta: dict[str, Any]
     pass_id: int
+    chunks: bytes
+    record_key: bytes
 
 
 class World:
@@ -170,6 +172,7 @@ class World:
         self.clock = Clock()
         self.clauses = clauses
         self.source = ScriptedSource()
+        self.second: ScriptedSource | None = None
         self.custodian: str | None = None
         self.progress: Progress = lambda name, counts: None
         self._open: tuple[OrderLedgerWriter, PackStore, Catalog] | None = None
@@ -221,9 +224,11 @@ class World:
     def run(self) -> PassReport:
         ledger, packs, catalog = self.begin()
         tools = PassTools(ledger, packs, catalog, self.key, self.clock, "tester", self.progress)
-        named = NamedSource("docs", ALIAS, "files", self.custodian, None, self.source)
+        sources = [NamedSource("docs", ALIAS, "files", self.custodian, None, self.source)]
+        if self.second is not None:
+            sources.append(NamedSource("more", "s0002", "files", None, None, self.second))
         try:
-            report = run_pass(tools, self.clauses, [named])
+            report = run_pass(tools, self.clauses, sources)
             self.end()
         except BaseException as error:
             self.end(error)
@@ -279,8 +284,10 @@ class World:
 
 def _record(row: Row) -> Record:
     values = [decode_value(value)[1] for value in row.split_values()]
-    time_us, _, _, native, _, content, _, _, meta = values
+    time_us, _, _, native, _, content, chunks, _, meta = values
     assert isinstance(content, Content)
+    assert isinstance(chunks, Content)
+    assert chunks.size_bytes == content.size_bytes
     assert isinstance(time_us, int)
     assert isinstance(meta, bytes)
     found = store.parse_side(row)
@@ -293,4 +300,6 @@ def _record(row: Row) -> Record:
         time_us,
         json.loads(meta),
         found[1].pass_id,
+        chunks.digest,
+        row.record_key,
     )

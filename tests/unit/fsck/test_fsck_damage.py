@@ -1,3 +1,4 @@
+import base64
 import json
 import os
 import shutil
@@ -597,3 +598,55 @@ def test_an_older_deposit_is_a_prefix_of_the_log(made: Made) -> None:
     size, root = oldest.stem.split("-")
     oldest.rename(oldest.with_name(f"{size}-{bytes.fromhex(root)[::-1].hex()}.json"))
     assert codes(made.verify()) == ["log.escrow"]
+
+
+# -- checks that flips reach only by chance
+
+
+def put_note(made: Made, note: bytes) -> None:
+    """Put a note both where it is published and into the lock, as who has neither key of the log can."""
+    (made.log() / "checkpoint").write_bytes(note)
+    connection = sqlite3.connect(made.log() / "lock.db")
+    connection.execute("UPDATE lock SET note = ?", (note,))
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(("line", "what"), [(4, "Ed25519"), (5, "ML-DSA-44")])
+def test_a_wrong_signature_is_named_even_if_the_lock_has_it_too(made: Made, line: int, what: str) -> None:
+    lines = (made.log() / "checkpoint").read_bytes().split(b"\n")
+    name, encoded = lines[line].rsplit(b" ", 1)
+    data = bytearray(base64.b64decode(encoded))
+    data[-1] ^= 1
+    lines[line] = name + b" " + base64.b64encode(data)
+    put_note(made, b"\n".join(lines))
+    report = made.verify()
+    assert codes(report) == ["log.signature"]
+    assert report.findings[0].detail == f"the {what} signature is wrong"
+
+
+def test_another_schema_under_a_schemas_name_is_named(made: Made) -> None:
+    one, other = sorted((made.log() / "schemas").iterdir())
+    one.write_bytes(other.read_bytes())
+    assert "its SHA-256 is not its name" in only(made.verify(), "log.schema").detail
+
+
+def test_a_bundle_with_an_entry_more_than_its_name_says_is_named(made: Made) -> None:
+    bundle = made.log() / "tile/entries/000.p/8"
+    more = log_entries(made)[-1]
+    bundle.write_bytes(bundle.read_bytes() + len(more).to_bytes(2, "big") + more)
+    assert "it has 9 entries, must have 8" in only(made.verify(), "log.entries").detail
+
+
+def test_a_head_in_another_spelling_is_named(made: Made) -> None:
+    head = made.segment() / "head"
+    head.write_bytes(head.read_bytes().replace(b",", b", "))
+    assert "canonical form" in only(made.verify(), "segment.head").detail
+
+
+def test_a_lock_that_sqlite_finds_damaged_is_named(made: Made) -> None:
+    path = made.log() / "lock.db"
+    data = bytearray(path.read_bytes())
+    data[36:40] = (5).to_bytes(4, "big")  # pages on the freelist: there are none
+    path.write_bytes(bytes(data))
+    assert "it is damaged" in only(made.verify(), "log.lock").detail

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from scelle.formats.entries import Segment, parse_entry
 from scelle.formats.schema import DOCUMENT_V1
@@ -17,12 +19,16 @@ from scelle.formats.values import (
     structure_value,
     text_value,
 )
+from scelle.fsck.frames import frame_context
+from scelle.ledger.frames import HEADER
 from scelle.ledger.segments import Row
-from scelle.ledger.service import OrderLedgerWriter
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.vault.packs import PackStore
 
 from .support import (
+    HOST,
     HOUR_US,
+    ORDER,
     START_US,
     Made,
     codes,
@@ -360,3 +366,63 @@ def test_a_manifest_of_another_number_leaves_the_folder_without_one(made: Made) 
     forge_manifest(made, lambda entry: replace(entry, number=3, prev=bytes(32)))
     report = made.verify()
     assert {"log.chain", "file.missing", "vault.stray"} <= set(codes(report))
+
+
+# -- index and frames
+
+
+def index_blocks(made: Made) -> list[bytes]:
+    ledger = OrderLedger(made.path, ORDER, f"{HOST}/po/{ORDER}", made.key)
+    manifest = next(m for _, m in ledger.manifests() if m.source == "s0001" and m.records)
+    reader = ledger.segment(manifest)
+    blocks = [b"".join(reader.index_keys(dimension)) for dimension in (1, 2, 3)]
+    reader.close()
+    return blocks
+
+
+@pytest.mark.parametrize("sample", [None, 4])
+def test_a_changed_index_entry_is_named(made: Made, sample: int | None) -> None:
+    rows, blocks = [encode_rows(plain_rows(made))], index_blocks(made)
+    changed = bytearray(blocks[1])
+    changed[15] ^= 1  # the last byte of a tag: the order stays, since all have one account
+    reseal(made, rows, [blocks[0], bytes(changed), blocks[2]])
+    report = made.verify(sample=sample)
+    expected = {"segment.index"} | (
+        {"segment.index_root"} if sample and changed[15] > blocks[1][15] else set()
+    )
+    assert (
+        expected <= set(codes(report)) <= expected | {"segment.index_root", "segment.tree", "content.unnamed"}
+    )
+    assert all("dimension 2" in f.detail for f in report.findings if f.code == "segment.index")
+
+
+def test_swapped_index_entries_are_named(made: Made) -> None:
+    blocks = index_blocks(made)
+    swapped = blocks[2][32:64] + blocks[2][:32] + blocks[2][64:]
+    reseal(made, [encode_rows(plain_rows(made))], [blocks[0], blocks[1], swapped])
+    for sample in (None, 7):
+        report = made.verify(sample=sample)
+        assert "dimension 3: the entry at position" in only(report, "segment.index").detail
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_an_index_of_other_frames_is_named(made: Made, number: int) -> None:
+    blocks = index_blocks(made)
+    reseal(made, [encode_rows(plain_rows(made))], (blocks * 2)[: number + (number == 3)])
+    assert "segment.index" in codes(made.verify())
+
+
+def test_a_frame_that_holds_less_than_it_declares_is_named(made: Made) -> None:
+    """Its header is authenticated; who has the vault's key can make a false one."""
+    plain = encode_rows(plain_rows(made))
+    reseal(made, [plain])
+    folder, context = made.segment(), frame_context(f"{HOST}/po/{ORDER}", "s0001", 0, "rows")
+    packed = zstandard.ZstdCompressor().compress(plain)
+    header = HEADER.pack(len(packed) + 16, len(plain) + 100, 1)
+    key = bytes(range(32))
+    body = AESGCM(key).encrypt(bytes(12), packed, context + bytes(4) + header)
+    (folder / "rows").write_bytes(header + body)
+    keys = (folder / "keys").read_bytes()
+    (folder / "keys").write_bytes(made.key.wrap(key, context + bytes(4)) + keys[60:])
+    report = made.verify()
+    assert "not the" in only(report, "segment.frame").detail

@@ -279,3 +279,23 @@ def test_the_quick_look_at_json_agrees_with_the_strict_one(payload: bytes) -> No
 def test_the_quick_look_at_json_agrees_for_any_object(value: dict[str, object], is_sorted: bool) -> None:
     text = json.dumps(value, sort_keys=is_sorted, separators=(",", ":"), ensure_ascii=False).encode()
     assert is_canonical_structure(text) is is_canonical_json(text)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("field", [5, 6])
+def test_by_columns_a_size_below_zero_is_not_overlooked(place: int, field: int) -> None:
+    rows = plain_rows()
+    rows[place][1][field] = b"h\0\0\0\x28" + bytes(32) + b"\xff" * 8
+    result = judge().judge(0, frame(rows), 0)
+    assert [fault.seq for fault in result.faults] == [place]
+
+
+@pytest.mark.parametrize("field", [0, 1, 5])
+def test_by_columns_a_length_that_lies_is_not_overlooked(field: int) -> None:
+    """A value of a fixed size is cut off by that size: its own length must say the same."""
+    rows = plain_rows()
+    value = bytearray(rows[1][1][field])
+    value[4] -= 1
+    rows[1][1][field] = bytes(value)
+    assert judge()._quickly(0, frame(rows)) is None
+    assert judge().judge(0, frame(rows), 0).faults
