@@ -14,7 +14,11 @@ _QUERIES: Final = load_queries("scelle.vault")
 _FIND: Final = _QUERIES["find_content"]
 _FIND_PACK: Final = _QUERIES["find_pack_of_content"]
 _ADD: Final = _QUERIES["add_content"]
+_SOME: Final = _QUERIES["some_contents"]
 CONTENTS_TABLES: Final = _QUERIES["contents_tables"]
+_FILTERED_AT_MOST: Final = 4096
+_FILTER_SHIFT: Final = 10
+"""A slot of the filter for each value of a key's first 22 bits: 4 MiB, a few hits in a hundred at 100,000."""
 
 
 class CatalogContentIndex:
@@ -28,6 +32,8 @@ class CatalogContentIndex:
         self._numbers: dict[str, int] = {}
         self._packs: dict[int, str] = {}
         self._complete: set[str] = set()
+        self._filter: bytearray | None = None
+        self._is_filter_made = False
         self._load_packs()
 
     def find(self, digest: bytes) -> ContentPlace | None:
@@ -44,8 +50,12 @@ class CatalogContentIndex:
 
     def contains(self, digest: bytes) -> bool:
         """Say whether a content is in a known pack; see `ContentIndex.contains`."""
-        self._write_rows()
         hidden = hashlib.blake2b(digest, digest_size=32, key=self._key).digest()
+        if not self._is_filter_made:
+            self._make_filter()
+        if self._filter is not None and not self._filter[int.from_bytes(hidden[:4], "big") >> _FILTER_SHIFT]:
+            return False
+        self._write_rows()
         try:
             row = self._connection.execute(_FIND_PACK, (hidden,)).fetchone()
         except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -55,11 +65,12 @@ class CatalogContentIndex:
     def add_frame(self, pack_id: str, offset: int, table: Table) -> None:
         """Add the objects of a frame; see `ContentIndex.add_frame`."""
         number = self._number_of(pack_id)
-        key, blake2b, start = self._key, hashlib.blake2b, 0
+        key, blake2b, start, seen = self._key, hashlib.blake2b, 0, self._filter
         for digest, size in table:
-            self._rows.append(
-                (blake2b(digest, digest_size=32, key=key).digest(), number, offset, start, size)
-            )
+            hidden = blake2b(digest, digest_size=32, key=key).digest()
+            if seen is not None:
+                seen[int.from_bytes(hidden[:4], "big") >> _FILTER_SHIFT] = 1
+            self._rows.append((hidden, number, offset, start, size))
             start += size
 
     def complete_packs(self) -> set[str]:
@@ -117,6 +128,20 @@ class CatalogContentIndex:
         with self._catalog.access() as connection:
             connection.executemany(_ADD, self._rows)
         self._rows.clear()
+
+    def _make_filter(self) -> None:
+        """Answer "not there" without the catalog, where it holds little as yet.
+
+        The first load of a vault, the largest there is, asks for hardly anything that is there.
+        """
+        self._write_rows()
+        slots = bytearray(1 << 32 - _FILTER_SHIFT)
+        with self._catalog.access() as connection:
+            rows = connection.execute(_SOME, (_FILTERED_AT_MOST + 1,)).fetchall()
+        for (hidden,) in rows:
+            slots[int.from_bytes(hidden[:4], "big") >> _FILTER_SHIFT] = 1
+        self._filter = slots if len(rows) <= _FILTERED_AT_MOST else None
+        self._is_filter_made = True
 
     def _hidden(self, digest: bytes) -> bytes:
         return hashlib.blake2b(digest, digest_size=32, key=self._key).digest()

@@ -152,8 +152,10 @@ class ContentIndex(Protocol):
         ...
 
     def contains(self, digest: bytes) -> bool:
-        """Say whether a content with this SHA-256, compared in full, stands in a pack that the index
-        knows."""
+        """Say whether a content with this SHA-256, compared in full, stands in a pack that the index knows.
+
+        For the one writer only: what another process adds meanwhile may be missed.
+        """
         ...
 
     def add_frame(self, pack_id: str, offset: int, table: Sequence[tuple[bytes, int]]) -> None:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from scelle.errors import StorageError, StorageStopped
-from scelle.vault.frames import OBJECT_MAX_BYTES, FrameCoder, SealedFrame, Table
+from scelle.vault.frames import OBJECT_MAX_BYTES, FrameCoder, SealedFrame
 from scelle.vault.interfaces import Backend, ContentIndex
 from scelle.vault.keys import VaultKey
 from scelle.vault.probe import CompressionProbe
@@ -29,7 +29,6 @@ from scelle.vault.writing import PACK_CLOSE_BYTES, LargePack, OpenPack, split_st
 SMALL_OBJECT_BYTES: Final = 128 << 10
 GROUP_BYTES: Final = 1 << 20
 FRAMES_IN_FLIGHT: Final = 2
-_FILTER_BITS: Final = 22
 
 
 @dataclass(slots=True)
@@ -73,7 +72,6 @@ class PackStore:
         self._flying_bytes = 0
         self._pack: OpenPack | None = None
         self._fresh: set[bytes] = set()
-        self._filter: bytearray | None = None
         self._placed: list[tuple[str, int, list[tuple[bytes, int]]]] = []
         self._sealed: list[str] = []
         self._failure: str | None = None
@@ -97,7 +95,7 @@ class PackStore:
         `sync`."""
         if self._failure is not None:
             raise self._stopped()
-        if digest in self._fresh or self._is_indexed(digest):
+        if digest in self._fresh or self._index.contains(digest):
             return False
         size = len(data)
         if size > OBJECT_MAX_BYTES:
@@ -147,7 +145,6 @@ class PackStore:
                 self._pack.sync()
             for pack_id, offset, table in self._placed:
                 self._index.add_frame(pack_id, offset, table)
-                self._note_in_filter(table)
             for pack_id in self._sealed:
                 self._index.complete_pack(pack_id)
             self._index.commit()
@@ -173,7 +170,7 @@ class PackStore:
 
     def contains(self, digest: bytes) -> bool:
         """Say whether a content is in the vault, or put and not yet synced."""
-        return digest in self._fresh or self._is_indexed(digest)
+        return digest in self._fresh or self._index.contains(digest)
 
     def read(self, digest: bytes) -> Iterator[bytes]:
         """Give a content in pieces, also one that was put and not yet synced; see `PackReader.read`."""
@@ -203,9 +200,7 @@ class PackStore:
         """Put the packs in order after a crash and the index into agreement with them; do so at every
         start."""
         with self._writing():
-            report = repair_after_crash(self._backend, self._key, self._index)
-        self._filter = None if self._index.known_packs() else bytearray(1 << _FILTER_BITS)
-        return report
+            return repair_after_crash(self._backend, self._key, self._index)
 
     def rebuild_index(self) -> None:
         """Make the index again from the packs alone, and commit it."""
@@ -223,23 +218,6 @@ class PackStore:
             self._index.commit()
 
     # --- inside
-
-    def _is_indexed(self, digest: bytes) -> bool:
-        """Ask the index, unless it was empty at the start and nothing like `digest` has been added since.
-
-        The first load of a vault, the largest there is, asks for hardly anything that is there.
-        """
-        if (
-            self._filter is not None
-            and not self._filter[int.from_bytes(digest[:4], "big") >> 32 - _FILTER_BITS]
-        ):
-            return False
-        return self._index.contains(digest)
-
-    def _note_in_filter(self, table: Table) -> None:
-        if self._filter is not None:
-            for digest, _ in table:
-                self._filter[_filter_slot(digest)] = 1
 
     def _submit(self, group: _Group) -> None:
         """Send a group off to be sealed; wait only while two others are under way."""
@@ -333,7 +311,3 @@ class PackStore:
             self._pack.close()
             self._pack = None
         self._reader.close()
-
-
-def _filter_slot(digest: bytes) -> int:
-    return int.from_bytes(digest[:4], "big") >> 32 - _FILTER_BITS

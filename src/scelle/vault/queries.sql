@@ -23,6 +23,9 @@ SELECT pack, frame_offset, start, size FROM contents WHERE content = ?
 -- name: find_pack_of_content
 SELECT pack FROM contents WHERE content = ?
 
+-- name: some_contents
+SELECT content FROM contents LIMIT ?
+
 -- name: add_content
 INSERT OR IGNORE INTO contents (content, pack, frame_offset, start, size) VALUES (?, ?, ?, ?, ?)
 

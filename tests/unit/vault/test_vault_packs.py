@@ -347,25 +347,6 @@ def test_at_most_two_frames_are_under_way(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(digests_of(scan_all(rig.backend)[0])) == 3
 
 
-def test_the_first_load_asks_the_index_only_about_likely_contents(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig = Rig()
-    asked: list[bytes] = []
-    contains = rig.index.contains
-
-    def noted(digest: bytes) -> bool:
-        asked.append(digest)
-        return contains(digest)
-
-    monkeypatch.setattr(rig.index, "contains", noted)
-    with rig.store() as store:
-        for seed in range(50):
-            store.put(text(50, seed), sha256(text(50, seed)))
-            store.sync()
-        assert asked == []
-        assert not store.put(text(50, 3), sha256(text(50, 3)))
-    assert asked == [sha256(text(50, 3))]
-
-
 def test_stray_names_are_listed() -> None:
     rig = Rig().filled(b"x")
     rig.backend.sealed_blobs["packs/ab/readme.txt"] = b"?"
