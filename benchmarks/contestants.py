@@ -155,7 +155,10 @@ class Scelle:
 
     def _scelle(self, place: Place, *arguments: str) -> Command:
         env = {"SCELLE_VAULT": str(place.store), "SCELLE_KEY_FILE": str(place.secret)}
-        return Command(["scelle", *arguments], env=env)
+        # An installed package has its byte code; a checkout under `make`, which wants none beside the sources,
+        # would compile everything at each start.
+        byte_code = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(place.home / "pycache")}
+        return Command(["scelle", *arguments], env=env | byte_code)
 
     def _package(self, place: Place) -> Path:
         place.out.mkdir(exist_ok=True)

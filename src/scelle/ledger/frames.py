@@ -36,7 +36,7 @@ class FrameWriter:
         self._frames, self._keys = frames, keys
         self._vault_key, self._context = vault_key, context
         self.number = number
-        self._compressor = zstandard.ZstdCompressor(level=3, write_content_size=True)
+        self._compressor = zstandard.ZstdCompressor(level=1, write_content_size=True)
 
     def write(self, plain: bytes | bytearray) -> None:
         """Seal `plain` as the next frame; durable after `sync`."""
