@@ -142,10 +142,19 @@ def pack_identity(vault_id: bytes, pack_id: str) -> PackIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SealedFrame:
-    """Hold a frame as it stands in the pack, and its key as it stands in the keys file."""
+    """Hold a frame in the two parts that stand in the pack, and its key as it stands in the keys file.
 
-    data: bytes
+    They stay apart, since joining them would copy every byte that is kept once more.
+    """
+
+    head: bytes
+    body: bytes
     wrapped_key: bytes
+
+    @property
+    def data(self) -> bytes:
+        """Give the whole frame."""
+        return self.head + self.body
 
 
 class FrameCoder:
@@ -178,8 +187,9 @@ class FrameCoder:
         cipher, head = AESGCM(secret), header.encode()
         context = identity.header + head
         sealed_table = cipher.encrypt(_TABLE_NONCE, table, context)
-        data = b"".join((head, sealed_table, cipher.encrypt(_BODY_NONCE, body, context)))
-        return SealedFrame(data, self._key.wrap(secret, identity.key_context(header.number)))
+        sealed_body = cipher.encrypt(_BODY_NONCE, body, context)
+        wrapped_key = self._key.wrap(secret, identity.key_context(header.number))
+        return SealedFrame(head + sealed_table, sealed_body, wrapped_key)
 
     def open_body(
         self, cipher: AESGCM, context: bytes, coding: int, sealed_body: Buffer, table: Table

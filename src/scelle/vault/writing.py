@@ -56,9 +56,11 @@ class OpenPack:
         return self._pack.tell()
 
     def append(self, frame: SealedFrame) -> int:
-        """Append the next frame and return its offset in the pack."""
+        """Append the next frame and return its offset in the pack. A crash may leave any part of it."""
         self._unwritten_keys.append(frame.wrapped_key)
-        return self._pack.write(frame.data)
+        offset = self._pack.write(frame.head)
+        self._pack.write(frame.body)
+        return offset
 
     def sync(self) -> None:
         """Make all frames durable, then their keys. A crash in between leaves frames that nobody counts
