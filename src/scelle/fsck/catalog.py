@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from scelle.capture import store as capture_store
+from scelle.fsck.files import RegularFile, Unreadable
 from scelle.fsck.model import Notebook
 from scelle.fsck.packs import OBJECT_BYTES
 from scelle.vault.catalog import CATALOG_NAME, schema_version
@@ -34,17 +35,23 @@ def catalog_tables(vault_id: bytes) -> tuple[str, ...]:
 
 
 def is_being_written(vault: Path) -> bool:
-    """Tell whether another process holds the writer's lock now."""
+    """Tell whether another process holds the writer's lock now.
+
+    Nobody can ask for a `flock` without taking it: it is shared, and held for no longer than the question. A
+    writer that starts in this very moment finds it taken and tries again (`vault.lock`).
+    """
     try:
         descriptor = os.open(vault / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:
+        return False  # a file system without locks: no writer gets one either
     finally:
-        os.close(descriptor)  # lets go of the lock, which was held for no longer than this
+        os.close(descriptor)  # lets go of the lock
     return False
 
 
@@ -60,6 +67,11 @@ def check_catalog(
     path = vault / CATALOG_NAME
     if not path.is_file():
         notes.remark("catalog.missing", CATALOG_NAME, f"{REMEDY}, or let the next command remake it")
+        return
+    try:
+        RegularFile(path).close()
+    except Unreadable as error:
+        notes.remark("catalog.unread", CATALOG_NAME, str(error))
         return
     try:
         with closing(_opened(path)) as connection:

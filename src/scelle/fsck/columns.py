@@ -14,7 +14,7 @@ from scelle.formats.index import Tagger
 from scelle.formats.schema import DOCUMENT_V1, Schema
 from scelle.formats.tokens import INT64_MIN
 from scelle.formats.values import NULL, UNDATED
-from scelle.fsck.structures import is_canonical_structure
+from scelle.fsck.structures import are_canonical_structures
 
 Column: TypeAlias = Sequence[bytes]
 
@@ -87,7 +87,7 @@ def _is_strict(letter: str, column: Column) -> bool:
         case "s":
             return all(map(bytes.isascii, column)) or all(map(_is_text, column))
         case "j":
-            return all(is_canonical_structure(value[5:]) for value in column)
+            return are_canonical_structures([value[5:] for value in column])
     return False  # rarer types are judged row by row
 
 

@@ -1,5 +1,6 @@
 """Read the vault's files without trusting that they are files: no link is followed, no pipe waited for."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,12 +11,23 @@ SMALL_BYTES: Final = 64 << 20
 """Notes, bundles, tiles and keys files are smaller; larger ones are not read into memory."""
 
 
+_REFUSALS: Final = (errno.EACCES, errno.EPERM)
+_AS_OWNER: Final = "verify as the user who owns the vault, or give back the right to read it"
+NOT_ALLOWED: Final = f"it is there, and this user may not read it: {_AS_OWNER}"
+NOT_ENTERED: Final = f"this user may not list or enter it: {_AS_OWNER}; what lies in it was not judged"
+
+
 class Unreadable(Exception):
     """Say that a file cannot be read; `is_missing` tells whether it is there at all. Never leaves this room."""
 
     def __init__(self, message: str, *, is_missing: bool = False) -> None:
         super().__init__(message)
         self.is_missing = is_missing
+
+    @property
+    def code(self) -> str:
+        """Give the code of the finding."""
+        return "file.missing" if self.is_missing else "file.unreadable"
 
 
 class RegularFile:
@@ -26,10 +38,10 @@ class RegularFile:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             status = os.fstat(self._descriptor)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise Unreadable("it is not there", is_missing=True) from None
         except OSError as error:
-            raise Unreadable(f"it cannot be opened: {error.strerror}") from None
+            raise Unreadable(_why_closed(error)) from None
         self.size = status.st_size
         if not stat.S_ISREG(status.st_mode):
             self.close()
@@ -43,7 +55,10 @@ class RegularFile:
                 parts.append(part)
                 offset, wanted = offset + len(part), wanted - len(part)
         except OSError as error:
-            raise Unreadable(f"it cannot be read at byte {offset}: {error.strerror}") from None
+            detail = (
+                f"it cannot be read at byte {offset}: {error.strerror}: copy what can be read off this disk"
+            )
+            raise Unreadable(detail) from None
         return b"".join(parts)
 
     def close(self) -> None:
@@ -51,6 +66,14 @@ class RegularFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _why_closed(error: OSError) -> str:
+    if error.errno in _REFUSALS:
+        return NOT_ALLOWED
+    if error.errno == errno.ELOOP:
+        return "it is a link, and none is followed: put the file itself in its place"
+    return f"it cannot be opened: {error.strerror}"
 
 
 def read_file(path: Path, limit: int = SMALL_BYTES) -> bytes:
@@ -65,8 +88,48 @@ def read_file(path: Path, limit: int = SMALL_BYTES) -> bytes:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether anything stands at `path`, a dangling link included."""
+    """Tell whether anything stands at `path`, a dangling link included; True too where nobody may look."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # whoever reads it says why it cannot be read: nobody says that it is gone
+    return True
+
+
+def is_seen(path: Path) -> bool:
+    """Tell whether something that this user may look at stands at `path`."""
     return os.path.lexists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a folder, and no link to one, stands at `path`; True too where nobody may look."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError as error:
+        return error.errno in _REFUSALS
+
+
+def is_closed(folder: Path) -> bool:
+    """Tell whether this user may not list or enter a folder: to whoever lists it, it looks empty."""
+    try:
+        os.stat(f"{folder}/.")  # noqa: PTH116 - needs the right to enter it; a `Path` would drop the point
+        os.scandir(folder).close()
+    except OSError as error:
+        return error.errno in _REFUSALS
+    return False
+
+
+def closed_folders(folder: Path, prefix: str = "") -> Iterator[str]:
+    """Yield `folder` (as an empty text) and all folders below it that are closed, relative to it, ending in `/`."""
+    if is_closed(folder):
+        yield prefix
+        return
+    for name in names_in(folder):
+        below = folder / name
+        if is_folder(below):
+            yield from closed_folders(below, f"{prefix}{name}/")
 
 
 def files_below(folder: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from scelle.formats.tiles import TILE_WIDTH
-from scelle.fsck.files import Unreadable, files_below, is_there, read_file
+from scelle.fsck.files import Unreadable, files_below, is_seen, read_file
 from scelle.fsck.model import Notebook
 
 _ATTEMPTS: Final = 5
@@ -48,7 +48,7 @@ class LogFolder:
         try:
             return read_file(self.path / name, limit)
         except Unreadable as error:
-            self.find("file.missing" if error.is_missing else "file.unreadable", name, str(error))
+            self.find(error.code, name, str(error))
             return None
 
     def read_tile(self, name: str, limit: int) -> tuple[bytes | None, str]:
@@ -64,9 +64,9 @@ class LogFolder:
 
     def _place_of(self, name: str) -> str:
         base, partial, width = name.partition(".p/")
-        if partial and not is_there(self.path / name):
+        if partial and not is_seen(self.path / name):
             wider = [f"{base}.p/{other}" for other in range(int(width) + 1, TILE_WIDTH)]
-            return next((other for other in [*wider, base] if is_there(self.path / other)), name)
+            return next((other for other in [*wider, base] if is_seen(self.path / other)), name)
         return name
 
     def strays(self, empty_folders: Collection[str]) -> list[str]:

@@ -33,7 +33,7 @@ def read_lock(log: Path, notes: Notebook, subject: str) -> Locked | None:
             read_file(log / "lock.db-journal", LOCK_MAX_BYTES) if is_there(log / "lock.db-journal") else b""
         )
     except Unreadable as error:
-        notes.find("file.missing" if error.is_missing else "file.unreadable", subject, str(error))
+        notes.find(error.code, subject, str(error))
         return None
     try:
         faults, rows = _recovered(data, journal) if journal else _in_memory(data)

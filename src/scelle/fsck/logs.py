@@ -30,11 +30,19 @@ from scelle.formats.notes import ED25519, ML_DSA_44, Note, Signature, make_vkey,
 from scelle.formats.schema import SCHEMA_MAX_BYTES, Schema, parse_schema
 from scelle.formats.tokens import make_origin
 from scelle.fsck.chains import LogRules
-from scelle.fsck.files import Unreadable, files_below, is_there, names_in, read_file
+from scelle.fsck.files import (
+    NOT_ENTERED,
+    Unreadable,
+    closed_folders,
+    files_below,
+    is_there,
+    names_in,
+    read_file,
+)
 from scelle.fsck.folders import LogFolder
 from scelle.fsck.locks import Locked, read_lock
 from scelle.fsck.model import Notebook
-from scelle.fsck.published import PublishedLog, size_on_disk
+from scelle.fsck.published import SIZE_MAX, PublishedLog, size_on_disk
 from scelle.fsck.segments import built_in_schema
 from scelle.fsck.shown import ShownCheck
 from scelle.ledger.signing import OrderSecrets
@@ -44,8 +52,6 @@ CHECKPOINT: Final = "checkpoint"
 LOCK: Final = "lock.db"
 NOTE_MAX_BYTES: Final = 1 << 20
 SECRETS_MAX_BYTES: Final = 4096
-SIZE_MAX: Final = 1 << 26
-"""More entries than any log has: a damaged checkpoint must not make us look for more."""
 
 _LOOKS: Final = 5
 _EMPTY_FOLDERS: Final = ("escrow/", "schemas/", "staging/", "tokens/", "tokens/pending/")
@@ -142,6 +148,8 @@ class _LogExamination:
 
     def run(self) -> LogFacts:
         """Make every check and return what the segments need."""
+        for name in closed_folders(self._task.folder):
+            self.notes.find("file.unreadable", f"order {self._order}, po/{self._order}/{name}", NOT_ENTERED)
         if self._is_unfinished():
             detail = "it was begun and its first entry was never committed: adding it again completes it"
             self.notes.remark("order.unfinished", f"order {self._order}", detail)
@@ -239,9 +247,8 @@ class _LogExamination:
             data = read_file(self._task.folder / "secrets", SECRETS_MAX_BYTES)
             self._keys = _Keys.of(OrderSecrets.opened(self._origin, data, self._task.vault_key))
         except Unreadable as error:
-            code = "file.missing" if error.is_missing else "file.unreadable"
-            detail = f"{error}: signatures and tags of this order were not checked"
-            self.notes.find(code, self._secrets_subject, detail)
+            detail = f"{error}; signatures and tags of this order were not checked"
+            self.notes.find(error.code, self._secrets_subject, detail)
         except (WrongKey, ValueError, KeyError, TypeError) as error:
             detail = f"{error}; signatures and tags of this order were not checked"
             self.notes.find("order.secrets", self._secrets_subject, detail)

@@ -9,7 +9,7 @@ FINDINGS: Final = MappingProxyType({
     "vault.config": "vault.json, or recovery.age that it names, is not as the holder of the vault's key wrote it",
     "vault.stray": "a file or folder stands in the vault that no part of Scellé puts there",
     "file.missing": "a file of evidence is not there",
-    "file.unreadable": "a file is there and cannot be read: another kind of thing, too large, or a bad disk",
+    "file.unreadable": "a file or folder is there and cannot be read: no right to, another kind of thing, a bad disk",
     "order.secrets": "an order's keys do not open, or are not those that its log began with",
     "log.gone": "a log that was there once, as the vault's own log or the signer's memory tells, is gone as a whole",
     "log.checkpoint": "the published checkpoint cannot be read, or is that of another log",
@@ -64,7 +64,7 @@ REMARKS: Final = MappingProxyType({
     "pack.damaged": "a pack is damaged where nothing of the order that was asked for stands",
     "pack.destroyed": "keys of frames were destroyed; no record names what they held",
     "catalog.missing": "there is no catalog; scelle rebuild-catalog remakes it",
-    "catalog.unread": "the catalog was not compared: only a part of the vault was read",
+    "catalog.unread": "the catalog was not compared: it, or a part of the vault, was not read",
 })  # fmt: skip
 """What each code of a remark means; remarks do not make a vault invalid."""
 

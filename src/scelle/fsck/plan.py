@@ -4,12 +4,23 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged
 from scelle.formats.entries import Segment
 from scelle.formats.tokens import is_alias, is_order_id
-from scelle.fsck.files import RegularFile, Unreadable, files_below, is_there, names_in, read_file
+from scelle.fsck.files import (
+    NOT_ENTERED,
+    RegularFile,
+    Unreadable,
+    closed_folders,
+    files_below,
+    is_closed,
+    is_folder,
+    is_there,
+    names_in,
+    read_file,
+)
 from scelle.fsck.logs import LogFacts, published_state
 from scelle.fsck.model import Notebook, shown_name
 from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
@@ -18,7 +29,7 @@ from scelle.vault.catalog import CATALOG_NAME
 from scelle.vault.frames import pack_id_of
 from scelle.vault.keys import VaultKey
 from scelle.vault.lock import LOCK_NAME
-from scelle.vault.posix import UNFINISHED_SUFFIX, PosixBackend
+from scelle.vault.posix import UNFINISHED_SUFFIX
 from scelle.vault.recovery import RECOVERY_NAME, check_recovery_file
 from scelle.vault.service import CONFIG_NAME, read_config
 
@@ -69,7 +80,7 @@ def _is_readable(vault: Path, name: str, notes: Notebook) -> bool:
     try:
         RegularFile(vault / name).close()
     except Unreadable as error:
-        notes.find("file.missing" if error.is_missing else "file.unreadable", shown_name(name), str(error))
+        notes.find(error.code, shown_name(name), str(error))
         return False
     return True
 
@@ -77,9 +88,10 @@ def _is_readable(vault: Path, name: str, notes: Notebook) -> bool:
 def find_orders(vault: Path, notes: Notebook) -> list[str]:
     """List the orders in the vault, its own log among them, and name what else lies there."""
     orders = []
+    if is_closed(vault / ORDERS_FOLDER):  # folders below it are named with their orders
+        notes.find("file.unreadable", f"{ORDERS_FOLDER}/", NOT_ENTERED)
     for name in names_in(vault / ORDERS_FOLDER):
-        folder = vault / ORDERS_FOLDER / name
-        if not is_order_id(name) or folder.is_symlink() or not folder.is_dir():
+        if not is_order_id(name) or not is_folder(vault / ORDERS_FOLDER / name):
             notes.find(
                 "vault.stray", f"{ORDERS_FOLDER}/{shown_name(name)}", "it is not the folder of an order"
             )
@@ -88,26 +100,44 @@ def find_orders(vault: Path, notes: Notebook) -> list[str]:
     return orders
 
 
-def find_packs(vault: Path, notes: Notebook) -> list[str]:
-    """List the ids of the packs there are, by their own names or those of their keys; name what is none."""
-    backend, prefix = PosixBackend(vault), f"{PACKS_FOLDER}/"
-    unfinished = backend.unfinished(prefix)  # first: a pack may be sealed meanwhile, and never the other way
+class FoundPacks(NamedTuple):
+    """The ids of the packs that can be read, and of all there are; `is_whole`: no folder of them is closed."""
+
+    readable: list[str]
+    there: frozenset[str]
+    is_whole: bool
+
+
+NO_PACKS: Final = FoundPacks([], frozenset(), is_whole=False)
+
+
+def find_packs(vault: Path, notes: Notebook) -> FoundPacks:
+    """Find the packs there are, by their own names or those of their keys; name what is none."""
+    folder = vault / PACKS_FOLDER
+    unfinished = _unfinished_in(folder)  # first: a pack may be sealed meanwhile, and never the other way
+    sealed = [name for name in files_below(folder) if not name.endswith(("/", UNFINISHED_SUFFIX))]
     found: set[str] = set()
     blocked: set[str] = set()
-    for name, suffix in [(name, UNFINISHED_SUFFIX) for name in unfinished] + [
-        (name, "") for name in backend.list(prefix)
-    ]:
-        pack_id = pack_id_of(name)
-        subject = shown_name(f"{name}{suffix}")
+    for name in unfinished + sealed:
+        relative = f"{PACKS_FOLDER}/{name}"
+        pack_id = pack_id_of(relative.removesuffix(UNFINISHED_SUFFIX))
         if pack_id is not None:
             found.add(pack_id)
-            if not _is_readable(vault, f"{name}{suffix}", notes):
-                blocked.add(pack_id)
-        elif name.endswith(_TEMPORARY) and pack_id_of(name.removesuffix(_TEMPORARY)) is not None:
-            notes.remark("vault.leftover", subject, "an interrupted write left it; nothing reads it")
+            if is_there(vault / relative) and not _is_readable(vault, relative, notes):
+                blocked.add(pack_id)  # one that is not there any more got its final name in this moment
+        elif name.endswith(_TEMPORARY) and pack_id_of(relative.removesuffix(_TEMPORARY)) is not None:
+            detail = "an interrupted write left it; nothing reads it"
+            notes.remark("vault.leftover", shown_name(relative), detail)
         else:
-            notes.find("vault.stray", subject, "it is no pack and no pack's keys")
-    return sorted(found - blocked)
+            notes.find("vault.stray", shown_name(relative), "it is no pack and no pack's keys")
+    closed = list(closed_folders(folder))
+    for name in closed:
+        notes.find("file.unreadable", shown_name(f"{PACKS_FOLDER}/{name}"), NOT_ENTERED)
+    return FoundPacks(sorted(found - blocked), frozenset(found), not (closed or blocked))
+
+
+def _unfinished_in(folder: Path) -> list[str]:
+    return [name for name in files_below(folder) if name.endswith(UNFINISHED_SUFFIX)]
 
 
 @dataclass(slots=True)
@@ -187,7 +217,7 @@ class OrderPlan:
         """Yield (alias, name) of every segment's folder; name what lies between them."""
         for parent in names_in(self.folder / "seg"):
             alias, path = alias_of(parent), self.folder / "seg" / parent
-            if not is_alias(alias) or folder_name(alias) != parent or path.is_symlink() or not path.is_dir():
+            if not is_alias(alias) or folder_name(alias) != parent or not is_folder(path):
                 self._stray(f"seg/{parent}", "it is not the folder of a log source")
                 continue
             for name in names_in(path):
@@ -202,7 +232,7 @@ class OrderPlan:
         path = self.folder / "seg" / folder_name(alias) / name
         if not is_there(path):
             return None  # sealed by another process in this moment
-        if name not in (str(number), f"{number}{_OPEN}") or path.is_symlink() or not path.is_dir():
+        if name not in (str(number), f"{number}{_OPEN}") or not is_folder(path):
             self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
             return None
         next_number = facts.next_numbers.get(alias, 0)
@@ -228,11 +258,11 @@ class OrderPlan:
 
     def _check_begun(self, alias: str, name: str, path: Path) -> None:
         """A crash leaves an open segment without a head only where nothing was kept in it."""
-        for inside in files_below(path):
-            if inside == "head.tmp":
-                continue
-            if is_there(path / inside):
-                self._stray(f"seg/{folder_name(alias)}/{name}/{inside}", "its segment has no head")
+        kept = [inside for inside in files_below(path) if inside != "head.tmp" and is_there(path / inside)]
+        if is_there(path / "head"):
+            return  # a writer began it while we looked; it has rows when it is committed
+        for inside in kept:
+            self._stray(f"seg/{folder_name(alias)}/{name}/{inside}", "its segment has no head")
 
     def _without_manifest(
         self, alias: str, number: int, path: Path, state: State, ordinal: int

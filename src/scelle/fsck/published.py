@@ -8,11 +8,13 @@ from typing import Final
 
 from scelle.errors import FormatError
 from scelle.formats.tiles import TILE_WIDTH, bundles_for, entries_path, parse_bundle, tile_path
-from scelle.fsck.files import Unreadable, is_there, names_in, read_file
+from scelle.fsck.files import Unreadable, is_seen, names_in, read_file
 from scelle.fsck.folders import LogFolder
 from scelle.merkle.hashing import HASH_BYTES, TreeHasher, leaf_hash, tree_root
 from scelle.merkle.tiles import new_tiles, tiles_for
 
+SIZE_MAX: Final = 1 << 26
+"""More entries than any log has: a damaged checkpoint must not make us look for more."""
 BUNDLE_MAX_BYTES: Final = 17 << 20
 TILE_BYTES: Final = TILE_WIDTH * HASH_BYTES
 _ENTRY_START: Final = re.compile(rb"(?s)..(?=scelle/[a-z]+/v[0-9]+\n)")
@@ -83,6 +85,8 @@ class PublishedLog:
             f"its {len(self.entries)} entries do not lead to the checkpoint's root, and neither do its tiles"
         )
         self._folder.notes.find("log.root", f"order {self._folder.order}, log", detail)
+        for name in tiles_for(len(self.entries)):
+            self._folder.read_tile(name, TILE_BYTES)  # not compared: but one that is gone is said to be gone
         for index, (leaf, other) in enumerate(zip(self.leaves, kept, strict=True)):
             if leaf is None:
                 self._find(index, "it cannot be read")
@@ -151,10 +155,10 @@ class PublishedLog:
 def size_on_disk(log: Path) -> int:
     """Count the entries that lie in the log's folder, where nothing that can be read says how many there
     must be."""
-    size = 0
-    while is_there(log / "tile" / "entries" / entries_path(size // TILE_WIDTH)):
+    size, bundles = 0, log / "tile" / "entries"
+    while size < SIZE_MAX and is_seen(bundles / entries_path(size // TILE_WIDTH)):
         size += TILE_WIDTH
-    names = names_in(log / "tile" / "entries" / (entries_path(size // TILE_WIDTH) + ".p"))
+    names = names_in(bundles / (entries_path(size // TILE_WIDTH) + ".p"))
     widths = [int(name) for name in names if name.isascii() and name.isdecimal()]
     return size + max((width for width in widths if width < TILE_WIDTH), default=0)
 

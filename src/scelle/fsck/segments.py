@@ -456,8 +456,7 @@ class Examination:
     def _file_fault(self, name: str, error: Unreadable) -> None:
         if self.place.state is State.OPEN and not is_there(self.place.folder / "head"):
             return  # begun and not written to yet, or sealed by another process in this moment
-        code = "file.missing" if error.is_missing else "file.unreadable"
-        self.notes.find(code, self.place.file_subject(name), str(error))
+        self.notes.find(error.code, self.place.file_subject(name), str(error))
 
 
 def _head_of(manifest: Segment) -> tuple[str, int, int, int]:

@@ -9,6 +9,7 @@ The steps, each of which goes on whatever the ones before it found:
 5. last, and only to say so, the derived catalog (`catalog`).
 """
 
+import gc
 import os
 import secrets
 import time
@@ -25,7 +26,15 @@ from scelle.fsck.crew import Crew, Failed
 from scelle.fsck.logs import LogAnswer, LogFacts, LogTask, examine_log, published_state
 from scelle.fsck.model import Finding, Notebook, VerifyReport
 from scelle.fsck.packs import PackAnswer, PackTask, WantTable, judge_pack
-from scelle.fsck.plan import ORDERS_FOLDER, OrderPlan, check_folder, find_orders, find_packs
+from scelle.fsck.plan import (
+    NO_PACKS,
+    ORDERS_FOLDER,
+    FoundPacks,
+    OrderPlan,
+    check_folder,
+    find_orders,
+    find_packs,
+)
 from scelle.fsck.segments import Examination, RowsAnswer, RowsTask, SegmentPlace, State, read_rows
 from scelle.vault.frames import keys_name, pack_name
 from scelle.vault.keys import VaultKey
@@ -65,7 +74,13 @@ def verify(
     Nothing in the vault is changed. Raises `OrderUnknown`, and `VaultTooNew`; everything else is a finding.
     """
     run = _Run(vault, key, sample, workers, progress or _silent, recall or _forgetful)
-    return run.report(order)
+    is_collecting = gc.isenabled()
+    gc.disable()  # millions of small objects and no cycles: looking for some again and again costs and finds nothing
+    try:
+        return run.report(order)
+    finally:
+        if is_collecting:
+            gc.enable()
 
 
 def _silent(step: str, done: int, of: int) -> None:
@@ -106,20 +121,12 @@ class _Run:
             if order not in orders:
                 raise OrderUnknown(f"no order has the id {order!r}: see `scelle order list`")
             orders = [order]
-        workers = self._workers if self._is_worth() else 1
-        facts = self._judge_logs(orders, host, workers)
+        workers = self._workers if _is_worth([self._vault]) else 1
+        logs = [self._vault / ORDERS_FOLDER / order / "log" for order in orders]
+        facts = self._judge_logs(orders, host, workers if _is_worth(logs) else 1)
         examinations = self._judge_segments(facts, workers)
         self._judge_contents(examinations, workers)
         return self._result(time.monotonic() - started)
-
-    def _is_worth(self) -> bool:
-        """Tell whether there is enough to read for more than one process."""
-        total = 0
-        for parent, _, names in os.walk(self._vault):
-            total += sum(_size_bytes(f"{parent}/{name}") for name in names)
-            if total >= WORTH_A_PROCESS_BYTES:
-                return True
-        return False
 
     def _result(self, seconds: float) -> VerifyReport:
         notes = self._notes
@@ -231,11 +238,14 @@ class _Run:
         table = WantTable(examination.wants for examination in examinations)
         for examination in examinations:
             examination.wants = b""
-        pack_ids = self._guarded("packs", partial(find_packs, self._vault, self._notes)) or []
+        packs = self._guarded("packs", partial(find_packs, self._vault, self._notes)) or NO_PACKS
+        pack_ids = list(packs.readable)
         self._packs = len(pack_ids)
         sizes = {pack_id: _size_bytes(str(self._vault / pack_name(pack_id))) for pack_id in pack_ids}
         pack_ids.sort(key=lambda pack_id: -sizes[pack_id])
-        judged = _Contents(table, examinations, self._notes, is_partial=self._is_one_order)
+        judged = _Contents(
+            table, examinations, self._notes, is_partial=self._is_one_order, is_whole=packs.is_whole
+        )
         done, total = 0, sum(sizes.values())
         tasks = [PackTask(self._vault, self._key, pack_id, self._sample is not None) for pack_id in pack_ids]
         with Crew(min(workers, len(tasks)), table) as crew:
@@ -249,16 +259,18 @@ class _Run:
                 self._progress("contents", done, total)
         self._guarded("contents", judged.finish)
         self._contents, self._bytes = judged.contents, judged.bytes
-        self._check_catalog(judged.objects, pack_ids)
+        self._check_catalog(judged.objects, packs)
 
-    def _check_catalog(self, objects: Mapping[str, bytes], pack_ids: Sequence[str]) -> None:
+    def _check_catalog(self, objects: Mapping[str, bytes], packs: FoundPacks) -> None:
         if self._sample is not None or self._is_one_order:
             self._notes.remark("catalog.unread", "catalog.db", "only a part of the vault was read")
-        elif is_being_written(self._vault) or set(find_packs(self._vault, Notebook())) != set(pack_ids):
+        elif not packs.is_whole:
+            self._notes.remark("catalog.unread", "catalog.db", "there are packs that could not be read")
+        elif is_being_written(self._vault) or find_packs(self._vault, Notebook()).there != packs.there:
             self._notes.remark("catalog.unread", "catalog.db", "another process writes to it")
         else:
             self._guarded(
-                "catalog.db", lambda: check_catalog(self._vault, self._key, objects, pack_ids, self._notes)
+                "catalog.db", lambda: check_catalog(self._vault, self._key, objects, packs.there, self._notes)
             )
 
 
@@ -274,9 +286,15 @@ class _Contents:
     """Join what the packs gave with what the records need."""
 
     def __init__(
-        self, table: WantTable, examinations: Sequence[Examination], notes: Notebook, *, is_partial: bool
+        self,
+        table: WantTable,
+        examinations: Sequence[Examination],
+        notes: Notebook,
+        *,
+        is_partial: bool,
+        is_whole: bool,
     ) -> None:
-        self._table, self._notes, self._is_partial = table, notes, is_partial
+        self._table, self._notes, self._is_partial, self._is_whole = table, notes, is_partial, is_whole
         self._examinations = {examination.place.ordinal: examination for examination in examinations}
         self._met = bytearray(len(table))
         self._faults: list[tuple[int, str, str]] = []
@@ -301,7 +319,8 @@ class _Contents:
     def finish(self) -> None:
         """Name every record whose content is missing or another, and every fault of a pack."""
         blind = any(not fault.lost for fault in self._pack_faults)
-        nowhere = "it is in no pack" + (", unless in a damaged frame that does not tell" if blind else "")
+        nowhere = "it is in no pack" + ("" if self._is_whole else " that can be read")
+        nowhere += ", unless in a damaged frame that does not tell" if blind else ""
         lost = {digest: fault for fault in self._pack_faults for digest in fault.lost}
         for number, is_met in enumerate(self._met):
             if not is_met:
@@ -363,6 +382,17 @@ def _each_once(notes: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(notes))
 
 
+def _is_worth(folders: Sequence[Path]) -> bool:
+    """Tell whether there is enough to read below these folders for more than one process."""
+    total = 0
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            total += sum(_size_bytes(f"{parent}/{name}") for name in names)
+            if total >= WORTH_A_PROCESS_BYTES:
+                return True
+    return False
+
+
 def _size_bytes(path: str) -> int:
     try:
         return os.lstat(path).st_size
@@ -377,8 +407,9 @@ def _examine_order(task: LogTask, _shared: object) -> LogAnswer:
     """Examine a log, and again, with patience, where another process commits to it meanwhile."""
     state, answer = published_state(task.folder), examine_log(task)
     for wait_s in _WAITS_S:
-        is_moving = published_state(task.folder) != state or is_being_written(task.folder.parent.parent)
-        if not answer.notes.findings or not is_moving:
+        if not answer.notes.findings:
+            break  # nobody is asked whether they write, which disturbs them, where nothing depends on it
+        if published_state(task.folder) == state and not is_being_written(task.folder.parent.parent):
             break
         time.sleep(wait_s)
         state, answer = published_state(task.folder), examine_log(task._replace(is_moving=True))

@@ -3,10 +3,14 @@
 The lock is `flock` on <vault>/writer.lock: the kernel lets go of it when the process ends, however it ends,
 so no stale lock can stay. The file's text only names the holder for the message. On a network file system
 `flock` must be passed to the server (NFS 4 does); a vault shared by two machines any other way has no lock.
+
+Whoever verifies asks for a moment whether somebody writes, with a shared lock. So a lock that is taken is asked for
+again for half a second before anybody is told that the vault is busy.
 """
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +20,8 @@ from scelle.vault.durable import AppendFile
 
 LOCK_NAME: Final = "writer.lock"
 _HOLDER_MAX_BYTES: Final = 200
+_PATIENCE_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.02
 
 
 class WriterLock:
@@ -27,9 +33,13 @@ class WriterLock:
 
     def acquire(self, since: str) -> Self:
         """Take the lock; `since` says since when, for whoever finds it taken. Raises `VaultBusy`."""
-        note = AppendFile(self._path)  # makes the file; never renamed, so all processes lock the same one
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not self._take():
+            if time.monotonic() >= deadline:
+                raise VaultBusy(f"{self._path.parent} is being written to by {self._holder()}: wait for it")
+            time.sleep(_PAUSE_SECONDS)
+        note = AppendFile(self._path)
         try:
-            self._descriptor = self._locked(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC))
             note.truncate(0)
             note.write(f"process {os.getpid()} since {since}\n".encode())
         finally:
@@ -55,22 +65,39 @@ class WriterLock:
     ) -> None:
         self.release()
 
-    def _locked(self, descriptor: int) -> int:
+    def _take(self) -> bool:
+        """Try once; say whether this object now locks the very file that has the lock's name."""
+        if not self._path.exists():
+            AppendFile(self._path).close()
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_taken = self._is_named(descriptor)
         except BlockingIOError:
-            os.close(descriptor)
-            raise VaultBusy(
-                f"{self._path.parent} is being written to by {self._holder()}: wait for it"
-            ) from None
+            is_taken = False
         except OSError as error:
             os.close(descriptor)
             raise StorageFailed(
                 f"{self._path}: cannot be locked: {error.strerror}: use a local disk"
             ) from error
-        return descriptor
+        if is_taken:
+            self._descriptor = descriptor
+        else:
+            os.close(descriptor)
+        return is_taken
+
+    def _is_named(self, descriptor: int) -> bool:
+        """Say whether the open file still has its name: somebody may have put another one there meanwhile."""
+        try:
+            named = self._path.stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(os.fstat(descriptor), named)
 
     def _holder(self) -> str:
-        with self._path.open("rb") as file:
-            text = file.read(_HOLDER_MAX_BYTES).decode("ascii", "replace").strip()
+        try:
+            with self._path.open("rb") as file:
+                text = file.read(_HOLDER_MAX_BYTES).decode("ascii", "replace").strip()
+        except OSError:
+            text = ""
         return "".join(c for c in text if c.isprintable()) or "another process"

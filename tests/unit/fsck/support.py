@@ -4,12 +4,12 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from scelle.formats.canonical_json import canonical_json
-from scelle.formats.entries import Count, Entry, Gap
+from scelle.formats.entries import Count, Entry, Gap, Segment, parse_entry
 from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import NULL, content_value, structure_value, text_value
@@ -267,3 +267,30 @@ def forge_log(made: Made, entries: Sequence[bytes], order: str = ORDER) -> None:
     writer = LogWriter(log, Signer(order_secrets))
     writer.commit(entries, START_US)
     writer.close()
+
+
+def forge_manifest(made: Made, change: Callable[[Segment], Segment]) -> None:
+    """Change the manifest of the first segment of documents, under a valid signature."""
+    entries = log_entries(made)
+    for index, data in enumerate(entries):
+        entry = parse_entry(data)
+        if isinstance(entry, Segment) and (entry.source, entry.number) == ("s0001", 0):
+            entries[index] = change(entry).encode()
+    forge_log(made, entries)
+
+
+def index_blocks(made: Made) -> list[bytes]:
+    """Read the sort keys of the first segment of documents, dimension by dimension."""
+    ledger = OrderLedger(made.path, ORDER, f"{HOST}/po/{ORDER}", made.key)
+    manifest = next(m for _, m in ledger.manifests() if m.source == "s0001" and m.records)
+    reader = ledger.segment(manifest)
+    blocks = [b"".join(reader.index_keys(dimension)) for dimension in (1, 2, 3)]
+    reader.close()
+    return blocks
+
+
+def with_value(row: Row, field: int, value: bytes) -> Row:
+    """Give a row with another value in one field."""
+    values = row.split_values()
+    values[field] = value
+    return replace(row, values=b"".join(values))

@@ -1,3 +1,5 @@
+import errno
+import multiprocessing
 import sqlite3
 from pathlib import Path
 
@@ -113,6 +115,55 @@ def test_beside_a_writer_the_catalog_is_left_alone(made: Made) -> None:
     assert {"vault.writer", "catalog.unread", "segment.open"} <= {remark.code for remark in report.remarks}
     assert not is_being_written(made.path)
     assert made.verify().valid
+
+
+def ask_again_and_again(vault: Path, is_ready: "multiprocessing.synchronize.Event") -> None:
+    for number in range(1_000_000_000):
+        is_being_written(vault)
+        if number == 100:
+            is_ready.set()
+
+
+def test_asking_keeps_no_writer_out(made: Made) -> None:
+    """Whoever asks holds the lock for a moment; a writer that comes just then tries again."""
+    with WriterLock(made.path).acquire("now"):
+        pass
+    context = multiprocessing.get_context("spawn")
+    is_ready = context.Event()
+    asking = context.Process(target=ask_again_and_again, args=(made.path, is_ready), daemon=True)
+    asking.start()
+    try:
+        assert is_ready.wait(60)
+        for _ in range(100):
+            with WriterLock(made.path).acquire("now"):
+                assert is_being_written(made.path)
+    finally:
+        asking.kill()
+        asking.join()
+
+
+def test_nobody_is_asked_more_often_than_an_answer_needs(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def nobody_writes(vault: Path) -> bool:
+        asked.append(vault)
+        return False
+
+    monkeypatch.setattr("scelle.fsck.service.is_being_written", nobody_writes)
+    assert made.verify().valid
+    assert len(asked) == 2  # for the remark, and before the catalog; none for a log without findings
+    (made.log() / "checkpoint").write_bytes(b"x")
+    made.verify()
+    assert len(asked) == 5
+
+
+def test_where_there_are_no_locks_nobody_writes(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    with WriterLock(made.path).acquire("now"):
+        monkeypatch.setattr("scelle.fsck.catalog.fcntl.flock", refuse)
+        assert not is_being_written(made.path)
 
 
 def test_a_lock_that_stays_ahead_while_a_writer_works_is_looked_at_again(

@@ -257,6 +257,17 @@ def test_a_token_over_another_checkpoint_is_named(made: Made, authority: Openssl
     assert {"log.escrow", "log.token"} <= set(codes(made.verify()))
 
 
+@pytest.mark.parametrize("size", [str(2**63), "9" * 19])
+def test_a_token_over_no_possible_checkpoint_is_named(
+    made: Made, authority: OpensslAuthority, size: str
+) -> None:
+    token = stamp(made, authority)
+    token.rename(token.with_name(f"{size}-{token.stem.partition('-')[2]}.tsr"))
+    report = made.verify()
+    assert {"log.token", "log.behind"} <= set(codes(report))
+    assert "its name gives no checkpoint" in only(report, "log.token").detail
+
+
 def anchored(made: Made, authority: OpensslAuthority) -> Path:
     token = stamp(made, authority)
     with writing(made) as (ledger, packs):
@@ -306,8 +317,11 @@ def test_files_are_read_without_trust(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="not a regular file"):
         read_file(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    with pytest.raises(Unreadable, match="cannot be opened"):
+    with pytest.raises(Unreadable, match="it is a link") as linked:
         read_file(tmp_path / "link")
+    assert linked.value.code == "file.unreadable"
+    with pytest.raises(Unreadable, match="not there"):
+        read_file(tmp_path / "file" / "below")
 
 
 def test_listing_goes_into_folders_and_through_no_link(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from scelle.formats.values import (
     time_value,
 )
 from scelle.fsck.rows import FrameRows, RowJudge, parse_want
-from scelle.fsck.structures import is_canonical_structure
+from scelle.fsck.structures import are_canonical_structures, is_canonical_structure
 
 TAG_KEY = bytes(range(32))
 TIMES = st.one_of(st.integers(-(2**63), 2**63 - 1), st.just(UNDATED), st.integers(0, 10))
@@ -258,7 +258,10 @@ def test_by_columns_no_wrong_value_is_overlooked(letter: str) -> None:
     ],
 )  # fmt: skip
 def test_the_quick_look_at_json_agrees_with_the_strict_one(payload: bytes) -> None:
-    assert is_canonical_structure(payload) is is_canonical_json(payload)
+    expected = is_canonical_json(payload)
+    assert is_canonical_structure(payload) is expected
+    for first in (payload, b"{}", b'{"a":1}', b'{"a":1,"b":"x"}', b'{"a+":1}', b"[]"):
+        assert are_canonical_structures([first, payload, payload]) is (is_canonical_json(first) and expected)
 
 
 @settings(max_examples=300, deadline=None)
@@ -279,6 +282,9 @@ def test_the_quick_look_at_json_agrees_with_the_strict_one(payload: bytes) -> No
 def test_the_quick_look_at_json_agrees_for_any_object(value: dict[str, object], is_sorted: bool) -> None:
     text = json.dumps(value, sort_keys=is_sorted, separators=(",", ":"), ensure_ascii=False).encode()
     assert is_canonical_structure(text) is is_canonical_json(text)
+    other = text.replace(b"a", b"b")
+    both = is_canonical_json(text) and is_canonical_json(other)
+    assert are_canonical_structures([text, other]) is are_canonical_structures([other, text]) is both
 
 
 @pytest.mark.parametrize("place", [0, 2])

@@ -1,6 +1,9 @@
+import fcntl
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,44 @@ def test_only_the_last_holder_is_named(tmp_path: Path) -> None:
     for since in ("2026-01-08T14:00:00Z, a long time ago", "2026-01-09T14:00:00Z"):
         WriterLock(tmp_path).acquire(since).release()
     assert (tmp_path / "writer.lock").read_text() == f"process {os.getpid()} since 2026-01-09T14:00:00Z\n"
+
+
+def test_a_reader_that_only_asks_does_not_make_the_vault_busy(tmp_path: Path) -> None:
+    WriterLock(tmp_path).acquire(SINCE).release()
+    descriptor = os.open(tmp_path / "writer.lock", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    asking = threading.Timer(0.15, lambda: os.close(descriptor))
+    asking.start()
+    with WriterLock(tmp_path).acquire(SINCE) as lock:
+        assert lock.is_held
+    asking.join()
+
+
+def test_patience_ends(tmp_path: Path) -> None:
+    with WriterLock(tmp_path).acquire(SINCE):
+        started = time.monotonic()
+        with pytest.raises(VaultBusy):
+            WriterLock(tmp_path).acquire(SINCE)
+        assert 0.4 < time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("then", ["another", "none"])
+def test_a_lock_file_that_was_replaced_meanwhile_locks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """Whoever comes next would lock the new file, and both would write."""
+    flock, path = fcntl.flock, tmp_path / "writer.lock"
+    replaced: list[Path] = []
+
+    def replacing(descriptor: int, operation: int) -> None:
+        if not replaced:
+            replaced.append(path)
+            path.unlink()
+            if then == "another":
+                path.write_bytes(b"")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", replacing)
+    with WriterLock(tmp_path).acquire(SINCE), pytest.raises(VaultBusy, match=f"process {os.getpid()}"):
+        WriterLock(tmp_path).acquire(SINCE)
+    assert replaced

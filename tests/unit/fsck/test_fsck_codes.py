@@ -1,0 +1,268 @@
+"""Every code that the room can give is given: one way to provoke each finding and each remark."""
+
+import ast
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from scelle.formats.entries import Release, authority_sig
+from scelle.formats.notes import COSIGNATURE_V1, make_vkey
+from scelle.formats.values import content_value, integer_value, text_value
+from scelle.fsck import service
+from scelle.fsck.model import FINDINGS, REMARKS
+from scelle.vault.lock import WriterLock
+
+from .support import (
+    ORDER,
+    START_US,
+    Made,
+    add_document,
+    add_order,
+    encode_rows,
+    flip,
+    forge_log,
+    forge_manifest,
+    index_blocks,
+    log_entries,
+    make_vault,
+    overwrite,
+    plain_rows,
+    reseal,
+    with_value,
+    writing,
+)
+
+FOUND_ELSEWHERE = {"log.gone"}
+"""Given by `bootstrap.verify_vault`, which knows what was there (tests/e2e)."""
+BUNDLE, TILE = "tile/entries/000.p/8", "tile/0/000.p/8"
+
+Options = dict[str, Any] | None
+Hurt = Callable[[Made], Options]
+
+
+def put(path: Path, data: bytes = b"x") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    overwrite(path, data) if path.exists() else path.write_bytes(data)
+
+
+def pack(made: Made, suffix: str = "pack") -> Path:
+    return next((made.path / "packs").rglob(f"*.{suffix}"))
+
+
+def with_pipe(made: Made) -> None:
+    (made.log() / TILE).unlink()
+    os.mkfifo(made.log() / TILE)
+
+
+def with_one_signature(made: Made) -> None:
+    lines = (made.log() / "checkpoint").read_bytes().split(b"\n")
+    put(made.log() / "checkpoint", b"\n".join([*lines[:5], b""]))
+
+
+def with_doubtful_root(made: Made) -> None:
+    flip(made.log() / BUNDLE, 40)
+    flip(made.log() / TILE, 200)
+
+
+def with_false_consent(made: Made) -> None:
+    vkey = make_vkey(
+        "nobody.example", COSIGNATURE_V1, Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    )
+    release = Release(ORDER, "lifted", 5, bytes(32), authority_sig(vkey, bytes(64)))
+    forge_log(made, [*log_entries(made), release.encode()])
+
+
+def with_damaged_manifest(made: Made) -> None:
+    flip(made.log() / BUNDLE, (made.log() / BUNDLE).read_bytes().index(b"source s0001\nnumber 0") + 200)
+
+
+def with_rows(made: Made, *numbers: int, field: int = 4, value: bytes = b"") -> None:
+    """Seal the rows of these numbers again, the first of them with another value."""
+    rows = plain_rows(made)
+    chosen = [rows[number] for number in numbers]
+    if value:
+        chosen[0] = with_value(chosen[0], field, value)
+    reseal(made, [encode_rows(chosen)])
+
+
+def with_other_size(made: Made) -> None:
+    rows = plain_rows(made)
+    value = rows[0].split_values()[5]  # head (5 bytes), SHA-256 (32), size (8)
+    longer = content_value(value[5:37], int.from_bytes(value[37:], "big") + 1)
+    rows[0] = with_value(with_value(rows[0], 5, longer), 6, longer)
+    reseal(made, [encode_rows(rows)])
+
+
+def with_other_key(made: Made) -> None:
+    rows = plain_rows(made)
+    rows[0] = replace(rows[0], record_key=bytes(32))
+    reseal(made, [encode_rows(rows)])
+
+
+def with_open_segment(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"not sealed yet\n")
+        ledger.flush()
+        packs._failure = "killed before it was synced"
+
+
+def with_digest_only(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/in-place.txt", b"it stays where it is\n", keep=False)
+        packs.sync()
+        ledger.seal(START_US + 30)
+
+
+def with_another_order(made: Made) -> dict[str, Any]:
+    add_order(made, {"docs/z.txt": b"only here\n" * 500}, order="o-2")
+    flip(max((made.path / "packs").rglob("*.pack"), key=lambda path: path.stat().st_mtime_ns), 150)
+    return {"order": ORDER}
+
+
+def with_destroyed_key(made: Made) -> None:
+    with writing(made) as (_, packs):
+        packs.put(b"of no record\n", sha256(b"of no record\n").digest())
+        packs.sync()
+    newest = max((made.path / "packs").rglob("*.keys"), key=lambda path: path.stat().st_mtime_ns)
+    data = newest.read_bytes()
+    put(newest, data[:47] + bytes(60) + data[107:])
+
+
+def flipped(name: str, offset: int) -> Hurt:
+    return lambda made: flip(made.path / name, offset)
+
+
+def forged(**changed: Any) -> Hurt:
+    return lambda made: forge_manifest(made, lambda entry: replace(entry, **changed))
+
+
+GIVEN: dict[str, Hurt] = {
+    "vault.config": flipped("vault.json", 20),
+    "vault.stray": lambda made: put(made.path / "notes.txt"),
+    "file.missing": lambda made: (made.log() / TILE).unlink(),
+    "file.unreadable": with_pipe,
+    "order.secrets": flipped("po/o-1/secrets", 30),
+    "log.checkpoint": lambda made: put(made.log() / "checkpoint"),
+    "log.signature": with_one_signature,
+    "log.behind": lambda made: {"recall": lambda origin: (99, bytes(32))},
+    "log.root": with_doubtful_root,
+    "log.entries": flipped(f"po/o-1/log/{BUNDLE}", 1),
+    "log.entry": flipped(f"po/o-1/log/{BUNDLE}", 40),
+    "log.format": forged(seq=(1, 5)),
+    "log.chain": forged(index_size=8),
+    "log.consent": with_false_consent,
+    "log.tile": flipped(f"po/o-1/log/{TILE}", 3),
+    "log.lock": lambda made: put(made.log() / "lock.db"),
+    "log.schema": lambda made: next((made.log() / "schemas").iterdir()).unlink(),
+    "log.escrow": lambda made: put(made.log() / "escrow" / f"3-{'0' * 64}.json"),
+    "log.token": lambda made: put(made.log() / "tokens/pending" / f"{'0' * 64}.json"),
+    "log.anchor": forged(anchor=bytes(32)),
+    "segment.manifest": with_damaged_manifest,
+    "segment.frame": flipped("po/o-1/seg/s0001/0/rows", 100),
+    "segment.keys": lambda made: put(made.segment() / "keys", (made.segment() / "keys").read_bytes() + b"x"),
+    "segment.row": lambda made: reseal(made, [encode_rows(plain_rows(made)) + b"\0"]),
+    "segment.records": lambda made: with_rows(made, 0, 2, 3),
+    "segment.record_root": forged(record_root=bytes(32)),
+    "segment.index": lambda made: reseal(made, [encode_rows(plain_rows(made))], index_blocks(made)[:2]),
+    "segment.index_root": forged(index_root=bytes(32)),
+    "segment.tree": flipped("po/o-1/seg/s0001/0/tree", 3),
+    "segment.bounds": forged(undated=1),
+    "segment.head": forged(watermark=(5, 9)),
+    "record.value": lambda made: with_rows(made, 0, 1, 2, 3, value=integer_value(1)),
+    "record.seq": lambda made: with_rows(made, 0, 2, 1, 3),
+    "record.commitment": lambda made: with_rows(made, 0, 1, 2, 3, value=text_value("x/y")),
+    "content.missing": lambda made: shutil.rmtree(made.path / "packs"),
+    "content.size": with_other_size,
+    "content.chunks": with_other_key,
+    "pack.damaged": lambda made: flip(pack(made), 400),
+    "catalog.stale": lambda made: put(made.path / "catalog.db"),
+}
+
+REMARKED: dict[str, Hurt] = {
+    "vault.leftover": lambda made: put(made.path / "vault.json.tmp"),
+    "order.unfinished": lambda made: put(made.path / "po/o-9/secrets"),
+    "log.staging": lambda made: put(made.log() / "staging" / f"9-{'0' * 64}"),
+    "log.token": lambda made: put(made.log() / "tokens" / f"3-{'0' * 64}.tsr"),
+    "segment.open": with_open_segment,
+    "content.unsealed": with_open_segment,
+    "content.digest_only": with_digest_only,
+    "content.unnamed": lambda made: with_rows(made, 1, 2, 3),
+    "pack.damaged": with_another_order,
+    "pack.destroyed": with_destroyed_key,
+    "catalog.missing": lambda made: (made.path / "catalog.db").unlink(),
+    "catalog.unread": lambda made: {"sample": 1},
+}
+OTHERWISE = {"fault", "vault.writer", "vault.recovery"}
+"""Provoked by the tests at the end."""
+
+
+def given_codes(made: Made, hurt: Hurt) -> tuple[set[str], set[str]]:
+    assert made.verify().valid
+    report = made.verify(**(hurt(made) or {}))
+    return {each.code for each in report.findings}, {each.code for each in report.remarks}
+
+
+@pytest.mark.parametrize("code", GIVEN)
+def test_a_finding_is_given(made: Made, code: str) -> None:
+    findings, _ = given_codes(made, GIVEN[code])
+    assert code in findings
+    assert "fault" not in findings
+
+
+@pytest.mark.parametrize("code", REMARKED)
+def test_a_remark_is_given(made: Made, code: str) -> None:
+    findings, remarks = given_codes(made, REMARKED[code])
+    assert code in remarks
+    assert "fault" not in findings
+
+
+def test_a_fault_is_given(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scelle.fsck.segments.Examination.finish", lambda self: 1 / 0)
+    assert [each.code for each in made.verify(sample=1).findings] == ["fault"]
+
+
+def test_a_writer_is_remarked(made: Made) -> None:
+    with ExitStack() as held:
+        held.enter_context(WriterLock(made.path).acquire("now"))
+        assert "vault.writer" in {each.code for each in made.verify().remarks}
+
+
+def test_recovery_is_remarked(tmp_path: Path) -> None:
+    recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+    made = make_vault(tmp_path, {}, recipients=[recipient])
+    assert [each.code for each in made.verify().remarks] == ["vault.recovery"]
+
+
+# -- and none is left out
+
+_CODE = re.compile(r"(vault|file|order|log|segment|record|content|pack|catalog)\.[a-z_]+|fault")
+
+
+def codes_in_source() -> set[str]:
+    """Collect every text in the room that reads as a code, but for the tables that say what they mean."""
+    found = set()
+    for path in Path(service.__file__).parent.glob("*.py"):
+        if path.name == "model.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _CODE.fullmatch(node.value):
+                found.add(node.value)
+    return found
+
+
+def test_every_code_in_the_source_is_provoked_here() -> None:
+    formats = Path(__file__).parents[3].joinpath("docs/formats/vault.md").read_text(encoding="utf-8")
+    of_packs = set(re.findall(r"`(vault\.[a-z_]+)`", formats))
+    provoked = GIVEN.keys() | REMARKED.keys() | OTHERWISE
+    assert codes_in_source() - of_packs - {"catalog.db"} == provoked
+    assert FINDINGS.keys() - FOUND_ELSEWHERE == GIVEN.keys() | {"fault"}
+    assert REMARKS.keys() == REMARKED.keys() | OTHERWISE - {"fault"}
