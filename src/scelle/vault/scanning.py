@@ -8,7 +8,7 @@ established: that an object which some record needs is in any pack at all.
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from scelle.errors import BlobMissing, StorageError
 from scelle.vault.frames import (
@@ -32,8 +32,7 @@ OnObject: TypeAlias = Callable[[bytes, int], PieceSink | None]
 """Takes the claimed digest (32 bytes) and size of an object that comes next; gives where its pieces go."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedObject:
+class ScannedObject(NamedTuple):
     """Name an object whose bytes have the SHA-256 `digest` (32 bytes) and `size` bytes, and where it
     stands."""
 
