@@ -12,7 +12,7 @@ menu:
 	@echo "make test-long  full crash loops, fuzzing, large corpora"
 	@echo "make check      format, lint, types, import directions"
 	@echo "make bench      benchmarks against restic, borg and bagit (SCALE=1)"
-	@echo "make mutation   mutation testing of merkle and verify"
+	@echo "make mutation   mutation testing of merkle and verify (ARGS='verify --only NAME'); can be stopped and continued"
 	@echo "make venv       only make .venv"
 
 venv: $(STAMP)
@@ -52,7 +52,7 @@ bench: venv
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks.peers $(ARGS)
 
 mutation: venv
-	$(BIN)/python -m tests.mutation
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 pins:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/base.txt

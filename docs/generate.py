@@ -47,7 +47,7 @@ def commands_page() -> str:
         "# Commands\n\nMade from the help texts by `docs/generate.py`. Every command takes `--json` and "
         "`--vault DIR` (or `SCELLE_VAULT`).\nExit codes: 0 done and all is well; 1 done, and something is wrong "
         "that the output names; 2 bad input, nothing was\nchanged; 3 held; 4 a source or store could not be "
-        "reached; 70 a fault of Scellé itself."
+        "reached; 70 a fault of Scellé itself; 130 stopped by\nCtrl-C: what was confirmed is kept."
     ]
     for command in commands():
         parts.append(f"## scelle {' '.join(command)}\n\n```text\n{help_of(*command)}\n```")

@@ -18,15 +18,23 @@ from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
 from scelle.formats.entries import Request as RequestEntry
 from scelle.fsck.catalog import catalog_tables
+from scelle.ledger.clock import CONFIRMED_BY, check_clock, clock_behind, newest_commit_us
 from scelle.ledger.events import events, record_event
 from scelle.ledger.log import bring_lock_forward
-from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory, order_folder
+from scelle.ledger.segments import folder_name
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter, SignerMemory, order_folder
 from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.ledger.witness import Witnesses
 from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import SealedOrder, add_order, check_order, order_ids, sealed_order
-from scelle.sources.registry import SourceSpec, check_identifier, named_sources, refuse_own_folders
+from scelle.sources.registry import (
+    SourceSpec,
+    check_identifier,
+    named_sources,
+    order_sources,
+    refuse_own_folders,
+)
 from scelle.sources.urls import open_source
 from scelle.vault import durable
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
@@ -40,7 +48,7 @@ if TYPE_CHECKING:
     from scelle.fsck.model import VerifyReport
     from scelle.orders.intake import OrderFile
     from scelle.productions.interfaces import Progress as ProductionProgress
-    from scelle.productions.model import ProductionReport, WithholdList
+    from scelle.productions.model import Notice, ProductionReport, WithholdList
 
 
 def now_us() -> int:
@@ -77,6 +85,7 @@ class Session:
         self.key_folder = _key_folder(key_choice)
         self.writing = writing
         self.memory = _signer_memory(vault, key_choice)
+        self.warnings: list[str] = []
         self._packs: PackStore | None = None
         self._catalog: Catalog | None = None
         self._ledgers: list[OrderLedgerWriter] = []
@@ -128,8 +137,12 @@ class Session:
         return ledger
 
     def order_writer(self, order: str) -> OrderLedgerWriter:
-        """Open an order that exists for writing."""
-        return self.writer(check_order(self.path, order))
+        """Open an order that exists for writing; note in `warnings` a clock that is behind its log."""
+        ledger = self.writer(check_order(self.path, order))
+        behind = clock_behind(ledger.state, now_us())
+        if behind is not None:
+            self.warnings.append(f"order {order}: {behind}")
+        return ledger
 
     def order_ledger(self, order: str) -> OrderLedger:
         """Open an order that exists for reading."""
@@ -193,6 +206,7 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
             session.close()
         return
     with WriterLock(path).acquire(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")):
+        refuse_wrong_clock(path)
         session = Session(vault, choice, writing=True)
         failure = None
         try:
@@ -204,11 +218,17 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
             session.close(failure)
 
 
+def refuse_wrong_clock(vault: Path) -> None:
+    """Raise `ClockAhead` where this machine's clock is far ahead of what the vault saw last."""
+    check_clock(now_us(), newest_commit_us(vault), os.environ.get(CONFIRMED_BY))
+
+
 def make_vault(path: Path, host: str, key_choice: KeyChoice, recipients: Sequence[str]) -> OpenedVault:
     """Make a vault and its own log; raise InputError before anything is written.
 
     A crash leaves no vault, or one whose own log does not begin yet: the same command again completes it.
     """
+    refuse_wrong_clock(path)
     choice = key_choice
     if choice.key_file is None and choice.passphrase is None:
         folder = default_key_folder()
@@ -317,14 +337,17 @@ def verify_vault(
 def _expected_logs(session: Session) -> list[str]:
     known = {RESERVED_ORDER_ID} | {origin.rpartition("/")[2] for origin in session.memory.origins()}
     if _has_log(session.path, RESERVED_ORDER_ID):
-        with suppress(IntegrityError):
+        with suppress(IntegrityError, StorageError, OSError):  # verify itself says what is wrong with it
             ledger = session.ledger(RESERVED_ORDER_ID)
             known |= {str(event.body["order"]) for event in events(ledger, "order.opened")}
     return sorted(known)
 
 
 def _has_log(vault: Path, order: str) -> bool:
-    return (order_folder(vault, order) / "log" / "lock.db").exists()
+    try:
+        return (order_folder(vault, order) / "log" / "lock.db").exists()
+    except PermissionError:  # there, and closed to this user
+        return True
 
 
 def _key_folder(key_choice: KeyChoice) -> Path | None:
@@ -378,18 +401,8 @@ def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
 
 
 def take_in_order(session: Session, order_file: "OrderFile") -> OrderLedgerWriter:
-    """Take an order in and note it in the vault's own log; raise `OrderExists` where it was taken in before.
-
-    What an attempt that a crash ended left uncommitted is dropped first: an order begins once.
-    """
+    """Take an order in and note it in the vault's own log; raise `OrderExists` where it was taken in before."""
     order = order_file.order.id
-    if (order_folder(session.path, order) / "secrets").exists():
-        begun = OrderLedgerWriter(
-            session.path, order, f"{session.host}/po/{order}", session.key, session.memory
-        )
-        if begun.log.size <= 1:
-            begun.discard_uncommitted()
-        begun.close()
     try:
         ledger = add_order(
             session.path,
@@ -432,16 +445,27 @@ def timestamp_now(ledger: OrderLedgerWriter, tsa: str | None) -> list[str]:
     return show_to_witnesses(ledger, "asked", settings)
 
 
-def add_escrow(ledger: OrderLedgerWriter, directory: Path) -> Checkpoint:
-    """Deposit the log in `directory`, now and after every later change."""
+def refuse_in_vault(session: Session, place: Path) -> None:
+    """Raise InputError where something for others would be put into the vault itself."""
+    if place.resolve().is_relative_to(session.path.resolve()):
+        raise InputError(f"{place} lies inside the vault: what others are to have goes elsewhere")
+
+
+def add_escrow(session: Session, ledger: OrderLedgerWriter, directory: Path) -> Checkpoint:
+    """Deposit the log in `directory`, now and after every later change; in the other folders as well."""
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder: make it, or mount it, first")
+    refuse_in_vault(session, directory)
     place = str(directory.resolve())
     settings = witness_settings(ledger)
-    witnesses(ledger).deposit(directory, now_us())  # refuses before anything is sealed
+    witnesses(ledger).deposit(Path(place), now_us())  # refuses before anything is sealed
     if place not in settings.escrow:
-        set_witnesses(ledger, replace(settings, escrow=(*settings.escrow, place)))
-    return witnesses(ledger).deposit(directory, now_us())
+        settings = replace(settings, escrow=(*settings.escrow, place))
+        set_witnesses(ledger, settings)
+    for each in settings.escrow:
+        if each != place and Path(each).is_dir():
+            witnesses(ledger).deposit(Path(each), now_us())
+    return witnesses(ledger).deposit(Path(place), now_us())
 
 
 def expected_items(ledger: OrderLedger) -> int:
@@ -523,6 +547,9 @@ def produce_package(
     from scelle.productions.model import Request, query_for  # start-up time of every other command
     from scelle.productions.service import check_production, produce
 
+    refuse_in_vault(session, to)
+    if kind != "source":
+        check_identifier(name, f"--{kind}")
     ledger = session.order_writer(order)
     sealed = sealed_order(ledger)
     zone = sealed.order.tz()
@@ -534,6 +561,8 @@ def produce_package(
         redact=redact,
     )
     query = query_for(request, order)
+    notices = [] if kind == "source" else _unknown_holder(ledger, kind, name)
+    _seal_left_events(session, ledger)
     first_number = _next_number(session, sealed.order.matter)
     check_production(ledger, request, out=to, prefix=prefix, first_number=first_number)
     digest = sha256(query.encode()).digest()
@@ -563,10 +592,25 @@ def produce_package(
         prefix=prefix,
         first_number=first_number,
         withhold=withhold,
+        source_names={alias: called for called, alias in sealed.aliases.items()},
+        notices=notices,
         progress=progress,
         before_publishing=seal_event,
     )
     return report, [*warnings, *(f"{each.subject}: {each.detail}" for each in report.findings)]
+
+
+def _unknown_holder(ledger: OrderLedger, kind: str, name: str) -> "list[Notice]":
+    """Note that no source of an order is this custodian's, or this account's: a slip of the pen finds nothing."""
+    from scelle.productions.model import Notice  # start-up time of every other command
+
+    specs = [spec for _, spec in order_sources(events(ledger, "source"))]
+    known = sorted({each for each in (getattr(spec, kind) for spec in specs) if each is not None})
+    if name in known:
+        return []
+    there = f"there are {', '.join(known[:5])}{' ..' if len(known) > 5 else ''}" if known else "there is none"
+    detail = f"no source of the order is of this {kind} ({there}): compare the spelling"
+    return [Notice("holder.unknown", name, detail)]
 
 
 def moment_us(text: str, zone: tzinfo) -> int:
@@ -587,6 +631,18 @@ def _alias_of(sealed: SealedOrder, name: str) -> str:
         there = ", ".join(sorted(sealed.aliases)) or "none"
         raise InputError(f"order {sealed.order.id} has no source {name!r}: its sources are {there}")
     return sealed.aliases[name]
+
+
+def _seal_left_events(session: Session, ledger: OrderLedgerWriter) -> None:
+    """Seal the events that a crash left durable and uncommitted, of every order: they may speak of productions.
+
+    Otherwise their numbers would be given out again, and the log would state them twice.
+    """
+    for order in order_ids(session.path):
+        folder = order_folder(session.path, order) / "seg" / folder_name(EVENTS_SOURCE)
+        if any(folder.glob("*.open")):
+            writer = ledger if order == ledger.order else session.writer(order)
+            writer.seal(now_us(), only=(EVENTS_SOURCE,))
 
 
 def _next_number(session: Session, matter: str) -> int:

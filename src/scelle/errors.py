@@ -227,6 +227,12 @@ class LogBusy(StorageError):
     code = "ledger.busy"
 
 
+class ClockAhead(AuthorityError):
+    """Say that the machine's clock is far from what the vault saw last: what it says would be sealed for ever."""
+
+    code = "ledger.clock_ahead"
+
+
 class EscrowInconsistent(IntegrityError):
     """Say that what a receiver of escrow holds is not a prefix of this log."""
 

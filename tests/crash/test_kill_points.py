@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from scelle.bootstrap import KeyChoice, actor, make_vault, now_us, opened
+from scelle.bootstrap import KeyChoice, actor, make_vault, now_us, opened, produce_package
 from scelle.capture.service import PassReport, run_pass
 from scelle.errors import OrderExists
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
@@ -25,6 +25,7 @@ from scelle.ledger.log import LogReader
 from scelle.orders.intake import read_order_file
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import add_order, sealed_order
+from scelle.productions.model import ProductionReport, WithholdList
 from scelle.sources.registry import SourceSpec, add_source
 from scelle.vault.durable import Step, observed
 
@@ -66,6 +67,10 @@ class Place:
         return self.root / "disk" / "vault"
 
     @property
+    def out(self) -> Path:
+        return self.root / "disk" / "out"
+
+    @property
     def keys(self) -> KeyChoice:
         return KeyChoice(key_file=self.root / "disk" / "keys")
 
@@ -80,6 +85,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Place:
         (docs / name).write_bytes(data)
         os.utime(docs / name, (1_760_000_000, 1_760_000_000))
     (place.root / "disk" / "keys").mkdir(parents=True)
+    (place.root / "disk" / "out").mkdir()
     (place.root / "order.toml").write_text(TOML)
     make_vault(place.vault, "platform.example", place.keys, [])
     with opened(place.vault, place.keys, writing=True) as session:
@@ -113,6 +119,25 @@ def take_in_and_preserve(place: Place) -> PassReport:
         )
 
 
+def hand_over(place: Place, name: str = "p.scelle") -> ProductionReport:
+    """Produce the whole source; what a crash left must not be in the way."""
+    with opened(place.vault, place.keys, writing=True) as session:
+        report, _ = produce_package(
+            session,
+            ORDER,
+            kind="source",
+            name="docs",
+            since=None,
+            until=None,
+            prefix="SCL",
+            to=place.out / name,
+            redact={},
+            withhold=WithholdList(),
+            progress=lambda stage, done, total: None,
+        )
+    return report
+
+
 def in_child(work: Callable[[], object]) -> int:
     """Run `work` in a forked child and return its exit code."""
     child = os.fork()
@@ -127,7 +152,10 @@ def in_child(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def steps_of(place: Place) -> list[Step]:
+Life = Callable[[Place], object]
+
+
+def steps_of(place: Place, life: Life = take_in_and_preserve) -> list[Step]:
     """Run once without a crash and list every durable step."""
     steps: list[Step] = []
 
@@ -136,7 +164,7 @@ def steps_of(place: Place) -> list[Step]:
             steps.append(step)
 
     with observed(note):
-        take_in_and_preserve(place)
+        life(place)
     return steps
 
 
@@ -146,7 +174,7 @@ def copy_of(prepared: Place, tmp_path: Path, name: str) -> Place:
     return place
 
 
-def crash_at(place: Place, number: int, mode: Mode) -> Place:
+def crash_at(place: Place, number: int, mode: Mode, life: Life = take_in_and_preserve) -> Place:
     """Crash at one step and return the place as the machine finds it when it starts again."""
     after = Place(place.root.with_name(place.root.name + "-after"))
     after.root.mkdir()
@@ -163,7 +191,7 @@ def crash_at(place: Place, number: int, mode: Mode) -> Place:
 
         killer = Killer(number, mode, copy)
         with observed(shadow.observe), observed(killer.observe):
-            take_in_and_preserve(place)
+            life(place)
 
     assert in_child(work) == KILLED
     return after
@@ -195,7 +223,8 @@ def check_recovers(place: Place) -> None:
 
 def test_every_kind_of_step_is_known(prepared: Place, tmp_path: Path) -> None:
     place = copy_of(prepared, tmp_path, "all")
-    kinds = sorted({kind_of(step, place.root / "disk") for step in steps_of(place)})
+    steps = [step for life in (take_in_and_preserve, hand_over) for step in steps_of(place, life)]
+    kinds = sorted({kind_of(step, place.root / "disk") for step in steps})
     assert kinds == KNOWN_KINDS.read_text().splitlines(), (
         "a kill point appeared or went: review, then list it"
     )

@@ -1,13 +1,18 @@
+import csv
 import json
 import os
 import re
 import shutil
 import socket
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
+from zipfile import ZipFile
 
 import pyrage
 import pytest
+
+from scelle.bootstrap import now_us
 
 from .conftest import ORDER, Platform
 
@@ -187,6 +192,25 @@ def test_preview_counts_and_keeps_nothing(ordered: Platform) -> None:
     assert sorted((ordered.vault / "packs").rglob("*.pack")) == packs
 
 
+def test_a_preview_says_what_it_does_not_know(platform: Platform) -> None:
+    platform.clauses.append('[[clause]]\nid = "all"\nsources = ["docs"]\nmedia_types = ["text/*"]\n')
+    platform("order", "add", platform.order_file())
+    assert "in doubt, media-type-unknown: 2; a pass reads them" in platform("preview", ORDER).out
+    assert "cannot be listed" not in platform("preview", ORDER).out
+
+
+def test_what_a_preview_cannot_list_is_counted(ordered: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    listdir = os.listdir
+
+    def refusing(folder: int | str) -> list[str]:
+        if isinstance(folder, int) and Path(f"/proc/self/fd/{folder}").readlink().name == "sub":
+            raise PermissionError(13, "Permission denied")
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+    assert "cannot be listed or read: 1; a pass counts them as failed" in ordered("preview", ORDER).out
+
+
 def test_preserve_seals_once_and_then_finds_everything_unchanged(ordered: Platform) -> None:
     first = ordered("preserve", ORDER, "--json").json
     second = ordered("preserve", ORDER, "--json").json
@@ -309,6 +333,23 @@ def test_escrow_follows_every_later_change(ordered: Platform) -> None:
     ).read_bytes()
 
 
+def test_what_others_hold_is_shown_with_size_and_time(ordered: Platform) -> None:
+    assert ordered("status", "--json").json["orders"][0]["shown"] == []
+    for name in ("notary", "counsel"):
+        (ordered.root / name).mkdir()
+        ordered("order", "escrow", ORDER, "--to", ordered.root / name)
+    order = ordered("status", "--json").json["orders"][0]
+    (shown,) = order["shown"]
+    assert shown["size"] == order["log_size"]
+    assert shown["how"] == f"escrow {ordered.root}/notary and escrow {ordered.root}/counsel"
+    assert ordered("order", "show", ORDER, "--json").json["shown"] == [shown]
+    for command in (("status",), ("order", "show", ORDER)):
+        assert shown["at"] in ordered(*command).out
+    statement = next((ordered.vault / "po" / ORDER / "log" / "escrow").iterdir())
+    statement.write_bytes(b"{}")
+    assert one_line(ordered("status", code=1).err)
+
+
 def test_escrow_into_a_folder_that_is_not_there_is_refused(ordered: Platform) -> None:
     assert one_line(ordered("order", "escrow", ORDER, "--to", ordered.root / "gone", code=2).err)
 
@@ -401,6 +442,79 @@ def test_a_package_is_never_overwritten(ordered: Platform) -> None:
     assert package.read_bytes() == b"something else"
 
 
+@pytest.fixture
+def held_by_two(platform: Platform) -> Platform:
+    """Two sources: one of a custodian, one of nobody."""
+    held = platform.root / "held"
+    held.mkdir()
+    (held / "c.txt").write_bytes(b"a lighthouse\n")
+    platform("source", "add", "laptop", f"files://{held}", "--custodian", "staff-017@example.org")
+    platform.clauses.append('[[clause]]\nid = "all"\nsources = ["docs", "laptop"]\n')
+    platform("order", "add", platform.order_file())
+    platform("preserve", ORDER)
+    return platform
+
+
+def test_an_answer_by_custodian_says_what_has_no_holder(held_by_two: Platform) -> None:
+    arguments = ("--custodian", "staff-017@example.org", "--to")
+    said = held_by_two("produce", ORDER, *arguments, held_by_two.root / "1.scelle").out
+    assert "2 records of the same times have neither custodian nor account" in said
+    answer = held_by_two("produce", ORDER, *arguments, held_by_two.root / "2.scelle", "--json")
+    assert (answer.json["hits"], answer.json["without_holder"], answer.json["findings"]) == (1, 2, [])
+    assert answer.err == ""
+    package = held_by_two.root / "3.scelle"
+    later = held_by_two("produce", ORDER, "--from", "2100-01-01", *arguments, package, "--json").json
+    assert (later["hits"], later["without_holder"]) == (0, 0)
+    whole = held_by_two("produce", ORDER, "--source", "docs", "--to", held_by_two.root / "4.scelle", "--json")
+    assert whole.json["without_holder"] is None
+    with ZipFile(held_by_two.root / "2.scelle") as archive:
+        assert b"no holder 2 records" in archive.read("README.txt")
+
+
+@pytest.mark.parametrize("kind", ["custodian", "account"])
+def test_an_unknown_holder_is_said(held_by_two: Platform, kind: str) -> None:
+    package = held_by_two.root / "p.scelle"
+    answer = held_by_two("produce", ORDER, f"--{kind}", "staff-71", "--to", package, "--json")
+    assert answer.json["hits"] == 0
+    assert [(each["code"], each["subject"]) for each in answer.json["findings"]] == [
+        ("holder.unknown", "staff-71")
+    ]
+    assert f"no source of the order is of this {kind}" in answer.err
+    assert ("staff-017@example.org" in answer.err) == (kind == "custodian")
+
+
+def test_a_package_says_what_people_call_the_sources_that_it_shows(held_by_two: Platform) -> None:
+    def shown(name: str, *arguments: str) -> tuple[str, set[str]]:
+        package = held_by_two.root / name
+        held_by_two("produce", ORDER, *arguments, "--to", package)
+        with ZipFile(package) as archive:
+            rows = csv.DictReader(archive.read("loadfile/documents.csv").decode().splitlines())
+            return archive.read("README.txt").decode(), {row["source_name"] for row in rows}
+
+    text, names = shown("1.scelle", "--custodian", "staff-017@example.org")
+    assert "s0002 is 'laptop'" in text
+    assert names == {"laptop"}
+    assert "docs" not in text, "nothing of that source is shown"
+    text, names = shown("2.scelle", "--source", "laptop", "--redact", "account=personal-data")
+    assert "laptop" not in text, "a source may be named after a person"
+    assert names == {""}
+
+
+def test_the_authority_writes_its_question_from_the_letter(held_by_two: Platform) -> None:
+    from scelle.verify.scelle_verify import main
+
+    trust, query, package = (held_by_two.root / name for name in ("trust.json", "query.json", "p.scelle"))
+    made = held_by_two("order", "trust", ORDER, "--to", trust, "--json").json
+    letter = Path(made["letter"]).read_text(encoding="utf-8")
+    at = letter.index('{"dimension"')
+    template = "".join(line.strip() for line in letter[at:].splitlines()[:3])
+    query.write_text(template.replace("NAME", "staff-017@example.org") + "\n")
+    held_by_two("produce", ORDER, "--custodian", "staff-017@example.org", "--to", package)
+    held_by_two.capsys.readouterr()
+    assert main([str(package), "--trust", str(trust), "--query", str(query)]) == 0
+    assert "complete in the sense below" in held_by_two.capsys.readouterr().out
+
+
 # --- the command line itself ------------------------------------------------------------------------------
 
 
@@ -410,6 +524,32 @@ def test_a_package_is_never_overwritten(ordered: Platform) -> None:
 def test_wrong_usage_is_one_line_and_code_2(platform: Platform, arguments: tuple[str, ...]) -> None:
     answer = platform(*arguments, code=2)
     assert answer.out == ""
+    assert one_line(answer.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("verify", "--sample", "x"), "--sample: Input should be a valid integer"),
+        (("verify", "--sampel", "3"), "did you mean --sample?; see `scelle verify --help`"),
+        (("preserve",), "ORDER is missing; see `scelle preserve --help`"),
+        (("produce", "x"), "--to is missing; see `scelle produce --help`"),
+        (("produce", "x", "--source"), "'--source' requires an argument; see `scelle produce --help`"),
+        (("order", "add"), "FILE is missing; see `scelle order add --help`"),
+        (("order",), "a command is missing; see `scelle order --help`"),
+        (("order", "nope"), "No such command 'nope'; see `scelle order --help`"),
+        (("nope",), "No such command 'nope'; see `scelle --help`"),
+        (("order", "escrow", "x", "--to", ""), "--to is empty"),
+        (("order", "escrow", "x", "--to="), "--to is empty"),
+        (("preserve", ""), "an argument is empty"),
+        (("preserve", "x", "--vault", "\0"), "--vault: "),
+    ],
+)
+def test_wrong_usage_names_what_was_typed_and_where_to_look(
+    platform: Platform, arguments: tuple[str, ...], words: str
+) -> None:
+    answer = platform(*arguments, code=2)
+    assert words in answer.err
     assert one_line(answer.err)
 
 
@@ -491,12 +631,60 @@ def test_a_clock_before_1970_harms_nothing(ordered: Platform, monkeypatch: pytes
     ]
 
 
+def test_a_clock_far_ahead_seals_nothing(ordered: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, later = now_us(), now_us() + 400 * 86_400 * 1_000_000
+    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: later)
+    size = ordered("status", "--json").json["orders"][0]["log_size"]
+    for command in (
+        ("preserve", ORDER),
+        ("preview", ORDER),
+        ("source", "add", "second", f"files://{ordered.docs}"),
+        ("order", "add", ordered.order_file(id='"o-2"')),
+        ("produce", ORDER, "--source", "docs", "--to", ordered.root / "p.scelle"),
+    ):
+        answer = ordered(*command, code=2)
+        assert "[ledger.clock_ahead]" in answer.err
+        assert one_line(answer.err)
+    assert ordered("status", "--json").json["orders"][0]["log_size"] == size
+    today = datetime.fromtimestamp(later / 1_000_000, UTC).date().isoformat()
+    monkeypatch.setenv("SCELLE_TODAY", today)
+    ordered("preserve", ORDER)
+    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: real)
+    assert "one of them is wrong" in ordered("preserve", ORDER).err
+    status = ordered("status", "--json").json
+    assert "one of them is wrong" in status["orders"][0]["clock"]
+    assert "one of them is wrong" in ordered("status").out
+    assert ordered("verify", "--json").json["valid"]
+
+
+def test_a_vault_is_not_begun_in_1970(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: 0)
+    second = platform.root / "second"
+    assert "1970" in platform("init", second, "--host", "platform.example", code=2).err
+    assert not second.exists()
+
+
 def test_no_production_number_is_used_twice_whatever_the_file_is_called(ordered: Platform) -> None:
     ordered("preserve", ORDER)
     odd = ordered.root / os.fsdecode(b"odd\xff.scelle")
     first = ordered("produce", ORDER, "--source", "docs", "--to", odd, "--json").json
     second = ordered("produce", ORDER, "--source", "docs", "--to", ordered.root / "2.scelle", "--json").json
     assert second["first_number"] == first["next_number"]
+
+
+def test_numbers_that_a_crash_left_uncommitted_are_not_given_out_again(ordered: Platform) -> None:
+    from scelle.bootstrap import KeyChoice, opened
+    from scelle.ledger.events import record_event
+
+    ordered("preserve", ORDER)
+    ordered("order", "add", ordered.order_file(id='"o-2"'))
+    with opened(ordered.vault, KeyChoice(key_file=ordered.root / "keys"), writing=True) as session:
+        ledger = session.order_writer("o-2")
+        record_event(ledger, now_us(), "op-1", "production", {"matter": "dsa-2023-x", "next_number": 9})
+        ledger.flush()
+    answer = ordered("produce", ORDER, "--source", "docs", "--to", ordered.root / "p.scelle", "--json").json
+    assert answer["first_number"] == 9
+    assert ordered("verify", "--json").json["findings"] == []
 
 
 def test_a_misspelt_list_hands_nothing_over(ordered: Platform) -> None:

@@ -266,7 +266,7 @@ def test_an_interrupt_from_the_keyboard_is_one_line_and_the_next_run_goes_on(
         return real(self, offered)
 
     monkeypatch.setattr(FilesSource, "read", read)
-    answer = platform("preserve", ORDER, "--json", code=70)
+    answer = platform("preserve", ORDER, "--json", code=130)
     assert "run the command again" in answer.err.splitlines()[-1]
     assert answer.out == ""
     assert preserved(platform)["new"] == 20

@@ -1,6 +1,6 @@
 """`scelle rebuild-catalog`: remake what is derived."""
 
-from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit
 
 
@@ -14,9 +14,8 @@ def rebuild_catalog(
 
     Example: scelle rebuild-catalog
     """
-    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
     from scelle.fsck.rebuild import rebuild_catalog as rebuild
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         document = rebuild(vault, session.key)
     emit(document, [f"catalog made again: {document['contents']} contents"], as_json)

@@ -39,9 +39,16 @@ def init(
         )
         recipients = answer.split()
     choice = KeyChoice(key_file=key_file, passphrase=secret_from(passphrase))
-    vault = make_vault(directory, host or socket.getfqdn().lower(), choice, recipients)
+    name = host or socket.getfqdn().lower()
+    vault = make_vault(directory, name, choice, recipients)
+    if host is None:
+        warn(
+            f"host not given: every log of this vault is named after {name}, for ever; if that is not the platform's "
+            "name, remove this vault and make it with --host"
+        )
     if not recipients:
-        warn("no recovery recipients: if the key file is lost, nobody can read this vault again")
+        lost = "the passphrase" if choice.passphrase is not None else "the key file"
+        warn(f"no recovery recipients: if {lost} is lost, nobody can read this vault again")
     contains = what_a_copy_contains(vault.config)
     document = {
         "vault": str(directory.resolve()),

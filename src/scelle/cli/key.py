@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit
 
 app = typer.Typer(
@@ -25,13 +25,13 @@ def drill(
 
     Example: scelle key drill --identity recovery.txt
     """
-    from scelle.bootstrap import KeyChoice, actor, now_us, opened  # start-up time of --help
+    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.ledger.events import record_event
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.vault.recovery import prove_recovery
     from scelle.vault.service import read_config
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         proof = prove_recovery(vault, read_config(vault), identity)
         ledger = session.writer(RESERVED_ORDER_ID)
         record_event(ledger, now_us(), actor(), "key.drill", {"recipient": proof.recipient})

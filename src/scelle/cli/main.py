@@ -1,6 +1,9 @@
 """Run one command and map what it raised to an exit code and one line (product.md)."""
 
+import gc
+import io
 import json
+import os
 import sys
 import traceback
 
@@ -33,7 +36,7 @@ from scelle.errors import (
 )
 
 DONE, WRONG, BAD_INPUT, HELD, UNREACHABLE, FAULT = 0, 1, 2, 3, 4, 70
-_INTERRUPTED = 130  # what typer makes of Ctrl-C
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended, and what typer returns
 _CODES: tuple[tuple[type[ScelleError], int], ...] = (
     (InputError, BAD_INPUT),
     (AuthorityError, BAD_INPUT),
@@ -84,7 +87,21 @@ app.command("produce")(produce.produce)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    gc.freeze()  # what was imported stays, and next to nothing else of ours is a cycle: at the default
+    gc.set_threshold(100_000, 20, 50)  # a first pass spends a twelfth of its time looking for them
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:  # nobody reads on (`| head -1`), or the file that it goes to has no room
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):
+            code = _say(
+                f"standard output: {error.strerror}: the answer is cut", "system", UNREACHABLE, False, error
+            )
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -96,17 +113,18 @@ def run(arguments: list[str]) -> int:
         app(["--help"], prog_name="scelle", standalone_mode=False)
         return BAD_INPUT
     try:
+        _refuse_empty(given)
         code = app(given, prog_name="scelle", standalone_mode=False)
-        if code == _INTERRUPTED:
+        if code == INTERRUPTED:
             raise typer.Abort
         return int(code) if isinstance(code, int) else DONE
     except TyperException as error:
-        return _say(f"{error}; see `scelle --help`", "usage", BAD_INPUT, debug, error)
+        return _say(f"{_usage(error)}; see `{_command(given)} --help`", "usage", BAD_INPUT, debug, error)
     except (typer.Abort, KeyboardInterrupt) as error:
         return _say(
             "stopped; what was confirmed so far is kept, run the command again",
             "stopped",
-            FAULT,
+            INTERRUPTED,
             debug,
             error,
         )
@@ -115,7 +133,7 @@ def run(arguments: list[str]) -> int:
         if as_json and code in (WRONG, HELD):
             print(json.dumps({"error": {"code": error.code, "detail": str(error)}}, indent=2))
         return _say(str(error), error.code, code, debug, error)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # nobody reads on; typer makes the latter of the former
         return DONE
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
@@ -124,6 +142,41 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the edge: whatever else happens is a fault of Scellé
         text = f"a fault of Scellé ({type(error).__name__}: {error}); run again with --debug and report it"
         return _say(text, "fault", FAULT, debug, error)
+
+
+def _refuse_empty(given: list[str]) -> None:
+    """Refuse an empty argument: a path that is empty would mean the current directory."""
+    for before, argument in zip(["", *given], given, strict=False):
+        name = argument if argument.startswith("--") and argument.endswith("=") else before
+        if argument == "" or name is argument:
+            where = name.rstrip("=") if name.startswith("-") else "an argument"
+            raise InputError(f"{where} is empty: give a value, or leave it out")
+
+
+def _usage(error: TyperException) -> str:
+    """Say what is wrong with the command line, with each parameter as it is typed."""
+    parameter, said = getattr(error, "param", None), str(error).removesuffix(".")
+    if said.startswith("Usage:"):
+        return "a command is missing"
+    possible = getattr(error, "possibilities", None)
+    if possible:
+        said += f", did you mean {' or '.join(possible)}?"
+    if parameter is None:
+        return said
+    is_option = parameter.param_type_name == "option"
+    name = max(parameter.opts, key=len) if is_option else parameter.metavar or parameter.name.upper()
+    return f"{name} is missing" if said.startswith("Missing parameter") else f"{name}: {said}"
+
+
+def _command(given: list[str]) -> str:
+    """Return the command that was meant, as far as it is one: its help is the place to look."""
+    words = [word for word in given if not word.startswith("-")]
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    if not words or words[0] not in {*groups, *(command.name for command in app.registered_commands)}:
+        return "scelle"
+    group = groups.get(words[0])
+    members = [] if group is None else [command.name for command in group.registered_commands]
+    return " ".join(["scelle", *words[: 2 if len(words) > 1 and words[1] in members else 1]])
 
 
 def _say(text: str, code: str, exit_code: int, debug: bool, error: BaseException) -> int:

@@ -2,12 +2,18 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scelle.cli.output import warn
 from scelle.errors import InputError
+
+if TYPE_CHECKING:
+    from scelle.bootstrap import Session
 
 VaultOption = Annotated[
     Path, typer.Option("--vault", envvar="SCELLE_VAULT", metavar="DIR", help="The vault's folder.")
@@ -47,11 +53,27 @@ def secret_from(where: str | None) -> str | None:
     if kind == "file" and rest:
         try:
             return Path(rest).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"--passphrase file:{rest}: cannot be read ({type(error).__name__})") from error
     if kind == "exec" and rest:
-        done = subprocess.run(rest, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - the operator's own command
+        try:
+            done = subprocess.run(rest, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - the operator's own command
+        except ValueError as error:
+            raise InputError("--passphrase exec: what the command says is no text in UTF-8") from error
         if done.returncode != 0:
             raise InputError(f"--passphrase exec: the command ended with {done.returncode}: try it by hand")
         return done.stdout.rstrip("\r\n")
     raise InputError("--passphrase takes env:NAME, file:PATH or exec:CMD, never the passphrase itself")
+
+
+@contextmanager
+def opened_vault(
+    vault: Path, key_file: Path | None, passphrase: str | None, *, writing: bool
+) -> Iterator["Session"]:
+    """Open the vault that the shared options name; print its warnings when it is closed."""
+    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
+
+    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=writing) as session:
+        yield session
+        for warning in session.warnings:
+            warn(warning)

@@ -12,9 +12,9 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
-    secret_from,
+    opened_vault,
 )
-from scelle.cli.output import emit, utc, warn
+from scelle.cli.output import emit, shown_json, utc, warn
 from scelle.errors import TimestampUnavailable
 
 if TYPE_CHECKING:
@@ -37,10 +37,8 @@ def add(
     Example: scelle order add order.toml --tsa http://tsa.example/tsr
     """
     from scelle.bootstrap import (  # start-up time of --help
-        KeyChoice,
         WitnessSettings,
         now_us,
-        opened,
         set_witnesses,
         show_to_witnesses,
         take_in_order,
@@ -52,7 +50,7 @@ def add(
     if tsa is not None:
         checked_address(tsa)
     order_file = read_order_file(file)
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         specs = session.sources()
         check_sources(order_file, specs)
         ledger = take_in_order(session, order_file)
@@ -76,10 +74,10 @@ def list_orders(
 
     Example: scelle order list
     """
-    from scelle.bootstrap import KeyChoice, now_us, opened  # start-up time of --help
+    from scelle.bootstrap import now_us  # start-up time of --help
     from scelle.orders.service import order_ids, sealed_order
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
         found = [_described(sealed_order(session.ledger(order)), now_us()) for order in order_ids(vault)]
     lines = [f"{each['id']}  {each['type']}  {each['authority']}  {each['next']}" for each in found]
     emit({"orders": found}, lines or ["no orders yet: scelle order add FILE"], as_json)
@@ -97,19 +95,24 @@ def show(
 
     Example: scelle order show ec-2026-0108 --json
     """
-    from scelle.bootstrap import KeyChoice, now_us, opened  # start-up time of --help
+    from scelle.bootstrap import now_us, witnesses  # start-up time of --help
     from scelle.ledger.events import events
     from scelle.orders.service import sealed_order
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
         ledger = session.order_ledger(order)
-        document = _described(sealed_order(ledger), now_us())
+        sealed = sealed_order(ledger)
+        document = _described(sealed, now_us())
         document["log"] = {"origin": ledger.origin, "size": ledger.log.size, "root": ledger.log.root.hex()}
+        seen = witnesses(ledger)
+        document["rewritable_unseen_since"] = utc(seen.rewritable_since(sealed.received.time_us))
+        document["shown"] = shown_json(seen.newest_shown())
         document["events"] = [
             {"seq": event.seq, "time": utc(event.time_us), "actor": event.actor, "kind": event.kind}
             for event in events(ledger)
         ]
     lines = _lines(document)
+    lines += [f"  size {each['size']} was shown {each['at']}: {each['how']}" for each in document["shown"]]
     lines += [f"  {event['time']}  {event['kind']}  {event['actor']}" for event in document["events"]]
     emit(document, lines, as_json)
 
@@ -127,10 +130,11 @@ def trust(
 
     Example: scelle order trust ec-2026-0108 --to trust.json
     """
-    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
+    from scelle.bootstrap import refuse_in_vault  # start-up time of --help
     from scelle.productions.service import write_trust
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
+        refuse_in_vault(session, to)
         document = write_trust(session.order_ledger(order), to)
     emit(
         document,
@@ -154,9 +158,9 @@ def timestamp(
 
     Example: scelle order timestamp ec-2026-0108 --tsa http://tsa.example/tsr
     """
-    from scelle.bootstrap import KeyChoice, opened, timestamp_now, witnesses  # start-up time of --help
+    from scelle.bootstrap import timestamp_now, witnesses  # start-up time of --help
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
         warnings = timestamp_now(ledger, tsa)
         pending = len(witnesses(ledger).pending())
@@ -182,10 +186,10 @@ def escrow(
 
     Example: scelle order escrow ec-2026-0108 --to /mnt/notary
     """
-    from scelle.bootstrap import KeyChoice, add_escrow, opened  # start-up time of --help
+    from scelle.bootstrap import add_escrow  # start-up time of --help
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
-        checkpoint = add_escrow(session.order_writer(order), to)
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+        checkpoint = add_escrow(session, session.order_writer(order), to)
     document = {"order": order, "to": str(to), "size": checkpoint.size, "root": checkpoint.root.hex()}
     emit(document, [f"checkpoint of size {checkpoint.size} deposited in {to}"], as_json)
 

@@ -4,7 +4,12 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scelle.ledger.witness import Shown
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -12,7 +17,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def emit(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
     """Print `document` with --json, else `lines`; nothing else ever goes to standard output."""
     if as_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+        is_utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+        print(json.dumps(document, indent=2, ensure_ascii=not is_utf8, default=str))
     else:
         for line in lines:
             print(printable(line))
@@ -41,6 +47,11 @@ def human_bytes(size: int) -> str:
             return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("the last unit takes every size")
+
+
+def shown_json(shown: "Iterable[Shown]") -> list[dict[str, Any]]:
+    """Return checkpoints that somebody else holds, as commands print them."""
+    return [{"size": each.size, "at": utc(each.at_us), "how": each.how} for each in shown]
 
 
 def utc(time_us: int | None) -> str | None:

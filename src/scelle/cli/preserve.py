@@ -13,7 +13,7 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
-    secret_from,
+    opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, warn
 from scelle.errors import SourceMissing
@@ -43,9 +43,7 @@ def preserve(
     Example: scelle preserve ec-2026-0108 --json
     """
     from scelle.bootstrap import (  # start-up time of --help
-        KeyChoice,
         expected_items,
-        opened,
         show_to_witnesses,
         was_drilled,
         witness_settings,
@@ -53,7 +51,7 @@ def preserve(
     from scelle.capture.service import run_pass
     from scelle.orders.service import sealed_order
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
         if not was_drilled(session):
             warn("nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE")

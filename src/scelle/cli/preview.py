@@ -9,7 +9,7 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
-    secret_from,
+    opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, utc
 from scelle.errors import SourceMissing
@@ -24,16 +24,17 @@ def preview(
 ) -> None:
     """Count what an order's clauses cover now: per source and clause, with a sample. Keeps nothing.
 
+    A clause that asks for media types can be decided only once an item is read: such items are in doubt.
     Only the fact that somebody looked, and the counts, are sealed as an event.
 
     Example: scelle preview ec-2026-0108 --json
     """
-    from scelle.bootstrap import KeyChoice, actor, now_us, opened  # start-up time of --help
+    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.capture.preview import preview as look
     from scelle.ledger.events import record_event
     from scelle.orders.service import sealed_order
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
         sealed = sealed_order(ledger)
         found = look(sealed.clauses, session.named(sealed))
@@ -56,6 +57,11 @@ def preview(
             f"{utc(each.earliest_us)} to {utc(each.latest_us)}, {each.undated} undated"
         )
         lines += [f"    excluded by {rule}: {count}" for rule, count in sorted(each.excluded_by.items())]
+        lines += [
+            f"    in doubt, {rule}: {count}{_later(rule)}" for rule, count in sorted(each.doubts.items())
+        ]
+        if each.troubles:
+            lines.append(f"    cannot be listed or read: {each.troubles}; a pass counts them as failed")
         lines += [f"    clause {clause}: {count}" for clause, count in sorted(each.by_clause.items())]
         lines += [f"    e.g. {native}" for native in each.sample[:3]]
         if each.unreachable:
@@ -66,3 +72,9 @@ def preview(
     emit(document, lines, as_json)
     if unreachable:
         raise typer.Exit(1)
+
+
+def _later(doubt: str) -> str:
+    from scelle.scope.model import Reason  # start-up time of --help
+
+    return "; a pass reads them and may exclude some" if doubt == Reason.MEDIA_TYPE_UNKNOWN else ""

@@ -14,10 +14,11 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
-    secret_from,
+    opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, printable, warn
 from scelle.errors import InputError
+from scelle.formats.tokens import is_code
 
 PREFIX = "SCL"
 
@@ -26,7 +27,18 @@ def _redaction(text: str) -> tuple[str, str]:
     field, separator, code = text.partition("=")
     if not separator or not field or not code:
         raise InputError(f"--redact {text}: write FIELD=CODE, for instance meta=personal-data")
+    if not is_code(code):
+        raise InputError(f"--redact {text}: a code is made of a-z, 0-9 and -, for instance personal-data")
     return field, code
+
+
+def _redactions(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for field, code in map(_redaction, texts):
+        if field in found:
+            raise InputError(f"--redact {field} is given twice: leave one")
+        found[field] = code
+    return found
 
 
 def _progress(as_json: bool) -> Callable[[str, int, int], None]:
@@ -35,10 +47,20 @@ def _progress(as_json: bool) -> Callable[[str, int, int], None]:
         return lambda stage, done, total: None
 
     def show(stage: str, done: int, total: int) -> None:
-        if done % 500 == 0 or done == total:
-            print(f"\r\x1b[K{stage}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr)
+        amount = (
+            f"{human_bytes(done)} of {human_bytes(total)}" if stage == "package" else f"{done} of {total}"
+        )
+        print(f"\r\x1b[K{stage}: {amount}", end="\n" if done == total else "", file=sys.stderr)
 
     return show
+
+
+def _holders(count: int | None) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"{count} records of the same times have neither custodian nor account, and are in no answer by one"
+    ]
 
 
 def produce(
@@ -71,7 +93,7 @@ def produce(
 
     Example: scelle produce ec-2026-0108 --source docs --from 2026-01-01 --until 2026-02-01 --to jan.scelle
     """
-    from scelle.bootstrap import KeyChoice, opened, produce_package  # start-up time of --help
+    from scelle.bootstrap import produce_package  # start-up time of --help
     from scelle.productions.withheld import read_withhold_list
 
     chosen = [
@@ -81,7 +103,7 @@ def produce(
     ]
     if len(chosen) != 1:
         raise InputError("give exactly one of --source, --custodian and --account")
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         report, warnings = produce_package(
             session,
             order,
@@ -91,7 +113,7 @@ def produce(
             until=until,
             prefix=prefix,
             to=to,
-            redact=dict(map(_redaction, redact or [])),
+            redact=_redactions(redact or []),
             withhold=read_withhold_list(withhold),
             progress=_progress(as_json),
         )
@@ -101,6 +123,7 @@ def produce(
     lines = [
         f"{to}: {report.hits} hits = produced {report.produced} + withheld {report.withheld} + "
         f"erased {report.erased}; {human_bytes(report.bytes)}",
+        *_holders(report.without_holder),
         f"check it: scelle-verify {to} --trust TRUST --query QUERY",
     ]
     emit(document, lines, as_json)

@@ -7,7 +7,7 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
-    secret_from,
+    opened_vault,
 )
 from scelle.cli.output import emit, utc
 
@@ -26,9 +26,9 @@ def recover(
 
     Example: scelle recover ec-2026-0108
     """
-    from scelle.bootstrap import KeyChoice, now_us, opened, recover_log  # start-up time of --help
+    from scelle.bootstrap import now_us, recover_log  # start-up time of --help
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         moved = recover_log(session, order, now_us())
     document = {"order": order, "from_size": moved.old_size, "to_size": moved.new_size, "at": utc(now_us())}
     line = (

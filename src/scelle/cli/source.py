@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit
 from scelle.errors import InputError
 
@@ -31,7 +31,7 @@ def add(
 
     Example: scelle source add docs files:///srv/docs --custodian staff-017@example.org
     """
-    from scelle.bootstrap import KeyChoice, actor, now_us, opened  # start-up time of --help
+    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.sources.registry import (
         SourceSpec,
@@ -49,7 +49,7 @@ def add(
             check_identifier(identifier, what)
     spec = SourceSpec(check_name(name), url, custodian, account)
     source = open_source(name, url, custodian, account)
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         refuse_own_folders(spec, session.path, session.key_folder)
         source.test()
         add_source(session.writer(RESERVED_ORDER_ID), spec, now_us(), actor())
@@ -67,9 +67,8 @@ def list_sources(
 
     Example: scelle source list --json
     """
-    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
         specs = [spec for _, spec in sorted(session.sources().items())]
     lines = [f"{spec.name}  {spec.url}  {spec.custodian or spec.account or ''}".rstrip() for spec in specs]
     emit(
@@ -91,11 +90,10 @@ def check(
 
     Example: scelle source test docs
     """
-    from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
     from scelle.sources.registry import known_source
     from scelle.sources.urls import open_source
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
         spec = known_source(session.sources(), name)
         open_source(spec.name, spec.url, spec.custodian, spec.account).test()
     emit({**spec.to_json(), "readable": True}, [f"source {name} can be read"], as_json)
@@ -113,15 +111,18 @@ def remove(
 
     Example: scelle source remove docs
     """
-    from scelle.bootstrap import KeyChoice, actor, now_us, opened  # start-up time of --help
+    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.errors import SourceHeld
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.orders.service import order_ids, sealed_order
     from scelle.sources.registry import remove_source
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
         for order in order_ids(vault):
             if name in sealed_order(session.ledger(order)).aliases:
-                raise SourceHeld(f"source {name} is held: an order's clause names it; it cannot be removed")
+                raise SourceHeld(
+                    f"source {name} is held: a clause of order {order} names it: keep it until that order is over; "
+                    "where the documents moved, add them under another name"
+                )
         remove_source(session.writer(RESERVED_ORDER_ID), name, now_us(), actor())
     emit({"removed": name}, [f"source {name} removed; what was sealed from it stays"], as_json)

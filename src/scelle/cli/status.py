@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
-from scelle.cli.output import emit, utc
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
+from scelle.cli.output import emit, shown_json, utc
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
@@ -19,10 +19,10 @@ def status(
 
     Example: scelle status --json
     """
-    from scelle.bootstrap import KeyChoice, opened, was_drilled  # start-up time of --help
+    from scelle.bootstrap import was_drilled  # start-up time of --help
     from scelle.orders.service import order_ids
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
         orders = [_order(session, order) for order in order_ids(vault)]
         document = {
             "vault_id": session.config.vault_id.hex(),
@@ -35,6 +35,7 @@ def status(
 
 def _order(session: "Session", order: str) -> dict[str, Any]:
     from scelle.bootstrap import now_us, witnesses  # start-up time of --help
+    from scelle.ledger.clock import clock_behind
     from scelle.ledger.events import events
     from scelle.orders.clocks import days_left, next_step
     from scelle.orders.service import sealed_order
@@ -49,7 +50,9 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
         "next": next_step(sealed.order, now_us()),
         "days_left": days_left(sealed.order, now_us()),
         "log_size": ledger.log.size,
+        "clock": clock_behind(ledger.state, now_us()),
         "rewritable_unseen_since": utc(shown.rewritable_since(sealed.received.time_us)),
+        "shown": shown_json(shown.newest_shown()),
         "tokens_pending": len(shown.pending()),
         "passes": len({event.body["pass"] for event in passes}),
         "last_pass": None if last is None else utc(last.time_us),
@@ -76,6 +79,12 @@ def _lines(document: dict[str, Any]) -> list[str]:
             f"  log of {order['log_size']} entries; "
             + (f"rewritable unseen since {seen}" if seen else "all of it was shown to somebody else")
         )
+        lines += [
+            f"  size {each['size']} of {order['log_size']} was shown {each['at']}: {each['how']}"
+            for each in order["shown"]
+        ]
+        if order["clock"] is not None:
+            lines.append(f"  clock: {order['clock']}")
         if order["tokens_pending"]:
             lines.append(f"  {order['tokens_pending']} time-stamps are queued")
         lines.append(f"  last pass: {order['last_pass'] or 'none yet: scelle preserve ' + order['id']}")

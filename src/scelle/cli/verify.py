@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, secret_from
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def verify(
 
     Example: scelle verify --json
     """
-    from scelle.bootstrap import KeyChoice, opened, verify_vault  # start-up time of --help
+    from scelle.bootstrap import verify_vault  # start-up time of --help
     from scelle.orders.service import check_order
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False) as session:
         if order is not None:
             check_order(vault, order)
         report = verify_vault(session, sample=sample, order=order, workers=workers)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scelle.errors import LogBehind, LogBusy, LogDamaged, StorageFailed, StorageFull
+from scelle.errors import LogBehind, LogBusy, LogDamaged
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
 from scelle.formats.notes import parse_note
 from scelle.formats.tiles import bundles_for, encode_bundle, entries_path, parse_bundle
@@ -115,13 +115,11 @@ def _lock_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise StorageFull(f"{path}: no room left on the disk: free some and run again") from error
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise LogBusy(f"{path}: another process uses the log: run the command again") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise LogDamaged(f"{path} is damaged ({error}): restore it from a copy of the vault") from error
-        raise StorageFailed(f"{path}: {error}: check the disk and its permissions") from error
+        raise durable.sqlite_failure(path, error) from error
 
 
 def bring_lock_forward(folder: Path, signer: Signer) -> tuple[int, int]:

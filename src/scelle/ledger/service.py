@@ -198,6 +198,8 @@ class OrderLedgerWriter(OrderLedger):
                 durable.replace(closed, opened)
             if (opened / "head").exists():
                 self._writers[alias] = self._resume(alias, number, opened)
+            elif opened.exists():  # a crash came before its head, or while it was dropped
+                _remove_open(opened)
 
     def _resume(self, alias: str, number: int, folder: Path) -> SegmentWriter:
         head = SegmentHead.parse((folder / "head").read_bytes())
@@ -271,6 +273,7 @@ class OrderLedgerWriter(OrderLedger):
         `only` names the log sources to close (all by default); `looked` names those that were looked at: one
         without an open segment gets a manifest of no records, the evidence that it was looked at.
         """
+        self._drop_rowless(only)
         manifests: list[Entry] = []
         names = [alias for alias in self._writers if only is None or alias in only]
         for alias in sorted(names, key=lambda alias: (alias.startswith("scelle."), alias)):
@@ -279,6 +282,14 @@ class OrderLedgerWriter(OrderLedger):
             if alias not in names:
                 manifests.append(self._empty_manifest(alias, schema, now_us))
         return self._commit([*manifests, *entries], now_us)
+
+    def _drop_rowless(self, only: Sequence[str] | None) -> None:
+        """Drop open segments that a crash left with a head and no row: a manifest of no records has no folder."""
+        for alias, writer in list(self._writers.items()):
+            if not writer.records and (only is None or alias in only):
+                writer.discard()
+                _remove_open(writer.folder)
+                del self._writers[alias]
 
     def _close_segment(self, alias: str, now_us: int) -> Segment:
         writer = self._writers[alias]
@@ -324,6 +335,13 @@ class OrderLedgerWriter(OrderLedger):
         """Return the SHA-256 of the newest token: its checkpoint is smaller than any entry still to come."""
         tokens = sorted((self.folder / "log" / "tokens").glob("*.tsr"), key=_token_size)
         return sha256(tokens[-1].read_bytes()).digest() if tokens else None
+
+
+def _remove_open(folder: Path) -> None:
+    """Remove the folder of an open segment without rows, its head first; a crash leaves one without a head."""
+    for path in sorted(folder.iterdir()):
+        durable.remove(path)
+    durable.remove_directory(folder)
 
 
 def _token_size(path: Path) -> tuple[int, str]:

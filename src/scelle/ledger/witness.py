@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scelle.errors import EscrowInconsistent, FormatError, TimestampUnavailable
+from scelle.errors import EscrowInconsistent, FormatError, LogDamaged, TimestampUnavailable
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
 from scelle.formats.notes import parse_note
 from scelle.formats.tiles import bundles_for, encode_bundle, entries_path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from scelle.timestamps.queue import Pending
 
 DAY_US = 86_400 * 1_000_000
+_STAMPED = "time-stamp token"
+_AND = " and "
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,17 @@ class Shown:
     root: bytes
     at_us: int
     how: str
+
+
+def _statement(path: Path) -> tuple[int, str]:
+    """Read when and how a checkpoint was shown; raise `LogDamaged` where the file does not say it."""
+    try:
+        known = json.loads(path.read_bytes())
+        return int(known["at_us"]), str(known["how"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise LogDamaged(
+            f"{path}: does not say when and how the checkpoint was shown: remove it, and deposit again"
+        ) from error
 
 
 class Witnesses:
@@ -78,9 +91,15 @@ class Witnesses:
                 )
 
     def _remember(self, folder: Path, checkpoint: Checkpoint, at_us: int, how: str) -> None:
-        name = f"{checkpoint.size}-{checkpoint.root.hex()}"
+        """Keep when and how a checkpoint was shown: when first, and in every way."""
+        path = folder / f"{checkpoint.size}-{checkpoint.root.hex()}.json"
+        known = _statement(path) if path.exists() else None
+        if known is not None:
+            if how in known[1].split(_AND):
+                return
+            at_us, how = known[0], _AND.join((known[1], how))
         durable.make_directory(folder)
-        durable.write_file(folder / f"{name}.json", json.dumps({"at_us": at_us, "how": how}).encode() + b"\n")
+        durable.write_file(path, json.dumps({"at_us": at_us, "how": how}).encode() + b"\n")
 
     def want_token(self, reason: str, now_us: int) -> None:
         """Queue a token over the published checkpoint; idempotent for the same checkpoint."""
@@ -119,7 +138,7 @@ class Witnesses:
             shown = parse_checkpoint_text(pending.text)
             name = f"{shown.size}-{shown.root.hex()}"
             durable.write_file(self._tokens / f"{name}.tsr", raw, mode=0o644)
-            how = json.dumps({"at_us": now_us, "how": "time-stamp token"})
+            how = json.dumps({"at_us": now_us, "how": _STAMPED})
             durable.write_file(self._tokens / f"{name}.json", how.encode() + b"\n")
             durable.remove(self._tokens / "pending" / pending.file_name)
             fetched += 1
@@ -129,9 +148,17 @@ class Witnesses:
         """Yield every checkpoint that somebody else is known to hold."""
         for folder in (self._escrow, self._tokens):
             for path in sorted(folder.glob("*.json")):
-                known = json.loads(path.read_bytes())
                 size, root = path.stem.split("-")
-                yield Shown(int(size), bytes.fromhex(root), known["at_us"], known["how"])
+                yield Shown(int(size), bytes.fromhex(root), *_statement(path))
+
+    def newest_shown(self) -> list[Shown]:
+        """Return the largest checkpoint that is in escrow, and the largest that is time-stamped."""
+        newest: dict[bool, Shown] = {}
+        for each in self.shown():
+            is_token = each.how == _STAMPED
+            if is_token not in newest or newest[is_token].size <= each.size:
+                newest[is_token] = each
+        return [newest[is_token] for is_token in sorted(newest)]
 
     def rewritable_since(self, genesis_us: int) -> int | None:
         """Return since when (microseconds) nobody else has seen the log; None when all of it was shown."""
@@ -142,7 +169,7 @@ class Witnesses:
 
     def is_token_due(self, now_us: int) -> bool:
         """Tell whether the daily token is due: entries were added and the newest token is a day old."""
-        tokens = [each for each in self.shown() if each.how == "time-stamp token"]
+        tokens = [each for each in self.shown() if each.how == _STAMPED]
         newest = max((each.at_us for each in tokens), default=0)
         covered = max((each.size for each in tokens), default=0)
         return covered < self._log.size and now_us - newest >= DAY_US

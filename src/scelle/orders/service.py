@@ -12,6 +12,7 @@ from scelle.formats.canonical_json import canonical_json
 from scelle.formats.notes import VerifierKey, parse_vkey
 from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1
+from scelle.formats.tokens import shown
 from scelle.formats.values import NULL, content_value, structure_value, text_value
 from scelle.ledger.events import Event, events, record_event
 from scelle.ledger.service import (
@@ -62,7 +63,7 @@ def _published_size(folder: Path) -> int:
 def check_order(vault: Path, order: str) -> str:
     """Return `order`; raise `OrderUnknown` when the vault has no such order."""
     if order not in order_ids(vault):
-        raise OrderUnknown(f"no order has the id {order!r}: see `scelle order list`")
+        raise OrderUnknown(f"no order has the id {shown(order)}: see `scelle order list`")
     return order
 
 
@@ -81,7 +82,8 @@ def add_order(
     """Open the order's log, seal its document as item zero, its terms, clauses and sources as events.
 
     `sources` are the sealed forms of the sources that its clauses name. A crash before the one commit leaves
-    a genesis without item zero: adding the same file again completes it. Raises `OrderExists`.
+    a genesis without item zero: adding the order again drops what that attempt left uncommitted, and begins it
+    once. Raises `OrderExists`.
     """
     order = order_file.order
     authority = parse_vkey(order.authority_key) if order.authority_key else None
@@ -98,6 +100,7 @@ def add_order(
             f"order {order.id} was begun with another authority_key, which its log names for ever: give the "
             "order another id"
         )
+    ledger.discard_uncommitted()  # of an attempt that a crash ended
     _seal_papers(ledger, packs, order_file, now_us)
     record_event(ledger, now_us, actor, "received", order_to_json(order))
     for clause in order_file.clauses:
@@ -122,8 +125,6 @@ def _seal_papers(ledger: OrderLedgerWriter, packs: PackStore, order_file: OrderF
     if order_file.document is not None and order_file.document_name is not None:
         papers.insert(0, (order_file.document_name, order_file.document))
     writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
-    if writer.records:  # a crash before the commit left them durable already
-        return
     for name, data in papers:
         key, digest = secrets.token_bytes(32), sha256(data).digest()
         packs.put(data, digest)

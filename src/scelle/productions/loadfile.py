@@ -21,6 +21,7 @@ COLUMNS: Final = (
     "time",
     "time_basis",
     "source",
+    "source_name",
     "seq",
     "log_index",
     "position",

@@ -9,10 +9,12 @@ from scelle.formats.packages import Query
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import TIME_MAX, TIME_MIN, is_code, shown
 from scelle.formats.values import Value, decode_value
+from scelle.productions.loadfile import time_cell
 
 Strength: TypeAlias = Literal["A", "B", "C"]
 
 SOURCE: Final = "source"
+ACCOUNT: Final = "account"
 NATIVE: Final = "native"
 RAW: Final = "raw"
 KEPT_IN_PLACE: Final = "kept-in-place"
@@ -41,7 +43,8 @@ class Request:
                 raise RequestWrong(f"time {time} is outside -2^63+1 to 2^63-1 microseconds: correct it")
         if self.from_us is not None and self.until_us is not None and self.from_us >= self.until_us:
             raise RequestWrong(
-                f"the period from {self.from_us} until {self.until_us} is empty: until must be later"
+                f"the period from {time_cell(self.from_us)} until {time_cell(self.until_us)} is empty: until must "
+                "be later"
             )
         if self.strength == "A" and not self.is_whole_source:
             raise RequestWrong(
@@ -196,8 +199,9 @@ class SegmentCounts:
 class ProductionReport:
     """Say what a production holds. *hits = produced + withheld + erased.*
 
-    `contents_withheld` and `fields_redacted` are parts of produced records. `next_number` is the first
-    production number that the matter has not used.
+    `contents_withheld` and `fields_redacted` are parts of produced records. `without_holder` counts the records of
+    the same period that have neither custodian nor account, and so are in no answer by one of them; None where the
+    request asks by something else. `next_number` is the first production number that the matter has not used.
     """
 
     strength: str
@@ -210,6 +214,7 @@ class ProductionReport:
     contents: int
     contents_withheld: int
     fields_redacted: int
+    without_holder: int | None
     bytes: int
     first_number: int
     next_number: int

@@ -1,5 +1,6 @@
 """Write the pages of an answer in the order of the package: records, withholdings, items and load file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +30,7 @@ class Tally:
     contents: int = 0
     contents_withheld: int = 0
     fields_redacted: int = 0
+    without_holder: int = 0
 
     @property
     def hits(self) -> int:
@@ -47,6 +49,7 @@ class Pages:
         first_number: int,
         total: int,
         progress: Progress,
+        source_names: Mapping[str, str],
     ) -> None:
         self.proofs = work.scratch("proofs")
         self.records = work.scratch("records")
@@ -58,9 +61,15 @@ class Pages:
         self.members: list[Member] = []
         self.files: list[ManifestFile] = []
         self.tally = Tally()
+        self.named: dict[str, str] = {}
+        self._source_names = source_names
         self.next_number = first_number
         self._prefix, self._total, self._progress, self._done = prefix, total, progress, 0
         self.loadfile.write(header())
+
+    def source_name(self, alias: str) -> str:
+        """Return what people call a log source, its family included; nothing where the package does not say it."""
+        return self._source_names.get(alias.partition("/")[0], "")
 
     def advance(self) -> None:
         """Note that one more record was read."""
@@ -79,6 +88,7 @@ class Pages:
             self.tally.withheld += 1
             return
         self.tally.produced += 1
+        self.named[task.manifest.source] = self.source_name(task.manifest.source)
         self.tally.fields_redacted += len(draft.redacted)
         paths = [(item.field, self._deliver(item)) for item in draft.items if item.code is None]
         self.records.write(record_line(task.at, position, task.manifest.profile, draft.shown, paths))
@@ -114,7 +124,7 @@ def answer_whole(
 
     Raises `RecordNotAsSealed` where they do not lead to the record root, and `ContentNotAsSealed`.
     """
-    drafter = Drafter(task, query, withholding, pages.shelf)
+    drafter = Drafter(task, query, withholding, pages.shelf, pages.source_name(task.manifest.source))
     manifest, erased = task.manifest, task.erased.records
     commitments = bytearray(HASH_BYTES * manifest.records)
     for position, rc in erased.items():

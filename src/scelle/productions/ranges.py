@@ -8,10 +8,11 @@ from typing import Final
 from scelle.errors import RecordNotAsSealed
 from scelle.formats.index import index_leaf, inner, tag, u2, u3
 from scelle.formats.packages import FarNeighbour, Hit, NearNeighbour, Neighbour, Query, RangeLine
+from scelle.formats.tokens import is_reserved_alias
 from scelle.ledger.segments import SegmentReader, parse_sort_key
 from scelle.merkle.hashing import HASH_BYTES, tree_root
 from scelle.merkle.proofs import Tree
-from scelle.productions.model import Withholding
+from scelle.productions.model import ACCOUNT, Withholding
 from scelle.productions.pages import Pages
 from scelle.productions.plan import RangeName, Task, window_of
 from scelle.productions.records import Draft, Drafter
@@ -37,7 +38,8 @@ class RangeAnswer:
         tag_key: bytes,
     ) -> None:
         self._task, self._reader, self._pages = task, reader, pages
-        self._drafter = Drafter(task, query, withholding, pages.shelf)
+        name = pages.source_name(task.manifest.source)
+        self._drafter = Drafter(task, query, withholding, pages.shelf, name)
         self._tag = tag(tag_key, query.dimension, task.manifest.source if task.ordinal == 1 else query.value)
         self._block = IndexBlock(reader, task.ordinal, task.erased.places)
         # "undated" stands first in X, and last in proofs.jsonl
@@ -45,11 +47,19 @@ class RangeAnswer:
             name: find_range(self._block, self._tag, window_of(query, name))
             for name in sorted(task.ranges, reverse=True)
         }
+        if query.dimension == ACCOUNT and query.value and not is_reserved_alias(task.manifest.source):
+            self._count_without_holder(tag(tag_key, ACCOUNT, None), query)
         self._positions, self._seqs, self._times = array("Q"), array("q"), array("q")
         self._salts = bytearray()
         self._edge_salts: dict[int, bytes] = {}
         self._drafts, self._draft_sizes = array("Q"), array("Q")
         self._tree: Tree | None = None
+
+    def _count_without_holder(self, nobody: bytes, query: Query) -> None:
+        """Count the records of the same times that have neither custodian nor account."""
+        for name in self._ranges:
+            found = find_range(self._block, nobody, window_of(query, name))
+            self._pages.tally.without_holder += found.hi - found.lo
 
     def write(self) -> None:
         """Write all pages of this segment.

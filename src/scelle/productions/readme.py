@@ -1,12 +1,13 @@
 """Write README.txt, the first thing that the receiver of a package reads: plain ASCII."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.packages import Query
 from scelle.formats.tokens import base64_text
 from scelle.productions.loadfile import LOAD_FILE, time_cell
-from scelle.productions.model import SegmentCounts
+from scelle.productions.model import ACCOUNT, SegmentCounts
 from scelle.productions.pages import Tally
 from scelle.productions.trust import grouped
 
@@ -21,9 +22,18 @@ _STRENGTHS: Final = {
 
 
 def readme(
-    query: Query, checkpoint: Checkpoint, tally: Tally, segments: SegmentCounts, verifier_sha256: bytes
+    query: Query,
+    checkpoint: Checkpoint,
+    tally: Tally,
+    segments: SegmentCounts,
+    verifier_sha256: bytes,
+    *,
+    names: Mapping[str, str],
 ) -> bytes:
-    """Return the bytes of README.txt; the same for the same package."""
+    """Return the bytes of README.txt; the same for the same package.
+
+    `names` are the log sources of which records are produced, each with what people call it, or with nothing.
+    """
     text = _TEXT.format(
         origin=checkpoint.origin,
         size=checkpoint.size,
@@ -46,8 +56,25 @@ def readme(
         segments=segments,
         verifier=grouped(verifier_sha256),
         loadfile=LOAD_FILE,
+        sources=_sources(names),
+        holders=_holders(query, tally),
     )
     return text.encode("ascii")
+
+
+def _sources(names: Mapping[str, str]) -> str:
+    """List what the platform calls the sources; the log knows them by aliases only."""
+    called = [f"{alias} is {name!a}" for alias, name in sorted(names.items()) if name]
+    return f"  sources   {', '.join(called)}, as the platform calls them\n" if called else ""
+
+
+def _holders(query: Query, tally: Tally) -> str:
+    if query.dimension != ACCOUNT or not query.value:
+        return ""
+    return (
+        f"  no holder {tally.without_holder} records of the segments searched, at the same times, have neither "
+        "custodian nor\n            account: they are in no answer by one of them\n"
+    )
 
 
 def _end(time_us: int | None, otherwise: str) -> str:
@@ -76,7 +103,7 @@ THE ANSWER
             = {segments.searched} searched + {segments.undated_only} searched for undated records only
             + {segments.left_out} left out by their bounds + {segments.not_searchable} not searchable this way
             + {segments.empty} empty
-  These numbers are a courtesy: the program below counts them anew from the proofs.
+{sources}{holders}  These numbers are a courtesy: the program below counts them anew from the proofs.
 
 HOW TO CHECK IT, IN THREE STEPS
   You need Python 3.9 or later, and trust.json, which you were given when the order was received.
@@ -85,8 +112,8 @@ HOW TO CHECK IT, IN THREE STEPS
      {verifier}
   2. Run it, with no network:
      python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json
-     where query.json is your own copy of the question. (Without --query it judges the question that stands
-     in the package, and says so.)
+     where query.json is your own copy of the question, written by you and not taken from here: the letter
+     says how. (Without --query the program judges the question that stands in the package, and says so.)
   3. Read its first or last line. VALID means what the next section says. Otherwise every fault is listed
      with its place. If you keep older checkpoints of this log, add each with --held FILE.
 

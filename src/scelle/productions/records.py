@@ -76,7 +76,9 @@ class Draft(NamedTuple):
 class Drafter:
     """Make the drafts of one segment's records."""
 
-    def __init__(self, task: Task, query: Query, withholding: Withholding, shelf: Shelf) -> None:
+    def __init__(
+        self, task: Task, query: Query, withholding: Withholding, shelf: Shelf, source_name: str = ""
+    ) -> None:
         self._task, self._withholding, self._shelf = task, withholding, shelf
         self._profile = task.manifest.profile
         fields = task.schema.fields
@@ -98,6 +100,7 @@ class Drafter:
         self._media_type = numbers.get("media_type") if numbers.get("media_type") not in closed else None
         self._cell_fields = [numbers.get(name) for name in ("native_id", "account", "media_type")]
         self._time_basis = numbers.get("time_basis")
+        self._source_name = safe_cell(source_name)
 
     def draft(self, row: Row, position: int) -> Draft:
         """Draft one record; `position` is its place in X (in R where the segment is answered whole).
@@ -182,8 +185,8 @@ class Drafter:
         time_us = int.from_bytes(values[0][5:], "big", signed=True)
         basis, source = self._cell(values, self._time_basis), self._task.manifest.source
         return '","'.join((
-            native, account, media_type, time_cell(time_us), basis, source, str(row.seq), str(self._task.at),
-            str(position),
+            native, account, media_type, time_cell(time_us), basis, source, self._source_name, str(row.seq),
+            str(self._task.at), str(position),
         ))  # fmt: skip
 
     def _cell(self, values: Sequence[bytes], number: int | None) -> str:

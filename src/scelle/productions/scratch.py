@@ -4,6 +4,7 @@ Nothing is written there that the package does not show: records that are withhe
 redacted never reach the disk in plain.
 """
 
+import glob
 import io
 import os
 import zlib
@@ -15,10 +16,13 @@ from typing import BinaryIO, Final
 
 from scelle.errors import PackageNameRefused
 from scelle.formats.packages import ManifestFile
+from scelle.formats.tokens import shown
 from scelle.formats.zips import Member
 from scelle.vault import durable
 
 BUFFER_BYTES: Final = 1 << 20
+NAME_MAX_BYTES: Final = 200
+"""A file name has at most 255 bytes, and scratch files have a little more than the package's."""
 
 
 class Scratch:
@@ -133,13 +137,21 @@ def workspace(out: Path) -> Iterator[Workspace]:
 
 
 def refuse_place(out: Path) -> None:
-    """Raise `PackageNameRefused` where no package can be put at `out`."""
+    """Raise `PackageNameRefused` where no package can be put at `out`.
+
+    Scratch files that a killed run left beside it are removed first: they hold items in plain.
+    """
+    with suppress(OSError, ValueError):
+        for left in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+            left.unlink()
     refuse_taken(out)
-    if not out.parent.is_dir():
-        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
 
 
 def refuse_taken(out: Path) -> None:
-    """Raise `PackageNameRefused` where something is at `out` already: evidence is never overwritten."""
-    if out.exists() or out.is_symlink():
+    """Raise `PackageNameRefused` where no file can be made at `out`, or something is: evidence is never overwritten."""
+    if not out.name or len(os.fsencode(out.name)) > NAME_MAX_BYTES:
+        raise PackageNameRefused(f"{shown(str(out))}: give it a name of 1 to {NAME_MAX_BYTES} bytes")
+    if os.path.lexists(out):
         raise PackageNameRefused(f"{out} is there already and stays as it is: choose another name")
+    if not out.parent.is_dir():
+        raise PackageNameRefused(f"{out.parent}: no such folder: make it first")

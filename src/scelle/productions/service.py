@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 
 from scelle.errors import FormatError, RequestWrong
 from scelle.formats.audits import parse_audit_verdict
@@ -17,6 +18,7 @@ from scelle.merkle.hashing import leaf_hash
 from scelle.productions.interfaces import Contents, Progress
 from scelle.productions.loadfile import LOAD_FILE
 from scelle.productions.model import (
+    ACCOUNT,
     NOTHING_WITHHELD,
     Notice,
     ProductionReport,
@@ -62,6 +64,8 @@ def produce(
     tokens: Mapping[str, bytes] | None = None,
     audit: bytes | None = None,
     cosigners: Cosigners = NO_COSIGNERS,
+    source_names: Mapping[str, str] = MappingProxyType({}),
+    notices: Sequence[Notice] = (),
     progress: Progress = _silent,
     before_publishing: Callable[[ProductionReport], None] = lambda report: None,
 ) -> ProductionReport:
@@ -69,7 +73,9 @@ def produce(
 
     Items are numbered from `first_number` under `prefix`. `tokens` are time-stamp tokens by file name
     (default: those that the ledger keeps and the package needs); `audit` is an auditor's verdict, without
-    which there is no strength B; `before_publishing` is told the report while the package has no name yet.
+    which there is no strength B; `source_names` are what people call log sources, by alias, and are shown for those
+    of which records are produced, unless accounts are redacted; `notices` are what the caller has to add to the
+    report's; `before_publishing` is told the report while the package has no name yet.
     Byte-equal for the same checkpoint, query, first number, prefix, withholdings and options.
 
     Atomic: the package appears under its name when it is whole and durable. Nothing in the vault or the log
@@ -79,24 +85,25 @@ def produce(
     query, plan = _prepared(ledger, request, out, prefix, first_number)
     _check_audit(ledger, query, audit)
     shown_tokens = published_tokens(ledger) if tokens is None else dict(tokens)
-    notices = [*plan.notices, *_log_notices(ledger.entries, query, shown_tokens)]
+    found = [*notices, *plan.notices, *_log_notices(ledger.entries, query, shown_tokens)]
     rules = withhold.withholding() if isinstance(withhold, WithholdList) else withhold
     with workspace(out) as work:
         total = sum(task.manifest.records for task in plan.tasks)
-        pages = Pages(work, contents, prefix, first_number, total, progress)
+        names = {} if ACCOUNT in query.redact else source_names
+        pages = Pages(work, contents, prefix, first_number, total, progress, names)
         for task in plan.tasks:
             _answer(ledger, task, query, rules, pages)
         pages.finish()
         _check_numbering(prefix, pages.next_number)
         if isinstance(withhold, WithholdList):
-            notices += _unmet(withhold)
+            found += _unmet(withhold)
         members = _members(ledger, query, plan, pages, cosigners)
         members.add_tokens(shown_tokens)
         if audit is not None:
             members.add_bytes("audit/verdict", audit)
         package = work.scratch("package")
         count = members.write(ledger, package, progress)
-        report = _report(ledger, query, plan, pages, package, count, first_number, notices)
+        report = _report(ledger, query, plan, pages, package, count, first_number, found)
         before_publishing(report)  # a crash from here on wastes production numbers, and never uses one twice
         package.publish(out)
         return report
@@ -141,7 +148,9 @@ def _members(
 ) -> Members:
     """Collect the members that every package has."""
     policy = trust_for(ledger, cosigners).policy
-    text = readme(query, ledger.checkpoint, pages.tally, plan.counts, policy.verifier_sha256)
+    text = readme(
+        query, ledger.checkpoint, pages.tally, plan.counts, policy.verifier_sha256, names=pages.named
+    )
     members = Members()
     members.add_log(ledger)
     members.add_bytes("policy.json", policy.encode())
@@ -174,6 +183,7 @@ def _report(
         contents=tally.contents,
         contents_withheld=tally.contents_withheld,
         fields_redacted=tally.fields_redacted,
+        without_holder=tally.without_holder if query.dimension == ACCOUNT else None,
         bytes=package.size_bytes,
         first_number=first_number,
         next_number=pages.next_number,

@@ -125,7 +125,7 @@ def write_trust(ledger: OrderLedger, to: Path, cosigners: Cosigners = NO_COSIGNE
 
 
 _HELD: Final = """
-5. The log as it stands today has {size} entries and the root
+6. The log as it stands today has {size} entries and the root
       {root}
    Every later package must contain it as its beginning. Keep it: what it covers cannot be
    rewritten behind your back.
@@ -156,8 +156,19 @@ letter with what we read to you over a line that you chose.
    Take it from a package or from us, compute its SHA-256, let an expert of yours read it.
    It needs Python 3.9 or later and nothing else:
       python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json
-   where query.json is the question as you asked it. The first and the last line of what it
-   prints say whether the package answers it.
+   The first and the last line of what it prints say whether the package answers it.
+
+5. Your question, query.json, is one line of text that you write yourself and send us, so that
+   nobody can answer a narrower one. It has no blanks and ends in one line feed; here it is
+   broken into three, to fit the page:
+      {{"dimension":"account","format":"scelle/query/v1","from":null,
+      "order":"{order}","redact":{{}},
+      "strength":"C","until":null,"value":"custodian:NAME"}}
+   value      custodian:NAME or account:NAME. For all of one source: dimension source, the
+              alias of the source (s0001), and strength A where from and until are null
+   from       the first moment that belongs to the question, until the first that does not:
+              microseconds since 1970 UTC (seconds, and 000000), or null
+   redact     {{}}, or the fields whose omission you accept, each with the reason's code
 {held}
 Keep trust.json to yourself. It holds a key (`tagkey`) with which one can tell whether an
 account stands in the index of a package; it signs nothing and opens nothing.

@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from scelle.errors import RequestWrong
+from scelle.formats.tokens import shown
 from scelle.productions.model import WithholdList
 
 COLUMNS = ["native_id", "what", "code"]
@@ -20,18 +21,23 @@ def read_withhold_list(path: Path | None) -> WithholdList:
     for number, row in enumerate(_rows(path), 2):
         if len(row) != len(COLUMNS) or row[1] not in ("record", "content"):
             raise RequestWrong(f"{path}, line {number}: write native_id, then record or content, then a code")
-        (natives if row[1] == "record" else contents)[row[0]] = row[2]
+        listed = natives if row[1] == "record" else contents
+        if row[0] in listed:
+            raise RequestWrong(f"{path}, line {number}: {shown(row[0])} is listed twice: leave one")
+        listed[row[0]] = row[2]
     return WithholdList(natives=natives, contents=contents)
 
 
 def _rows(path: Path) -> list[list[str]]:
     try:
+        if not path.is_file():
+            raise RequestWrong(f"{path}: no such file, or none that is regular: give a file of CSV")
         if path.stat().st_size > _MAX_BYTES:
             raise RequestWrong(f"{path}: larger than 64 MiB: split the production")
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RequestWrong(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise RequestWrong(f"{path}: cannot be read as CSV in UTF-8 ({error}): correct it") from error
     if not rows or rows[0] != COLUMNS:
         raise RequestWrong(f"{path}: the first line must be {','.join(COLUMNS)}")
     return [row for row in rows[1:] if row]

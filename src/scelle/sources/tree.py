@@ -95,17 +95,19 @@ def item_error(error: OSError, path: bytes) -> ItemError:
     """Say a system error on one item in Scellé's words."""
     cause = cause_of(error)
     if cause == "vanished":
-        return ItemVanished(f"{shown(path)} is not there any more: the next pass will note it")
+        return ItemVanished(f"{shown(os.fsdecode(path))} is not there any more: the next pass will note it")
     if cause == "changed-while-read":
         return changed(path)
     return ItemUnreadable(
-        f"{shown(path)} cannot be read ({cause}): give Scellé access, then run again", cause
+        f"{shown(os.fsdecode(path))} cannot be read ({cause}): give Scellé access, then run again", cause
     )
 
 
 def changed(path: bytes) -> ItemChanged:
     """Make the error for an item that was written to or replaced while it was read."""
-    return ItemChanged(f"{shown(path)} changed while it was read: run again when nobody writes to it")
+    return ItemChanged(
+        f"{shown(os.fsdecode(path))} changed while it was read: run again when nobody writes to it"
+    )
 
 
 def open_quietly(name: bytes, flags: int, directory: int | None = None) -> int:
@@ -266,7 +268,8 @@ class Tree:
             mode = os.stat(self._root).st_mode
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SourceMissing(
-                f"nothing at {shown(self._root)}, source {shown(self._source)}: mount it, or correct its URL"
+                f"nothing at {shown(os.fsdecode(self._root))}, source {shown(self._source)}: mount it, or correct "
+                "its URL"
             ) from error
         except OSError as error:
             raise self._unreadable(cause_of(error)) from error
@@ -278,8 +281,8 @@ class Tree:
 
     def _unreadable(self, why: str) -> SourceUnreadable:
         return SourceUnreadable(
-            f"{shown(self._root)}, source {shown(self._source)}, cannot be read ({why}): give Scellé access, "
-            "or correct its URL"
+            f"{shown(os.fsdecode(self._root))}, source {shown(self._source)}, cannot be read ({why}): "
+            "give Scellé access, or correct its URL"
         )
 
     def _root_level(self, root: bytes, only: bytes) -> "_Level":

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from scelle.errors import CatalogStale, StorageFailed, StorageFull
+from scelle.errors import CatalogStale
 from scelle.vault import durable
 
 CATALOG_NAME: Final = "catalog.db"
@@ -68,11 +68,9 @@ def catalog_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> Exce
         return error
     code = getattr(error, "sqlite_errorcode", None)  # none where Python could not decode what it read
     primary = sqlite3.SQLITE_CORRUPT if code is None else code & 0xFF
-    if primary == sqlite3.SQLITE_FULL:
-        return StorageFull(f"{path}: no room left on the disk: free some and run again")
-    if primary in _STALE_CODES:
+    if isinstance(error, UnicodeDecodeError) or primary in _STALE_CODES:
         return CatalogStale(f"{path} is damaged ({error}): run `scelle rebuild-catalog`")
-    return StorageFailed(f"{path}: {error}: check the disk and its permissions, then run again")
+    return durable.sqlite_failure(path, error)
 
 
 def schema_version(tables: Sequence[str]) -> int:
@@ -125,9 +123,7 @@ def _connect(path: Path) -> Catalog:
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_MS / 1000)
     except sqlite3.Error as error:
-        raise StorageFailed(
-            f"{path}: cannot be opened: {error}: check the disk and its permissions"
-        ) from error
+        raise durable.sqlite_failure(path, error) from error
     catalog = Catalog(path, connection)
     try:
         with catalog.access():

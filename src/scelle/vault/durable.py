@@ -63,9 +63,7 @@ def _step(operation: Operation, path: Path) -> Iterator[None]:
     except OSError as error:
         raise _failure(operation, path, error) from error
     except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise StorageFull(f"{path}: no room left on the disk: free some and run again") from error
-        raise StorageFailed(f"{path}: {error}: check the disk and its permissions") from error
+        raise sqlite_failure(path, error) from error
     if step is not None:
         for observer in _observers:
             observer(step, "after")
@@ -76,8 +74,33 @@ def _failure(operation: Operation, path: Path, error: OSError) -> Exception:
         _fsync_failure.append(f"{path}: {error.strerror}")
         return StorageStopped(f"{path}: fsync failed: {error.strerror}: check the disk, then start again")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull(f"{path}: no room left on the disk: free some and run again")
+        return _full(path)
     return StorageFailed(f"{path}: {operation} failed: {error.strerror}: check the disk and its permissions")
+
+
+def _full(path: Path) -> StorageFull:
+    return StorageFull(f"{path}: no room left on the disk: free some and run again")
+
+
+def sqlite_failure(path: Path, error: sqlite3.Error) -> StorageFull | StorageFailed:
+    """Say what an error of SQLite over the database at `path` means for the disk.
+
+    What SQLite keeps beside a database (`-shm`, `-wal`, a journal) meets a full disk as "disk I/O error" or as
+    "unable to open database file"; only the disk itself tells which it was.
+    """
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    is_full = code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+    if is_full or (code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _has_no_room(path)):
+        return _full(path)
+    return StorageFailed(f"{path}: {error}: check the disk and its permissions, then run again")
+
+
+def _has_no_room(path: Path) -> bool:
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return found.f_bavail == 0 or (found.f_files > 0 and found.f_favail == 0)
 
 
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
@@ -186,6 +209,13 @@ def remove(path: Path) -> None:
     """Remove the file `path` if it is there; durable when this returns. A crash leaves it there or not."""
     with _step("remove", path):
         path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove the empty directory `path`; durable when this returns. A crash leaves it there or not."""
+    with _step("remove", path):
+        path.rmdir()
     sync_directory(path.parent)
 
 

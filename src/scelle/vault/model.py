@@ -161,7 +161,7 @@ def what_a_copy_contains(config: VaultConfig) -> str:
         "Whoever copies this folder without the key can read: the host name, order ids, the neutral aliases "
         "of sources, how many records each has and in which hours, when things were sealed, signatures and "
         "time-stamps; the number and sizes of the stored blocks, and from the catalog the sizes of the "
-        "contents (so a large or odd file may be recognised by its size) and the human names of the sources.",
+        "contents (so a large or odd file may be recognised by its size).",
         "He cannot read contents, names of files, people or subjects, nor tell otherwise whether a given "
         "file is in it.",
         _where_the_key_is(config),

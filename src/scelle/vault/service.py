@@ -23,6 +23,8 @@ from scelle.vault.model import UnverifiedConfig, VaultConfig, parse_config
 from scelle.vault.recovery import check_recovery_file, encrypt_to, recovery_path
 
 CONFIG_NAME: Final = "vault.json"
+HOST_MAX: Final = 188
+"""With `/po/` and the longest order id, an origin has 255 bytes, the most that can be signed (ledger.md §5)."""
 _CONFIG_MAX_BYTES: Final = 64 * 1024
 _LEFT_BY_A_BROKEN_INIT: Final = frozenset({"recovery.age", "recovery.age.tmp", "vault.json.tmp"})
 
@@ -79,14 +81,17 @@ def _check_settings(path: Path, host: str, key_file: Path | None, passphrase: st
         raise VaultSettingsWrong(
             f"host {shown(host)} is no host name: use lower-case letters, digits, '.' and '-'"
         )
+    if len(host) > HOST_MAX:
+        raise VaultSettingsWrong(f"host {shown(host)} has more than {HOST_MAX} characters: shorten it")
     if (key_file is None) == (passphrase is None):
         raise VaultSettingsWrong(
             "a vault has one key: give a key file or a passphrase, not both and not neither"
         )
     if (path / CONFIG_NAME).exists():
         raise VaultExists(f"{path} is a vault already: choose another folder")
-    if path.exists() and not path.is_dir():
-        raise VaultExists(f"{path} is not a folder: choose another place")
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise VaultExists(f"{place} is not a folder: choose another place")
     if path.exists() and any(entry.name not in _LEFT_BY_A_BROKEN_INIT for entry in path.iterdir()):
         raise VaultExists(f"{path} is not empty: choose an empty folder, or one that is not there yet")
     if key_file is not None:

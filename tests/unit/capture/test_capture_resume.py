@@ -362,7 +362,7 @@ def test_the_catalog_betrays_no_name_no_digest_and_no_stamp(world: World) -> Non
     (record,) = world.records()
     data = b"".join(path.read_bytes() for path in world.root.glob("catalog.db*"))
     assert thing.stamp is not None
-    for secret in (b"minutes-of", b"the plan", record.digest, record.digest[:8], thing.stamp):
+    for secret in (b"docs", b"minutes-of", b"the plan", record.digest, record.digest[:8], thing.stamp):
         assert secret not in data
 
 
@@ -376,7 +376,7 @@ def test_a_source_that_is_learned_in_portions_is_learned_wholly(
     world.run()
     world.lose_catalog()
     ledger, _, catalog = world.begin()
-    index = CaptureIndex(catalog, "o1", "docs")
+    index = CaptureIndex(catalog, "o1", ALIAS)
     index.catch_up(ledger, ALIAS)
     keys = ItemKeys(world.key, "docs")
     index.look_up([keys.item(b"00003"), keys.item(b"00399"), keys.item(b"none")])

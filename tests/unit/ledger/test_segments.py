@@ -8,6 +8,7 @@ from scelle.formats.entries import Segment
 from scelle.formats.index import tag
 from scelle.formats.records import record_commitment
 from scelle.formats.schema import DOCUMENT_V1
+from scelle.ledger.events import record_event
 from scelle.ledger.segments import SegmentReader, decode_rows, parse_sort_key, split_values
 from scelle.ledger.service import OrderLedgerWriter
 from scelle.merkle.hashing import EMPTY_ROOT, tree_root
@@ -180,3 +181,20 @@ def test_a_record_out_of_sequence_is_refused(ledger: OrderLedgerWriter) -> None:
     rows = [b"t" + b"\0\0\0\x08" + bytes(8), b"i" + b"\0\0\0\x08" + (9).to_bytes(8, "big")]
     with pytest.raises(SegmentDamaged, match="record 9 stands where 2 belongs"):
         writer._add(bytes(32), rows)
+
+
+def test_an_open_segment_without_a_row_is_not_sealed(open_ledger: Opener, tmp_path: Path) -> None:
+    """A crash between the head and the first row leaves one: a manifest of no records has no folder."""
+    ledger = open_ledger()
+    ledger.writer("s0001", DOCUMENT_V1, START_US)
+    ledger.close()
+    ledger = open_ledger()
+    assert ledger.open_rows("s0001") is not None
+    record_event(ledger, START_US, "op-1", "preview", {})
+    ledger.seal(START_US + 1)
+    assert [manifest.source for _, manifest in ledger.manifests()] == ["scelle.events"]
+    assert list((tmp_path / "po" / "o1" / "seg" / "s0001").iterdir()) == []
+    ledger.writer("s0001", DOCUMENT_V1, START_US)
+    ledger.seal(START_US + 2, looked=[("s0001", DOCUMENT_V1)])
+    assert [manifest.records for _, manifest in ledger.manifests() if manifest.source == "s0001"] == [0]
+    assert list((tmp_path / "po" / "o1" / "seg" / "s0001").iterdir()) == []

@@ -156,7 +156,7 @@ def test_redacting_meta_does_not_bring_back_a_content_kept_in_place() -> None:
 
 def test_cells_come_from_open_fields_only() -> None:
     cells = drafter(shelf=EveryShelf(), native_id="x").draft(row(document(native="secret")), 5).cells
-    assert cells == '(redacted)","","text/plain","1970-01-01T00:00:00.000007Z","mtime","s0001","0","3","5'
+    assert cells == '(redacted)","","text/plain","1970-01-01T00:00:00.000007Z","mtime","s0001","","0","3","5'
 
 
 @given(

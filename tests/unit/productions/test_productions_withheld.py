@@ -42,5 +42,5 @@ def test_a_list_that_is_not_one_is_refused(tmp_path: Path, text: str, why: str) 
 
 
 def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestWrong, match="cannot be read"):
+    with pytest.raises(RequestWrong, match="no such file"):
         read_withhold_list(tmp_path / "none.csv")

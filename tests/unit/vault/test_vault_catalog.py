@@ -1,3 +1,4 @@
+import os
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -119,6 +120,24 @@ def test_errors_of_sqlite_are_told_apart(catalog: Catalog) -> None:
         for number in range(10_000):
             connection.execute("INSERT INTO packs (pack_id) VALUES (?)", (str(number) * 9,))
     assert isinstance(catalog_error(catalog.path, sqlite3.OperationalError("Could not decode")), CatalogStale)
+
+
+def test_a_full_disk_is_told_from_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says "disk I/O error" where there is no room for its `-shm` file, and "unable to open" for others."""
+
+    def said(code: int) -> Exception:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        return catalog_error(tmp_path / CATALOG_NAME, error)
+
+    assert isinstance(said(sqlite3.SQLITE_IOERR_SHMSIZE), StorageFull)
+    assert isinstance(said(sqlite3.SQLITE_IOERR_WRITE), StorageFailed)
+    assert isinstance(said(sqlite3.SQLITE_CANTOPEN), StorageFailed)
+    free = os.statvfs(tmp_path)
+    full = os.statvfs_result((*free[:4], 0, *free[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+    for code in (sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CANTOPEN):
+        assert "no room" in str(said(code))
 
 
 @pytest.mark.parametrize("pack_id", ["CAST(x'ff' AS TEXT)", "x'aabb'", "17", "'../../etc'", "'AA'"])

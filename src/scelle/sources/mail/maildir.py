@@ -4,6 +4,7 @@ A message's id is its folder, `cur` and its unique name: it stays the same when 
 or moved from `new` to `cur`, which only change its flags.
 """
 
+import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -55,7 +56,7 @@ class MaildirSource:
         self._tree.test()
         if self._tree.only:
             raise SourceUnreadable(
-                f"{shown(self._root)}, source {shown(self._name)}, is a file and no Maildir: for a "
+                f"{shown(os.fsdecode(self._root))}, source {shown(self._name)}, is a file and no Maildir: for a "
                 "file use mbox:// or eml://"
             )
 
