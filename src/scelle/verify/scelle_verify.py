@@ -22,14 +22,15 @@ What is NOT established, ever:
     the package (bound by MANIFEST only; --write-loadfile makes one from the proven bytes).
 
 Exit code: 0 valid; 1 not valid (also without --trust: then only inner consistency is shown, and nothing is proven
-against the one who made the package); 2 the package's directory or the trust file cannot be read.
+against the one who made the package); 2 the package's directory, the trust file or another file given on the
+command line cannot be read, or what was to be written cannot be written: one line says which.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import binascii
+import contextlib
 import csv
 import functools
 import hashlib
@@ -40,9 +41,7 @@ import re
 import struct
 import sys
 import zlib
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
-
-VERSION = "1"
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, TextIO, Tuple
 
 # Limits: nothing in a package may make this program use more than a known amount of memory or time.
 MAX_FINDINGS = 10_000
@@ -84,21 +83,13 @@ class Fault(Exception):
 
 
 class Unreadable(Exception):
-    """Say that the package's directory or the trust file cannot be read at all (exit code 2)."""
+    """Say that a file named on the command line cannot be read or written at all (exit code 2)."""
 
 
-def ascii_only(text: object, limit: int = 400) -> str:
-    """Return text from a package as escaped ASCII, so that it cannot play with a terminal."""
-    out = []
-    for char in str(text)[: limit + 1]:
-        point = ord(char)
-        if char == "\\":
-            out.append("\\\\")
-        elif 32 <= point < 127:
-            out.append(char)
-        else:
-            out.append(("\\x%02x" if point < 256 else "\\u%04x" if point < 65536 else "\\U%08x") % point)
-    return "".join(out[:limit]) + (".." if len(out) > limit else "")
+def ascii_only(text: object) -> str:
+    """Return text from a package as escaped ASCII, at most 400 characters of it: it cannot play with a terminal."""
+    whole = str(text)
+    return whole[:400].encode("unicode_escape").decode() + (".." if len(whole) > 400 else "")
 
 
 class Findings:
@@ -170,8 +161,8 @@ def parse_base64(text: Any, size: Optional[int], what: str) -> bytes:
     """Read canonical base64 (RFC 4648 §4: padded, zero tail bits), of `size` bytes if one is given."""
     need(isinstance(text, str), "format.base64", f"{what}: base64 expected")
     try:
-        data = base64.b64decode(text.encode("ascii"), validate=True)
-    except (ValueError, binascii.Error):
+        data = base64.b64decode(text)  # lenient: what it skips is not there when it is written again
+    except ValueError:
         raise Fault("format.base64", f"{what}: not base64") from None
     need(base64.b64encode(data).decode() == text, "format.base64", f"{what}: base64 not canonical")
     need(size is None or len(data) == size, "format.width", f"{what}: width is {len(data)} bytes, not {size}")
@@ -281,22 +272,18 @@ def double_text(token: str) -> str:
     value = float(token)
     if value == 0:
         return "0"
-    digits, _, exponent = (f"{abs(value)!r}").partition("e")
+    digits, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = digits.partition(".")
-    fraction = "" if fraction == "0" else fraction
+    digits = (whole + fraction).rstrip("0")
     point = len(whole) + int(exponent or 0)
-    digits = (whole + fraction).lstrip("0")
-    point -= len(whole + fraction) - len(digits)
-    digits = digits.rstrip("0")
-    count = len(digits)
-    if count <= point <= 21:
-        text = digits + "0" * (point - count)
-    elif 0 < point <= 21:
-        text = digits[:point] + "." + digits[point:]
-    elif -6 < point <= 0:
+    if not -6 < point <= 21:
+        text = digits[0] + ("." + digits[1:] if digits[1:] else "") + f"e{point - 1:+d}"
+    elif point <= 0:
         text = "0." + "0" * -point + digits
+    elif point < len(digits):
+        text = digits[:point] + "." + digits[point:]
     else:
-        text = digits[0] + ("." + digits[1:] if count > 1 else "") + f"e{point - 1:+d}"
+        text = digits.ljust(point, "0")
     return "-" + text if value < 0 else text
 
 
@@ -306,7 +293,7 @@ class NumberText(str):
 
 def exact_number(token: str) -> NumberText:
     """Refuse a number that is not written as RFC 8785 writes it."""
-    good = len(token) <= 32 and double_text(token) == token
+    good = len(token) <= 25 and double_text(token) == token  # none is longer
     need(good, "value.canonical", "value not canonical: a number in a structure")
     return NumberText(token)
 
@@ -319,13 +306,16 @@ STRUCTURE_JSON = json.JSONDecoder(
 )
 
 
+STRUCTURE_MARK = re.compile(rb'(?s)"(?:[^"\\]|\\.)*"?|[][{}]')  # a whole string, or a bracket
+
+
 def need_canonical_structure(data: bytes) -> None:
     """Refuse a structure (type j) that is not RFC 8785."""
     depth = 0
-    if data.count(b"[") + data.count(b"{") > MAX_STRUCTURE_DEPTH:
-        for mark in re.findall(rb"[][{}]", re.sub(rb'(?s)"(?:[^"\\]|\\.)*"?', b"", data)):
-            depth += 1 if mark in b"[{" else -1
-            need(depth <= MAX_STRUCTURE_DEPTH, "value.canonical", "structure nested too deep")
+    for mark in STRUCTURE_MARK.findall(data):
+        depth += mark in (b"[", b"{")
+        depth -= mark in (b"]", b"}")
+        need(depth <= MAX_STRUCTURE_DEPTH, "value.canonical", "structure nested too deep")
     try:
         text = data.decode("utf-8")
         value = STRUCTURE_JSON.decode(text)
@@ -392,12 +382,12 @@ def inclusion_root(size: int, index: int, leaf: bytes, path: List[bytes]) -> byt
         if node % 2 or node == last:
             leaf = node_hash(sibling, leaf)
             while node % 2 == 0 and node:
-                node //= 2
-                last //= 2
+                node >>= 1
+                last >>= 1
         else:
             leaf = node_hash(leaf, sibling)
-        node //= 2
-        last //= 2
+        node >>= 1
+        last >>= 1
     need(last == 0, "proof.shape", "path is too short")
     return leaf
 
@@ -437,8 +427,8 @@ def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, proo
         return False
     node, last = old - 1, new - 1
     while node % 2:
-        node //= 2
-        last //= 2
+        node >>= 1
+        last >>= 1
     first = second = path[0]
     for sibling in path[1:]:
         if last == 0:
@@ -447,12 +437,12 @@ def consistency_holds(old: int, new: int, old_root: bytes, new_root: bytes, proo
             first = node_hash(sibling, first)
             second = node_hash(sibling, second)
             while node % 2 == 0 and node:
-                node //= 2
-                last //= 2
+                node >>= 1
+                last >>= 1
         else:
             second = node_hash(second, sibling)
-        node //= 2
-        last //= 2
+        node >>= 1
+        last >>= 1
     return last == 0 and first == old_root and second == new_root
 
 
@@ -662,7 +652,7 @@ def use_hint(hinted: bool, r: int) -> int:
         low -= 2 * GAMMA2
     high = (r - low) // (2 * GAMMA2)
     if r - low == Q - 1:
-        high, low = 0, low - 1
+        high = 0
     if hinted:
         high = (high + 1) % 44 if low > 0 else (high - 1) % 44
     return high
@@ -696,10 +686,10 @@ def parse_vkey(text: Any, what: str) -> VerifierKey:
     """Read `name+hex+base64`; the key id must be the one that follows from the key."""
     need(isinstance(text, str) and text.count("+") >= 2, "key.format", f"{what}: not a verifier key")
     name, key_id, data = text.split("+", 2)
-    need(is_key_name(name), "key.format", f"{what}: name of a key")
+    need(is_key_name(name), "key.format", f"{what}: a key cannot have this name")
     raw = parse_base64(data, None, what)
-    need(raw[:1] != b"" and raw[0] in KEY_WIDTH, "key.format", f"{what}: type of key not known")
-    need(len(raw) == 1 + KEY_WIDTH[raw[0]], "format.width", f"{what}: width of key")
+    need(raw != b"" and raw[0] in KEY_WIDTH, "key.format", f"{what}: no such type of key is known")
+    need(len(raw) == 1 + KEY_WIDTH[raw[0]], "format.width", f"{what}: a key of this type has another width")
     derived = sha256(name.encode() + b"\n" + raw)[:4]
     need(parse_hex(key_id, 4, what) == derived, "key.format", f"{what}: key id does not follow from the key")
     return VerifierKey(name, derived, raw[0], raw[1:], text)
@@ -859,31 +849,30 @@ class Package:
         """Find the directory from the end of the file; return start, bytes and the offset it claims."""
         tail_start = max(0, self.length - 65557)
         tail = self.read_at(tail_start, 65557)
-        at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - 18))
+        at = tail[:-18].rfind(b"PK\x05\x06")
         if at < 0:
-            raise Unreadable("no end of a zip directory: not a package, or cut short")
+            raise Unreadable("cannot read package: no end of a zip directory: not a package, or cut short")
         end = tail_start + at
         size, claimed = struct.unpack("<II", tail[at + 12 : at + 20])
-        record = self.read_at(end - 76, 76) if end >= 76 else b""
+        record = self.read_at(max(0, end - 76), 76)
         if record[:4] == b"PK\x06\x06" and record[56:60] == b"PK\x06\x07":
             size, claimed = struct.unpack("<QQ", record[40:56])
             end -= 76
         start = end - size
         if start < 0 or size > MAX_DIRECTORY:
-            raise Unreadable("the zip directory does not lie in the file")
+            raise Unreadable("cannot read package: the zip directory does not lie in the file")
         return start, self.read_at(start, size), claimed
 
     def read_directory(self) -> None:
         """Read the directory, rebuild the archive from it and compare."""
         start, directory, claimed = self.find_directory()
         place, shift, at, count = 0, start - claimed, 0, 0
-        rebuilt_equal = True
         previous = b""
         lower: Set[str] = set()
         while at < len(directory):
             fixed = directory[at : at + 46]
             if len(fixed) < 46 or fixed[:4] != b"PK\x01\x02":
-                raise Unreadable("the zip directory is damaged")
+                raise Unreadable("cannot read package: the zip directory is damaged")
             crc, _, size, name_size, extra_size, comment_size = struct.unpack("<IIIHHH", fixed[16:34])
             raw = directory[at + 46 : at + 46 + name_size]
             extra = directory[at + 46 + name_size : at + 46 + name_size + extra_size]
@@ -892,7 +881,6 @@ class Package:
             entry = directory_entry(raw, size, crc, place)
             if directory[at : at + len(entry)] != entry:
                 self.findings.add("zip.directory", raw.decode("latin-1"), "directory entry not canonical")
-                rebuilt_equal = False
             header = local_header(raw, size, crc)
             if self.read_at(place + shift, len(header)) != header:
                 self.findings.add("zip.local_header", raw.decode("latin-1"), "local header not canonical")
@@ -902,9 +890,9 @@ class Package:
             at += 46 + name_size + extra_size + comment_size
             count += 1
             if count > MAX_MEMBERS:
-                raise Unreadable(f"more than {MAX_MEMBERS} members")
+                raise Unreadable(f"cannot read package: more than {MAX_MEMBERS} members")
         end = end_records(count, len(directory), place)
-        if rebuilt_equal and self.read_at(start + len(directory), len(end) + 1) != end:
+        if self.read_at(start + len(directory), len(end) + 1) != end:
             self.findings.add("zip.end", "package", "end of the zip not canonical")
         if shift or place != claimed or place + len(directory) + len(end) != self.length:
             self.findings.add("zip.gap", "package", "bytes around the members are not canonical")
@@ -1252,8 +1240,10 @@ def parse_trust(data: bytes, kind: str) -> Trust:
         need(few, "json.shape", f"{group}: a list of keys is expected")
         groups[group] = [parse_vkey(text, group) for text in value[group]]
         right = all(key.kind in kinds for key in groups[group])
-        need(right, "key.format", f"{group}: type of key not allowed")
-        need(len(set(groups[group])) == len(groups[group]), "key.format", f"{group}: a key twice")
+        need(right, "key.format", f"{group}: a key of this type is not allowed")
+        need(
+            len(set(groups[group])) == len(groups[group]), "key.format", f"{group}: a key stands there twice"
+        )
     both = [key.kind for key in groups["log"]] == [ED25519, MLDSA]
     need(both, "key.format", "log: one Ed25519 key, then one ML-DSA-44 key")
     origin = need_text(value["origin"], None, "origin")
@@ -1341,12 +1331,12 @@ class Ahead:
         self.head: Optional[JsonLine] = next(lines, None)
 
     def at(self) -> int:
-        """Return the log index that the next line speaks of (or a number above all)."""
-        return int(self.head[1]["at"]) if self.head else 1 << 64
+        """Return the log index that the next line speaks of, or -1 at the end."""
+        return int(self.head[1]["at"]) if self.head else -1
 
     def pos(self) -> int:
-        """Return the position that the next line speaks of."""
-        return int(self.head[1]["pos"]) if self.head else 1 << 64
+        """Return the position that the next line speaks of, or -1 at the end."""
+        return int(self.head[1]["pos"]) if self.head else -1
 
     def take(self) -> JsonLine:
         """Return the next line and move on."""
@@ -1375,6 +1365,10 @@ class Segment:
         self.schema: Optional[Schema] = None
         self.erased_records: Dict[int, bytes] = {}  # position in R -> commitment
         self.erased_places: Dict[int, int] = {}  # position in X -> position in R
+
+    def covers(self, time: int) -> bool:
+        """Tell whether a dated record may have this time by the manifest's bounds, both inclusive."""
+        return self.earliest is not None and self.latest is not None and self.earliest <= time <= self.latest
 
 
 class Chain:
@@ -1445,11 +1439,16 @@ class Examination:
         self.keys: Dict[int, List[Tuple[int, VerifierKey]]] = {}  # type -> (valid above this size, key)
         self.windows: List[Tuple[int, int]] = []  # rotations: (entry index, F)
         self.retired: Dict[VerifierKey, int] = {}  # authority keys: entries from this index on are not theirs
-        self.attested: Optional[int] = None
+        self.stamps: List[
+            Tuple[VerifierKey, int, int]
+        ] = []  # (key, size, time) of good lines that carry a time
         self.cosigned = 0
         self.segments: Dict[int, Segment] = {}
         self.chains: Dict[str, Chain] = {}
         self.schemas: Dict[str, Schema] = {}
+        self.ahead: Dict[
+            str, Dict[str, Any]
+        ] = {}  # source -> segments whose watermark the clock had not reached
         self.gaps: Dict[int, Dict[str, Any]] = {}
         self.counts: List[Dict[str, Any]] = []
         self.requests: Set[bytes] = set()
@@ -1523,7 +1522,7 @@ class Examination:
             for line in lines[3:]:
                 match = MANIFEST_LINE.fullmatch(line)
                 if match is None:
-                    raise Fault("manifest.format", f"line {line!r}")
+                    raise Fault("manifest.format", f"no `file` line: {line!r}")
                 digest, size, path = match.groups()
                 need(previous < path, "manifest.format", f"not sorted by path, or a path twice: {path}")
                 listed[path] = digest, int(size)
@@ -1559,9 +1558,15 @@ class Examination:
                 self.query = query
         if self.given_query is not None:
             with self.findings.at("--query"):
-                self.query = parse_query(self.given_query)
-            detail = "the query of the package is not the authority's"
-            self.expect(stated == self.given_query, "query.differs", "query.json", detail)
+                try:
+                    self.query = parse_query(self.given_query)
+                except Fault as fault:
+                    exact = (
+                        "--query takes the authority's query.json byte for byte, not one formatted by hand"
+                    )
+                    raise Fault(fault.code, f"{fault.detail}; {exact}") from None
+                detail = "the query of the package is not the authority's"
+                self.expect(stated == self.given_query, "query.differs", "query.json", detail)
         trust, query_asked = self.trust, self.query
         if trust is not None and query_asked is not None:
             same = query_asked.order == trust.order
@@ -1630,7 +1635,7 @@ class Examination:
         trust = self.trust
         if trust is None:
             raise Fault("trust.format", "neither a trust file nor a policy could be read")
-        self.keys = {key.kind: [(0, key)] for key in trust.log}
+        self.keys = {key.kind: [(-1, key)] for key in trust.log}
         for entry in self.entries:
             if entry is not None and entry.kind == "scelle/keys/v1":
                 with self.findings.at(f"entry {entry.at}"):
@@ -1643,7 +1648,9 @@ class Examination:
         signer = self.authority_signature(trust, entry)
         if entry.fields["role"] == "authority":
             need(signer is not None, "keys.authority", "authority-sig by the old key is missing")
-            need(add is None or add.kind == COSIGNATURE, "keys.rotation", "type of an authority key")
+            need(
+                add is None or add.kind == COSIGNATURE, "keys.rotation", "an authority key is of another type"
+            )
             need(add is not None or retire is not None, "keys.rotation", "no key to add and none to retire")
             need(retire is None or retire == signer, "keys.authority", "not signed by the key that retires")
             if retire is not None:
@@ -1663,7 +1670,7 @@ class Examination:
 
     def keys_at(self, size: int) -> List[VerifierKey]:
         """Return the Ed25519 and the ML-DSA-44 key that sign a checkpoint of this size."""
-        return [[key for start, key in line if start < size or start == 0][-1] for line in self.keys.values()]
+        return [[key for start, key in line if start < size][-1] for line in self.keys.values()]
 
     def authority_signature(self, trust: Trust, entry: Entry) -> Optional[VerifierKey]:
         """Verify `authority-sig` (§4); None where it is `-`. A wrong one is a fault wherever it stands."""
@@ -1691,7 +1698,7 @@ class Examination:
         good_sizes = []
         for name, (note, point) in self.notes.items():
             same = point.origin == trust.origin
-            self.expect(same, "checkpoint.origin", name, f"another origin: {point.origin}")
+            self.expect(same, "checkpoint.origin", name, f"it is of another origin: {point.origin}")
             complete = point.size <= len(self.leaves)
             right = complete and tree_root(self.leaves[: point.size]) == point.root
             self.expect(right, "checkpoint.root", name, "root is not the root of these entries")
@@ -1701,19 +1708,18 @@ class Examination:
                 self.findings.add(fault.code, name, fault.detail)
             if right and not faults:
                 good_sizes.append(point.size)
-            times = {key: time for key, time in good if key in trust.cosigners and key.kind != ED25519}
+                self.note_stamps(point.size, good)
             if name == "checkpoint":
-                self.cosigned = len(times)
-                enough = len(times) >= trust.quorum
-                self.expect(enough, "checkpoint.quorum", name, f"{len(times)} of {trust.quorum} cosigners")
+                count = len({key for key, _ in good if key in trust.cosigners and key.kind != ED25519})
+                self.cosigned = count
+                enough = count >= trust.quorum
+                self.expect(enough, "checkpoint.quorum", name, f"{count} of {trust.quorum} cosigners")
             else:
                 needed = name == f"checkpoint.{point.size}" and point.size < self.size
-                needed = needed and any(index < point.size <= start for index, start in self.windows)
+                needed = needed and any(self.shows_keys_before(point.size, *turn) for turn in self.windows)
                 self.expect(needed, "member.unknown", name, "an older checkpoint that no rotation asks for")
-            for time in times.values():
-                self.attested = max(self.attested or 0, time * 1_000_000)
         for index, start in self.windows:
-            proven = any(index < size <= start for size in good_sizes)
+            proven = any(self.shows_keys_before(size, index, start) for size in good_sizes)
             detail = f"no checkpoint of a size in ({index}, {start}] signed by all keys before"
             self.expect(proven, "keys.no_checkpoint", f"entry {index}", detail)
         with self.findings.at("MANIFEST"):
@@ -1726,6 +1732,28 @@ class Examination:
             for fault in faults:
                 self.findings.add(fault.code, "MANIFEST", f"MANIFEST not signed: {fault.detail}")
             need(len(self.manifest.signatures) <= 1, "manifest.format", "MANIFEST has one signature line")
+
+    def shows_keys_before(self, size: int, index: int, start: int) -> bool:
+        """Tell whether a checkpoint of this size is one that the rotation (entry index, from size `start`) asks for.
+
+        Where two rotations overlap, the keys before the later one are those that the earlier one brought in: a
+        checkpoint signed by older keys does not show them. A rotation still to come is shown by the newest.
+        """
+        return index < size <= start and self.keys_at(size) == self.keys_at(min(start, self.size))
+
+    def note_stamps(self, size: int, good: List[Tuple[VerifierKey, int]]) -> None:
+        """Remember the times (in microseconds) that good signature lines put to this size."""
+        self.stamps += [(key, size, time * 1_000_000) for key, time in good if key.kind != ED25519]
+
+    def attestations(self) -> List[Tuple[int, int]]:
+        """Return (size, time) of each checkpoint, held ones too, that a cosigner of the trust file put a time to."""
+        cosigners = self.trust.cosigners if self.trust is not None else []
+        return [(size, time) for key, size, time in self.stamps if key in cosigners]
+
+    @property
+    def attested(self) -> Optional[int]:
+        """Return the newest time that a cosigner of the trust file put to a state of this log."""
+        return max([time for _, time in self.attestations()], default=None)
 
     # -- step 6 --------------------------------------------------------------------------------------------
 
@@ -1743,11 +1771,15 @@ class Examination:
             with self.findings.at(f"held checkpoint {name}"):
                 note = parse_note(data)
                 point = parse_checkpoint(note.text)
-                need(trust is not None and point.origin == trust.origin, "held.origin", "another origin")
+                if trust is None or point.origin != trust.origin:
+                    raise Fault("held.origin", "it is of another origin")
                 self.need_prefix(point.size, point.root)
-                faults, _ = check_signatures(note, self.keys_at(point.size), [], point, "held.signature")
+                keys, others = self.keys_at(point.size), trust.cosigners + trust.authority
+                faults, good = check_signatures(note, keys, others, point, "held.signature")
                 for fault in faults:
                     self.findings.add(fault.code, f"held checkpoint {name}", fault.detail)
+                if not faults:
+                    self.note_stamps(point.size, good)
 
     def need_prefix(self, size: int, root: bytes) -> None:
         """Refuse a held state that is ahead of the package or is not a prefix of its log."""
@@ -1897,20 +1929,25 @@ class Examination:
         source, closes, (start, end) = f["source"], f["closes"], f["interval"]
         need(not self.chains.get(source, Chain()).ended, "source.ended", f"a gap after the end of {source}")
         need(end is None or start <= end, "gap.interval", "a gap that ends before it starts")
+        self.sources.add(source)
         gap = {
             "source": source,
             "from": start,
             "to": end,
             "cause": f["cause"],
             "lost_at_most": f["lost-at-most"],
+            "closed_by": None,
         }
-        self.gaps[entry.at] = dict(gap, closed_by=None)
-        self.sources.add(source)
         if closes is not None:
-            other = self.gaps.get(closes, {})
-            is_open = closes != entry.at and other.get("source") == source and other["to"] is None
-            need(is_open and other["closed_by"] is None, "gap.closes", "closes no open gap of its source")
-            other["closed_by"] = entry.at
+            opened = self.gaps.get(closes, gap)
+            is_open = opened is not gap and opened["source"] == source
+            is_open = is_open and opened["to"] is None and opened["closed_by"] is None
+            need(is_open, "gap.closes", "closes no open gap of its source")
+            causes = dict.fromkeys((opened["cause"], gap["cause"]))
+            gap.update(
+                {"from": min(opened["from"], start), "cause": ", ".join(causes), "closed_by": entry.at}
+            )
+        self.gaps[entry.at if closes is None else closes] = gap  # one gap, however many entries speak of it
 
     def check_count(self, trust: Trust, entry: Entry) -> None:
         """Note an independent count; it is a claim, reported beside the proofs."""
@@ -1994,12 +2031,13 @@ class Examination:
         manifest's word, and counted.
         """
         query = self.query
-        if query is None:
-            raise Fault("query.format", "there is no query to answer")
+        if query is None:  # step 2 has said why
+            return
         for segment in self.segments.values():
             if not self.matches(query, segment.source):
                 continue
             self.touched["all"] += 1
+            self.note_watermark(segment)
             if segment.records == 0:
                 self.touched["empty"] += 1
             elif segment.schema is not None:
@@ -2014,6 +2052,25 @@ class Examination:
             self.expect(
                 not stale, "source.open", source, f"open since {show_time(mark)}: no end, nothing later"
             )
+
+    def note_watermark(self, segment: Segment) -> None:
+        """Count a segment that claims to have watched beyond the time of the checkpoint (§4 sets no bound).
+
+        Such a claim is no fault, but it hides silence: the source does not look open until that time has come.
+        """
+        mark, clock = segment.watermark[1], self.clock()
+        own = segment.source.startswith("scelle.")  # never open, whatever its watermark
+        if clock is not None and not own and mark > clock[0] + 1_000_000:  # stamps are floored to seconds
+            none = {"source": segment.source, "segments": 0, "until": mark}
+            noted = self.ahead.setdefault(segment.source, none)
+            noted.update(segments=noted["segments"] + 1, until=max(noted["until"], mark))
+
+    def clock(self) -> Optional[Tuple[int, str]]:
+        """Return the newest time of a checkpoint and whose word it is: a cosigner's if there is one, else the log's."""
+        if self.attested is not None:
+            return self.attested, "attested by a cosigner"
+        own = [time for key, _, time in self.stamps if key.kind == MLDSA]
+        return (max(own), "on the log's own word") if own else None
 
     def choose_ranges(self, query: Query, segment: Segment, schema: Schema) -> None:
         """Choose the ranges that one segment must show."""
@@ -2136,9 +2193,8 @@ class Examination:
         if time == UNDATED:
             shown.undated.add(place)
             return
-        low, high = segment.earliest, segment.latest
-        inside = low is not None and high is not None and low <= time <= high
-        self.expect(inside, "segment.bounds", where, "a dated record outside the bounds of its manifest")
+        detail = "a dated record outside the bounds of its manifest"
+        self.expect(segment.covers(time), "segment.bounds", where, detail)
 
     def groups(self, index: int) -> Iterator[Tuple[int, List[JsonLine], List[JsonLine]]]:
         """Walk over records and withholdings of one segment side by side, by position."""
@@ -2322,8 +2378,12 @@ class Examination:
         if len(rcs) == len(places):
             need(tree_root(rcs) == promise.root, "promise.broken", "another record at one of these places")
             state = "sealed as promised; the time is undecided without a cosigner"
-            if self.attested is not None:
-                state = "kept" if self.attested <= promise.deadline else "sealed; attested after the deadline"
+            sealed = [s.index for s in self.segments.values() if s.source == promise.source]
+            sealed = [at for at in sealed if self.segments[at].seq[0] < promise.high]
+            covering = [time for size, time in self.attestations() if all(size > at for at in sealed)]
+            if covering:
+                kept = min(covering) <= promise.deadline
+                state = "kept" if kept else "sealed; attested after the deadline"
         elif self.attested is not None and self.attested > promise.deadline:
             there = last is not None and last.seq[1] >= promise.high
             need(there, "promise.broken", "absent from a checkpoint attested after the deadline")
@@ -2567,6 +2627,11 @@ def schema_faults(schema: Schema, opened: Opened) -> List[Fault]:
     return faults
 
 
+def key_numbers(opened: Opened) -> List[int]:
+    """Return time and sequence number of a record that shows them (fields 0 and 1 of every schema)."""
+    return [int.from_bytes(value.data, "big", signed=True) for value in opened.values[:2] if value]
+
+
 class RecordLine:
     """Check one produced record: commitment, types, key fields, redactions and contents (§2, §11)."""
 
@@ -2608,7 +2673,7 @@ class RecordLine:
         closed = [self.schema.fields[j][0] for j in keys if opened.values[j] is None]
         if closed:
             raise Fault("record.key_redacted", f"key field redacted: {closed}")
-        time, seq = (int.from_bytes(value.data, "big", signed=True) for value in opened.values[:2] if value)
+        time, seq = key_numbers(opened)
         if hit is None:
             same = seq == segment.seq[0] + self.place
             self.expect(same, "record.seq", "sequence number is not that of its place")
@@ -2751,7 +2816,7 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     need(extra["format"] == "scelle/opening/v1", "opening.format", "unknown format")
     note = parse_note(rest)
     point = parse_checkpoint(note.text)
-    need(point.origin == trust.origin, "checkpoint.origin", "another origin")
+    need(point.origin == trust.origin, "checkpoint.origin", "it is of another origin")
     others = trust.cosigners + trust.authority
     for fault in check_signatures(note, trust.log, others, point, "checkpoint.signature")[0]:
         raise fault
@@ -2763,22 +2828,35 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     schema_bytes = parse_base64(extra["schema"], None, "schema")
     need(sha256(schema_bytes) == entry.fields["schema"], "opening.schema", "schema is not the manifest's")
     schema, record = parse_schema(schema_bytes), extra["record"]
-    need(isinstance(record, dict) and isinstance(extra["proof"], list), "json.shape", "record and proof")
-    same = record_form(record) == (index, extra["index"]) and extra["of"] == entry.fields["records"]
+    need(
+        isinstance(record, dict) and isinstance(extra["proof"], list),
+        "json.shape",
+        "record is an object and proof a list",
+    )
+    count = need_integer(extra["of"], 1, MAX_RECORDS, "of")
+    place = need_integer(extra["index"], 0, count - 1, "index")
+    same = record_form(record) == (index, place) and count == entry.fields["records"]
     need(same, "opening.place", "place and number of records differ")
     need(record["p"] == int(entry.fields["profile"]), "record.profile", "profile is not the manifest's")
     opened = open_record(record)
     proof = [parse_hex(text, 32, "proof") for text in extra["proof"]]
-    root = inclusion_root(extra["of"], extra["index"], opened.rc, proof)
+    root = inclusion_root(count, place, opened.rc, proof)
     need(
         root == entry.fields["record-root"], "opening.record", "the record is not in record-root at its place"
     )
     for fault in schema_faults(schema, opened):
         raise fault
+    segment, closed = Segment(entry), None in opened.values[:2]
+    need(not closed, "record.key_redacted", "time or sequence number redacted")
+    time, seq = key_numbers(opened)
+    same = seq == segment.seq[0] + place and segment.seq[1] - segment.seq[0] == count
+    need(same, "record.seq", "sequence number is not that of its place")
+    inside = segment.covers(time) if time != UNDATED else segment.undated > 0
+    need(inside, "segment.bounds", "a time that the manifest's bounds exclude")
     shown: Dict[str, str] = {}
     for (name, _), value in zip(schema.fields, opened.values):  # noqa: B905  (equal lengths; no strict= in 3.9)
         shown[ascii_only(name)] = "(redacted)" if value is None else ascii_only(show_value(value))
-    return {"source": entry.fields["source"], "seq": entry.fields["seq"][0] + extra["index"], "fields": shown}
+    return {"source": segment.source, "seq": seq, "fields": shown}
 
 
 # ======================================================================================================
@@ -2860,11 +2938,14 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
         "size": exam.size,
         "root": exam.notes["checkpoint"][1].root.hex() if "checkpoint" in exam.notes else None,
         "attested": None if exam.attested is None else show_time(exam.attested),
+        "attestations": attestations_of(exam),
         "cosigned": exam.cosigned,
         "hits": exam.hits,
         "fields": exam.fields,
         "contents": exam.contents,
         "segments": exam.touched,
+        "watermarks_ahead": list(exam.ahead.values()),
+        "clock": exam.clock(),
         "gaps": [dict(gap, entry=index) for index, gap in exam.gaps.items() if gap["source"] in touched],
         "counts": [count for count in exam.counts if count["source"] in touched],
         "tombstones": exam.tombstones,
@@ -2880,6 +2961,17 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
         },
         "limits": LIMITS,
     }
+
+
+def attestations_of(exam: Examination) -> List[Dict[str, Any]]:
+    """List the times that others than the log put to its states; only those of cosigners are relied on."""
+    known = exam.trust.cosigners + exam.trust.authority if exam.trust else []
+    listed = []
+    for key, size, time in exam.stamps:
+        if key in known and exam.trust is not None:
+            by = "cosigner" if key in exam.trust.cosigners else "authority"
+            listed.append({"by": key.name, "role": by, "size": size, "time": show_time(time)})
+    return listed
 
 
 def verdict_line(report: Dict[str, Any]) -> str:
@@ -2898,7 +2990,7 @@ def verdict_line(report: Dict[str, Any]) -> str:
 
 REPORT = """\
 log        {origin}, {size} entries, root {root}
-attested   {attested} by {cosigned} cosigner(s)
+{attested}
 query      {query}
            logged by the platform: {query_logged}
 strength   {strength} ({strength_meaning})
@@ -2925,12 +3017,15 @@ def show_gap(gap: Dict[str, Any]) -> str:
     return f"{gap['source']}, {show_time(gap['from'])} to {end}, cause {gap['cause']}, lost at most {lost}"
 
 
-def print_report(report: Dict[str, Any]) -> None:
-    """Print the report as escaped ASCII."""
+def report_text(report: Dict[str, Any]) -> str:
+    """Write the report as escaped ASCII."""
     segments, query = report["segments"], report["query"] or {}
     words = dict(report, query=json.dumps(report["query"]), dimension=ascii_only(query.get("dimension")))
     words["query_logged"] = "yes" if report["query_logged"] else "no"
-    words["attested"] = report["attested"] or "never"
+    attested = [
+        "attested   {time}, size {size}, by {by} ({role})".format(**a) for a in report["attestations"]
+    ]
+    words["attested"] = "\n".join(attested) or "attested   by nobody whom the trust file names"
     words["left_out"] = segments["left_out"] + segments["undated_only"]
     out = [verdict_line(report), "", *REPORT.format(**words).split("\n")]
     out += [f"           {line}" for line in report["documents"]]
@@ -2938,6 +3033,12 @@ def print_report(report: Dict[str, Any]) -> None:
         signed = "signed by the authority" if report["released"]["signed"] else "on the platform's word"
         out.append(f"release    entry {report['released']['entry']}, {signed}")
     out += [f"gap        {show_gap(gap)}" for gap in report["gaps"]]
+    if report["watermarks_ahead"]:
+        time, whose = report["clock"]
+        out.append(f"ahead      of the newest checkpoint, {show_time(time)}, {whose}:")
+    for ahead in report["watermarks_ahead"]:
+        said = "{source}: {segments} segment(s) claim to have watched until".format(**ahead)
+        out.append(f"           {said} {show_time(ahead['until'])}")
     out += [f"count      {COUNT.format(**count)} (a claim)" for count in report["counts"]]
     out += [f"promise    {line}" for line in report["promises"]]
     out += [f"token      {name}: not checked here: openssl ts -verify .." for name in report["tokens"]]
@@ -2950,7 +3051,7 @@ def print_report(report: Dict[str, Any]) -> None:
     if report["findings_total"] > len(report["findings"]):
         out.append(f"  .. {report['findings_total'] - len(report['findings'])} more")
     out += ["", "not proven", *("  " + limit for limit in report["limits"]), "", verdict_line(report)]
-    print("\n".join("".join(c if " " <= c <= "~" else ascii_only(c) for c in line) for line in out))
+    return "\n".join("".join(c if " " <= c <= "~" else ascii_only(c) for c in line) for line in out)
 
 
 PLAIN_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
@@ -2966,34 +3067,33 @@ def csv_cell(text: str) -> str:
     return "'" + text if risky else text
 
 
-def write_load_file(exam: Examination, path: str) -> None:
+def write_load_file(exam: Examination, out: TextIO) -> bool:
     """Write the produced records as CSV (RFC 4180, UTF-8), read again from the bytes that were just proven."""
-    names: List[str] = []
+    subject, names = "load file", []  # type: str, List[str]
+    if not exam.expect(exam.findings.count == 0, "loadfile.not_written", subject, "the bytes are not proven"):
+        return False
     for index in sorted(exam.wanted):
         schema = exam.segments[index].schema
         names += [name for name, _ in (schema.fields if schema else []) if name not in names]
-    with open(path, "x", encoding="utf-8", newline="") as out:
-        try:
-            writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
-            writer.writerow(["source", "log index", "position", "items", *map(csv_cell, names)])
-            for row in load_file_rows(exam, names):
-                writer.writerow(map(csv_cell, row))
-            need(exam.findings.count == 0, "loadfile.not_proven", "the package changed while it was written")
-        except BaseException:
-            os.remove(path)  # a part of a load file is worse than none
-            raise
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    writer.writerow(["source", "log index", "position", "items", *map(csv_cell, names)])
+    for row in load_file_rows(exam, names):
+        writer.writerow(map(csv_cell, row))
+    proven = exam.findings.count == 0
+    return exam.expect(proven, "loadfile.not_proven", subject, "the package changed while it was written")
 
 
 def load_file_rows(exam: Examination, names: List[str]) -> Iterator[List[str]]:
     """Yield one row a produced record, in the order of records.jsonl."""
-    for _, data in exam.package.lines("records.jsonl"):
-        line = parse_json(data)
-        segment, cells = exam.segments[line["at"]], dict.fromkeys(names, "")
-        fields = segment.schema.fields if segment.schema else []
-        for (name, _), value in zip(fields, open_record(line).values):  # noqa: B905
-            cells[name] = "(redacted)" if value is None else show_value(value)
-        items = " ".join(sorted(set(line["item"].values())))
-        yield [segment.source, str(line["at"]), str(line["pos"]), items, *cells.values()]
+    for number, data in exam.package.lines("records.jsonl"):
+        with exam.findings.at(f"records.jsonl line {number}"):
+            line = parse_json(data)
+            segment, cells = exam.segments[line["at"]], dict.fromkeys(names, "")
+            fields = segment.schema.fields if segment.schema else []
+            for (name, _), value in zip(fields, open_record(line).values):  # noqa: B905
+                cells[name] = "(redacted)" if value is None else show_value(value)
+            items = " ".join(sorted(set(line["item"].values())))
+            yield [segment.source, str(line["at"]), str(line["pos"]), items, *cells.values()]
 
 
 # ======================================================================================================
@@ -3001,24 +3101,40 @@ def load_file_rows(exam: Examination, names: List[str]) -> Iterator[List[str]]:
 # ======================================================================================================
 
 
-def read_file(path: str, limit: int) -> bytes:
-    """Read a small file whole."""
-    with open(path, "rb") as file:
-        data = file.read(limit + 1)
-    need(len(data) <= limit, "file.too_long", f"longer than {limit} bytes")
+ADVICE = {
+    "read": "name a file that exists and that you may read",
+    "write": "name a new file in a folder that you may write to and that has room",
+}
+
+
+@contextlib.contextmanager
+def able_to(verb: str, what: str, path: str) -> Iterator[None]:
+    """Turn a refusal of the system to read or write a named file into one line and exit code 2."""
+    try:
+        yield
+    except OSError as error:
+        raise Unreadable(f"cannot {verb} {what} {path}: {error.strerror or error}; {ADVICE[verb]}") from None
+
+
+def read_given(what: str, path: str, limit: int = MAX_JSON_DOCUMENT) -> bytes:
+    """Read a small file of the receiver whole."""
+    with able_to("read", what, path):
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Unreadable(f"cannot read {what} {path}: longer than {limit} bytes")
     return data
 
 
 def read_trust(path: str) -> Trust:
     """Read the trust file, without which nothing can be proven."""
+    data = read_given("trust file", path)
     try:
-        return parse_trust(read_file(path, MAX_JSON_DOCUMENT), "trust")
-    except OSError as error:
-        raise Unreadable(f"trust file: {error.strerror}") from None
+        return parse_trust(data, "trust")
     except Fault as fault:
-        raise Unreadable(f"trust file: {fault.detail}") from None
+        raise Unreadable(f"cannot read trust file {path}: {fault.detail}") from None
     except Exception as error:
-        raise Unreadable(f"trust file: {type(error).__name__}: {error}") from None
+        raise Unreadable(f"cannot read trust file {path}: {type(error).__name__}: {error}") from None
 
 
 def running_digest() -> str:
@@ -3030,43 +3146,41 @@ def running_digest() -> str:
         return "unknown"
 
 
-def read_given(findings: Findings, names: List[str]) -> List[Tuple[str, bytes]]:
-    """Read files of the receiver; one that cannot be read is a finding."""
-    read = []
-    for name in names:
-        with findings.at(f"file {name}"):
-            try:
-                read.append((name, read_file(name, MAX_JSON_DOCUMENT)))
-            except OSError as error:
-                raise Fault("file.unreadable", str(error.strerror)) from None
-    return read
-
-
 def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[str, Any]:
     """Examine a package; return the report."""
-    findings = Findings()
-    held, promises = read_given(findings, options.held), read_given(findings, options.promise)
-    query = None
-    if options.query is not None:
-        query = b"".join(data for _, data in read_given(findings, [options.query]))
+    findings, path, written = Findings(), options.write_loadfile, False
+    held = [(name, read_given("held checkpoint", name)) for name in options.held]
+    promises = [(name, read_given("promise", name)) for name in options.promise]
+    query = None if options.query is None else read_given("query", options.query)
     if trust is None:
         findings.add("trust.none", "--trust", "no trust file: inner consistency only, nothing is proven")
-    try:
+    with able_to("read", "package", options.package):
         file = open(options.package, "rb")
-    except OSError as error:
-        raise Unreadable(f"package: {error.strerror}") from None
     with file:
-        try:
+        with able_to("read", "package", options.package):
             package = Package(file, findings)
-        except OSError as error:
-            raise Unreadable(f"package: {error}") from None
+        out: Optional[TextIO] = None
+        if path is not None:
+            with able_to("write", "load file", path):  # before the work, which may be long
+                out = open(path, "x", encoding="utf-8", newline="")
         exam = Examination(package, findings, trust, query, held, promises)
-        exam.run()
-        if options.write_loadfile is not None:
-            with findings.at(f"load file {options.write_loadfile}"):
-                need(findings.count == 0, "loadfile.not_written", "not written: the bytes are not proven")
-                write_load_file(exam, options.write_loadfile)
+        try:
+            exam.run()
+            if out is not None:
+                with able_to("write", "load file", path), out:
+                    written = write_load_file(exam, out)
+        finally:
+            if out is not None and not written:
+                os.remove(path)  # a part of a load file is worse than none
         return build_report(exam, findings, running_digest())
+
+
+def say(text: str) -> None:
+    """Print a whole text. A reader who has seen enough (`| head`) changes neither verdict nor exit code."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -3074,7 +3188,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scelle-verify",
         description="Check a Scellé production package, offline, with this one file.",
-        epilog="Exit code: 0 valid; 1 not valid; 2 the package's directory or the trust file cannot be read.",
+        epilog="Exit code: 0 valid; 1 not valid; 2 a file that is named here cannot be read or written.",
     )
     add = parser.add_argument
     add("package", nargs="?", help="the package, NAME.scelle")
@@ -3094,12 +3208,9 @@ def main(argv: Optional[List[str]] = None) -> int:
             return run_opening(options.opening, trust, options.json)
         report = verify_package(options, trust)
     except Unreadable as error:
-        print(f"scelle-verify: cannot read {ascii_only(error)}", file=sys.stderr)
+        print(f"scelle-verify: {ascii_only(error)}", file=sys.stderr)
         return 2
-    if options.json:
-        print(json.dumps(report, ensure_ascii=True))
-    else:
-        print_report(report)
+    say(json.dumps(report, ensure_ascii=True) if options.json else report_text(report))
     return 0 if report["valid"] else 1
 
 
@@ -3107,24 +3218,22 @@ def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
     """Check a proof of one record and print the result."""
     findings = Findings()
     result: Dict[str, Any] = {}
+    data = read_given("opening", path, 2 * MAX_LINE)
     if trust is None:
         findings.add("trust.none", "--trust", "no trust file: nothing is proven")
-    with findings.at(f"opening {path}"):
-        try:
-            data = read_file(path, 2 * MAX_LINE)
-        except OSError as error:
-            raise Fault("file.unreadable", str(error.strerror)) from None
-        if trust is not None:
+    else:
+        with findings.at(f"opening {path}"):
             result = check_opening(data, trust)
     valid = findings.count == 0
     if as_json:
-        print(json.dumps({"valid": valid, "findings": findings.listed, "record": result}, ensure_ascii=True))
+        say(json.dumps({"valid": valid, "findings": findings.listed, "record": result}, ensure_ascii=True))
         return 0 if valid else 1
-    print("VALID: this record was sealed in this log; nothing is said of any other" if valid else "NOT VALID")
-    for finding in findings.listed:
-        print("  {code} | {subject} | {detail}".format(**finding))
-    for key, value in result.items():
-        print(f"{key}: {ascii_only(json.dumps(value))}")
+    out = [
+        "VALID: this record was sealed in this log; nothing is said of any other" if valid else "NOT VALID"
+    ]
+    out += ["  {code} | {subject} | {detail}".format(**finding) for finding in findings.listed]
+    out += [f"{key}: {ascii_only(json.dumps(value))}" for key, value in result.items()]
+    say("\n".join(out))
     return 0 if valid else 1
 
 

@@ -6,6 +6,7 @@ an entry before it is hashed, a line before it is proven, a member before MANIFE
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import json
@@ -87,9 +88,7 @@ class Key:
 
     @property
     def public(self) -> bytes:
-        if self.kind == 6:
-            return MLDSA44PrivateKey.from_seed_bytes(self.seed).public_key().public_bytes_raw()
-        return Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
+        return public_of(self.kind, self.seed)
 
     @property
     def key_id(self) -> bytes:
@@ -100,9 +99,8 @@ class Key:
         return f"{self.name}+{self.key_id.hex()}+{b64(bytes([self.kind]) + self.public)}"
 
     def raw_sign(self, message: bytes) -> bytes:
-        if self.kind == 6:
-            return MLDSA44PrivateKey.from_seed_bytes(self.seed).sign(message)
-        return Ed25519PrivateKey.from_private_bytes(self.seed).sign(message)
+        sign = signature_of if len(message) < 1 << 20 else signature_of.__wrapped__
+        return sign(self.kind, self.seed, message)
 
     def line(self, text: bytes, time: int = T0 // 1_000_000) -> bytes:
         """The signature line of this key under a note; type 6 signs only checkpoints."""
@@ -119,6 +117,20 @@ class Key:
         return f"— {self.name} {b64(self.key_id + payload)}\n".encode()
 
 
+@functools.cache
+def public_of(kind: int, seed: bytes) -> bytes:
+    if kind == 6:
+        return MLDSA44PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw()
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
+@functools.cache  # ML-DSA signatures are hedged: without it, no two runs of a test would make the same package
+def signature_of(kind: int, seed: bytes, message: bytes) -> bytes:
+    if kind == 6:
+        return MLDSA44PrivateKey.from_seed_bytes(seed).sign(message)
+    return Ed25519PrivateKey.from_private_bytes(seed).sign(message)
+
+
 def make_key(name: str, kind: int, label: str) -> Key:
     return Key(name, kind, sha(label.encode()))
 
@@ -127,6 +139,7 @@ LOG1 = make_key(ORIGIN, 1, "log ed25519")
 LOG6 = make_key(ORIGIN, 6, "log ml-dsa")
 NEXT1 = make_key(ORIGIN, 1, "next ed25519")
 NEXT6 = make_key(ORIGIN, 6, "next ml-dsa")
+THIRD1 = make_key(ORIGIN, 1, "third ed25519")
 AUTHORITY = make_key("authority.example/seal", 4, "authority")
 WITNESS = make_key("witness.example/w", 4, "witness")
 AUDITOR = make_key("auditor.example/a", 1, "auditor")

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,29 @@ class Verdict:
         return ["{code} | {subject} | {detail}".format(**f) for f in self.document.get("findings", [])]
 
 
-def run(arguments: Sequence[object]) -> Verdict:
+PAGE = Path(__file__).parents[3] / "docs" / "formats" / "verifier.md"
+DOCUMENTED = set(
+    re.findall(r"`([a-z]+\.[a-z_0-9]+)`", PAGE.read_text(encoding="utf-8").split("## Findings")[1])
+)
+# A place is a member, an entry, a line or an option; here only three begin with a capital, as `None` does.
+SUBJECT = re.compile(r"MANIFEST|README\.txt|C:evil|[^A-Z].*")
+
+
+def examine(arguments: Sequence[object]) -> Verdict:
     """Run the command line with --json."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = scelle_verify.main([*map(str, arguments), "--json"])
     return Verdict(code, json.loads(out.getvalue()) if out.getvalue() else {}, err.getvalue())
+
+
+def run(arguments: Sequence[object]) -> Verdict:
+    """Run the command line with --json; every finding has a documented code and says of what it speaks."""
+    verdict = examine(arguments)
+    assert verdict.codes <= DOCUMENTED
+    for finding in verdict.document.get("findings", []):
+        assert SUBJECT.fullmatch(finding["subject"]), finding
+    return verdict
 
 
 def run_text(arguments: Sequence[object]) -> tuple[int, str]:

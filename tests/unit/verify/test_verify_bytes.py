@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.verify.builder import AUDITOR, Draft, Log, note, query_of, world
-from tests.unit.verify.harness import files, run
+from tests.unit.verify.harness import examine, files
 from tests.unit.verify.test_verify_honest import verdict_text
 
 SAMPLE = 150
@@ -28,10 +28,10 @@ def small_world() -> Draft:
 def refuse_flips(folder: Path, flips: list[tuple[int, int]], data: bytes) -> None:
     arguments = files(small_world(), folder)
     package = Path(str(arguments[0]))
-    assert run(arguments).exit_code == 0
+    assert examine(arguments).exit_code == 0
     for place, bit in flips:
         package.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
-        verdict = run(arguments)
+        verdict = examine(arguments)
         assert verdict.exit_code in (1, 2), (place, bit)
         if verdict.exit_code == 1:
             assert verdict.document["valid"] is False
@@ -49,7 +49,7 @@ def test_cut_anywhere(tmp_path: Path) -> None:
     arguments = files(small_world(), tmp_path)
     for _ in range(40):
         Path(str(arguments[0])).write_bytes(data[: chance.randrange(len(data))])
-        assert run(arguments).exit_code in (1, 2)
+        assert examine(arguments).exit_code in (1, 2)
 
 
 def test_a_member_touched_with_a_manifest_made_again(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_member_touched_with_a_manifest_made_again(tmp_path: Path) -> None:
             draft.members[name] = (
                 data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :]
             )
-            verdict = run(files(draft, tmp_path))
+            verdict = examine(files(draft, tmp_path))
             assert "verifier.exception" not in verdict.codes, verdict.findings
             assert (verdict.exit_code == 0) == (name in unbound), (name, place, verdict.findings)
 

@@ -2,12 +2,13 @@
 
 import ast
 import csv
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from tests.unit.verify.builder import (
@@ -107,7 +108,7 @@ def test_an_exception_while_the_trust_file_is_read_is_exit_2(
     monkeypatch.setattr(scelle_verify, "parse_vkey", explode)
     verdict = run(arguments)
     assert verdict.exit_code == 2
-    assert verdict.error == "scelle-verify: cannot read trust file: ZeroDivisionError: boom\n"
+    assert verdict.error == f"scelle-verify: cannot read trust file {arguments[2]}: ZeroDivisionError: boom\n"
 
 
 def test_a_package_that_is_not_there_is_exit_2(tmp_path: Path) -> None:
@@ -161,6 +162,21 @@ def test_without_trust_faults_are_still_found(query: dict[str, Any], tmp_path: P
     assert run([package]).exit_code == 1
 
 
+def test_without_trust_and_policy_there_is_nothing_to_check_with(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.removed = {"policy.json"}
+    verdict = run([files(draft, tmp_path)[0]])
+    assert verdict.codes >= {"trust.none", "member.missing", "trust.format", "checkpoint.unchecked"}
+
+
+def test_a_held_state_and_a_package_without_checkpoint(tmp_path: Path) -> None:
+    log = world()
+    draft = Draft(log, query_of())
+    draft.checkpoint = b"no note"
+    draft.trust |= {"held": {"root": b64(log.root(3)), "size": 3}}
+    assert judge(draft, tmp_path).codes >= {"checkpoint.missing", "checkpoint.unchecked", "held.ahead"}
+
+
 # -- query ------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +195,7 @@ def test_without_trust_faults_are_still_found(query: dict[str, Any], tmp_path: P
         ({"redact": {"text": "A B"}}, "json.shape"),
         ({"redact": {"text": None}}, "json.shape"),
         ({"redact": {"time": "x"}}, "query.redact_key"),
+        ({"redact": {"seq": "x"}}, "query.redact_key"),
         ({"dimension": "account", "value": "account:1", "redact": {"account": "x"}}, "query.redact_key"),
         ({"strength": "D"}, "json.shape"),
         ({"strength": "A", "from": 5}, "query.strength"),
@@ -201,18 +218,43 @@ def test_the_authoritys_query_rules(tmp_path: Path) -> None:
     asked = canonical(query_of(value="s0002")) + b"\n"
     verdict = judge(draft, tmp_path, query=asked)
     assert {"query.differs", "range.missing", "range.not_asked"} <= verdict.codes
-    for data in (b"", b"{}\n", canonical(query_of()), b"\xff"):
+    for data in (b"", b"{}\n", b"\xff"):
         assert judge(draft, tmp_path, query=data).exit_code == 1
 
 
-def test_files_that_cannot_be_read_are_exit_1(tmp_path: Path) -> None:
-    arguments = files(Draft(world(), query_of()), tmp_path)
-    missing = tmp_path / "missing"
-    assert run([*arguments[:4], missing]).codes >= {"file.unreadable"}
-    assert run([*arguments, "--held", missing]).codes == {"file.unreadable"}
-    assert run([*arguments, "--promise", missing]).codes == {"file.unreadable"}
-    missing.write_bytes(bytes((1 << 20) + 1))
-    assert run([*arguments, "--held", missing]).codes == {"file.too_long"}
+def test_a_query_formatted_by_hand_is_not_the_authoritys(tmp_path: Path) -> None:
+    """One finding, which says what to give instead, and nothing of a producer who answered another question."""
+    draft = Draft(world(), query_of())
+    for data in (canonical(query_of()), json.dumps(query_of(), indent=2).encode() + b"\n"):
+        verdict = judge(draft, tmp_path, query=data)
+        assert verdict.exit_code == 1
+        assert verdict.codes == {"json.canonical"}
+        assert "--query takes the authority's query.json byte for byte" in verdict.findings[0]
+
+
+@pytest.mark.parametrize("option", ["trust", "query", "held", "promise"])
+def test_a_file_that_cannot_be_read_is_exit_2_and_one_line(option: str, tmp_path: Path) -> None:
+    package, _, trust, _, query = files(Draft(world(), query_of()), tmp_path)
+    given = {"trust": trust, "query": query}
+    place = tmp_path / "place"
+    for why in ("No such file or directory", "Is a directory", "longer than 1048576 bytes"):
+        if why == "Is a directory":
+            place.mkdir()
+        elif place.exists():
+            place.rmdir()
+            place.write_bytes(bytes((1 << 20) + 1))
+        arguments = [f"--{name}={path}" for name, path in (given | {option: place}).items()]
+        verdict = run([package, *arguments])
+        assert (verdict.exit_code, verdict.document) == (2, {})
+        assert verdict.error.startswith("scelle-verify: cannot read ")
+        assert verdict.error.count("\n") == 1
+        assert f"{place}: {why}" in verdict.error
+        assert "longer" in why or verdict.error.endswith("; name a file that exists and that you may read\n")
+
+
+def test_a_file_of_the_greatest_length_is_still_read(tmp_path: Path) -> None:
+    arguments = files(Draft(world(), query_of()), tmp_path, query=bytes(1 << 20))
+    assert run(arguments).exit_code == 1
 
 
 def test_without_query_it_answers_what_the_producer_states(tmp_path: Path) -> None:
@@ -324,6 +366,59 @@ def test_the_report_says_what_it_must(tmp_path: Path) -> None:
     assert text.isascii()
 
 
+def test_who_attested_is_named_and_only_cosigners_count(tmp_path: Path) -> None:
+    log = world()
+    draft = Draft(log, query_of())
+    assert "attested   by nobody whom the trust file names\n" in run_text(files(draft, tmp_path))[1]
+    draft.checkpoint = log.checkpoint(keys=[LOG1, LOG6, WITNESS, AUTHORITY, STRANGER])
+    draft.trust |= {"cosigners": [WITNESS.vkey], "quorum": 1}
+    held = tmp_path / "held"
+    held.write_bytes(log.checkpoint(5, keys=[LOG1, LOG6, WITNESS], time=T0 // 10**6 - 60))
+    arguments = [*files(draft, tmp_path), "--held", held]
+    document = run(arguments).document
+    assert document["valid"]
+    assert (document["attested"], document["cosigned"]) == ("2026-01-09T23:06:40Z", 1)
+    assert [tuple(line.values()) for line in document["attestations"]] == [
+        (WITNESS.name, "cosigner", 12, "2026-01-09T23:06:40Z"),
+        (AUTHORITY.name, "authority", 12, "2026-01-09T23:06:40Z"),
+        (WITNESS.name, "cosigner", 5, "2026-01-09T23:05:40Z"),
+    ]
+    text = run_text(arguments)[1]
+    assert "attested   2026-01-09T23:06:40Z, size 12, by witness.example/w (cosigner)\n" in text
+    draft.trust |= {"quorum": 2}
+    assert judge(draft, tmp_path).codes == {"checkpoint.quorum"}
+
+
+def test_a_watermark_of_the_future_is_said(tmp_path: Path) -> None:
+    """No rule bounds it, but a source that claims to have watched tomorrow cannot look open tonight."""
+    log = world()  # the last watermark of s0001 ends at T0 + 6 h
+    draft = Draft(log, query_of())
+    for keys, hours, ahead, whose in (
+        ([LOG1, LOG6], 6, 0, "on the log's own word"),
+        ([LOG1, LOG6], 4, 1, "on the log's own word"),
+        ([LOG1, LOG6, WITNESS], 0, 3, "attested by a cosigner"),
+        ([LOG1, LOG6, AUTHORITY], 0, 3, "on the log's own word"),
+    ):
+        draft.checkpoint = log.checkpoint(keys=keys, time=T0 // 10**6 + hours * 3600)
+        draft.trust |= {"cosigners": [WITNESS.vkey]}
+        document = judge(draft, tmp_path).document
+        assert document["valid"]
+        assert document["clock"] == [T0 + hours * HOUR, whose]
+        counted = [{"segments": ahead, "source": "s0001", "until": T0 + 6 * HOUR}] if ahead else []
+        assert document["watermarks_ahead"] == counted
+        text = run_text(files(draft, tmp_path))[1]
+        assert (f"           s0001: {ahead} segment(s) claim to have watched until " in text) == bool(ahead)
+        assert (whose in text) == bool(ahead)
+
+
+def test_a_watermark_within_the_second_of_a_stamp_is_not_ahead(tmp_path: Path) -> None:
+    for late, counted in ((10**6, 0), (10**6 + 1, 1)):
+        log = world(until=T0 + late)
+        draft = Draft(log, query_of(), size=log.segments["chat0"].at + 1)
+        draft.checkpoint = log.checkpoint(draft.size)
+        assert len(judge(draft, tmp_path).document["watermarks_ahead"]) == counted
+
+
 def test_the_report_of_a_bad_package_lists_every_finding(tmp_path: Path) -> None:
     draft = Draft(world(), query_of())
     draft.records[0]["v"][4][1] = b64(value("s", "other"))
@@ -407,7 +502,10 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("change", "codes"),
-    [(b'"item"', {"json.syntax"}), (b"9a77b3b6100b", {"member.changed", "loadfile.not_proven"})],
+    [
+        (b'"item"', {"json.syntax", "member.changed", "loadfile.not_proven"}),
+        (b"9a77b3b6100b", {"member.changed", "loadfile.not_proven"}),
+    ],
 )
 def test_a_package_that_changes_while_the_load_file_is_written(
     change: bytes, codes: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -416,13 +514,13 @@ def test_a_package_that_changes_while_the_load_file_is_written(
     package = Path(str(arguments[0]))
     honest = scelle_verify.write_load_file
 
-    def after_all_steps(exam: scelle_verify.Examination, path: str) -> None:
+    def after_all_steps(exam: scelle_verify.Examination, out: TextIO) -> bool:
         data = package.read_bytes()
         place = data.index(b'{"at":3,"item":{}')
         with package.open("r+b") as file:
             file.seek(data.index(change, place))
             file.write(b"9" * len(change))
-        honest(exam, path)
+        return honest(exam, out)
 
     monkeypatch.setattr(scelle_verify, "write_load_file", after_all_steps)
     out = tmp_path / "out.csv"
@@ -466,6 +564,22 @@ def test_the_file_that_runs_is_compared(tmp_path: Path, monkeypatch: pytest.Monk
     code, text = run_text(files(draft, tmp_path))
     assert code == 0
     assert "they differ" in text
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=str)
+def test_a_reader_that_has_seen_enough_changes_nothing(more: list[str], tmp_path: Path) -> None:
+    """`| head` closes the pipe: no traceback, and the exit code is the verdict's."""
+    draft = Draft(world(), query_of())
+    for code in (0, 1):
+        arguments = [str(argument) for argument in files(draft, tmp_path)]
+        program = [sys.executable, "-I", str(FILE), *arguments, *more]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+            assert done.stdout is not None
+            assert done.stderr is not None
+            done.stdout.close()
+            assert done.stderr.read() == b""
+        assert done.returncode == code
+        draft.records.pop()
 
 
 # -- load file --------------------------------------------------------------------------------------------
@@ -568,8 +682,34 @@ def test_a_load_file_overwrites_nothing(tmp_path: Path) -> None:
     arguments = files(draft, tmp_path)
     before = Path(str(arguments[0])).read_bytes()
     verdict = run([*arguments, "--write-loadfile", arguments[0]])
-    assert verdict.exit_code == 1
+    assert verdict.exit_code == 2
     assert Path(str(arguments[0])).read_bytes() == before
+
+
+def test_a_load_file_that_cannot_be_written_is_no_verdict(tmp_path: Path) -> None:
+    """Exit 2 and one line, for a good package and a bad one alike, before the work begins."""
+    draft = Draft(world(), query_of())
+    for _ in range(2):
+        for place, why in ((tmp_path / "no" / "out.csv", "No such file"), (tmp_path, "File exists")):
+            verdict = judge(draft, tmp_path, "--write-loadfile", place)
+            assert (verdict.exit_code, verdict.document) == (2, {})
+            assert verdict.error.startswith(f"scelle-verify: cannot write load file {place}: {why}")
+            assert verdict.error.endswith(
+                "; name a new file in a folder that you may write to and that has room\n"
+            )
+        draft.records.pop()
+
+
+def test_a_full_disk_leaves_no_load_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out.csv"
+    monkeypatch.setattr(scelle_verify, "csv_cell", full)
+    verdict = judge(Draft(world(), query_of()), tmp_path, "--write-loadfile", out)
+    assert (verdict.exit_code, verdict.document) == (2, {})
+    assert f"cannot write load file {out}: No space left on device; " in verdict.error
+    assert not out.exists()
 
 
 # -- one record alone -------------------------------------------------------------------------------------
@@ -625,9 +765,50 @@ def test_one_record_alone(tmp_path: Path) -> None:
     assert code == 0
     assert text.startswith("VALID: this record was sealed in this log")
     assert run(["--opening", tmp_path / "record.tlog-proof"]).codes == {"trust.none"}
-    assert run(["--opening", tmp_path / "no", "--trust", tmp_path / "trust.json"]).codes == {
-        "file.unreadable"
-    }
+    verdict = run(["--opening", tmp_path / "no", "--trust", tmp_path / "trust.json"])
+    assert verdict.exit_code == 2
+    assert verdict.error.startswith(f"scelle-verify: cannot read opening {tmp_path / 'no'}: No such file")
+
+
+def one(seq: int = 0, time: int = T0, **first: Any) -> Log:
+    """A log whose first chat segment has one record, so that `true` could pass for its numbers."""
+    return world(records=[chat(seq, time, "account:1", "a")], **first)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"of": True}, {"index": False}, {"of": 1.0}, {"of": 0}, {"index": -1}, {"index": 1}, {"of": "1"}],
+    ids=str,
+)
+def test_an_opening_whose_numbers_are_none(changes: dict[str, Any], tmp_path: Path) -> None:
+    verdict = judge_opening(opening(one(), position=0, **changes), tmp_path, one())
+    assert verdict.exit_code == 1
+    assert verdict.codes <= {"json.shape", "format.number", "json.number"}
+    assert judge_opening(opening(one(), position=0), tmp_path, one()).exit_code == 0
+
+
+def test_an_opening_of_another_sequence_number_than_its_place(tmp_path: Path) -> None:
+    for log, codes in (
+        (one(seq=1), {"record.seq"}),
+        (world(edits={"chat0": lambda text: text.replace("seq 0 7", "seq 1 8")}), {"record.seq"}),
+        (world(edits={"chat0": lambda text: text.replace("seq 0 7", "seq 0 8")}), {"record.seq"}),
+        (one(bounds=(T0 + HOUR, T0 + 2 * HOUR)), {"segment.bounds"}),
+        (one(bounds=(T0 - 2 * HOUR, T0 - HOUR)), {"segment.bounds"}),
+        (one(time=-(2**63), undated=0), {"segment.bounds"}),
+        (one(time=-(2**63)), set()),
+        (one(bounds=(T0, T0)), set()),
+    ):
+        assert judge_opening(opening(log, position=0), tmp_path, log).codes == codes
+
+
+@pytest.mark.parametrize("field", [0, 1])
+def test_an_opening_that_hides_time_or_sequence_number(field: int, tmp_path: Path) -> None:
+    log = world()
+    entry = log.segments["chat0"].records[1]
+    fields: list[Any] = [[entry.field_salt(j).hex(), b64(data)] for j, data in enumerate(entry.values)]
+    fields[field] = entry.field_leaf(field).hex()
+    data = opening(log, record_changes={"v": fields})
+    assert judge_opening(data, tmp_path, log).codes == {"record.key_redacted"}
 
 
 @pytest.mark.parametrize(
@@ -721,6 +902,21 @@ def test_a_promise_that_was_kept(strength: str, tmp_path: Path) -> None:
     assert judge_promise(draft, tmp_path, promise(log)).document["promises"] == ["s0001 [0, 3): kept"]
     late = judge_promise(draft, tmp_path, promise(log, deadline=str(T0 - 10**7)))
     assert late.document["promises"] == ["s0001 [0, 3): sealed; attested after the deadline"]
+
+
+def test_a_promise_is_kept_only_under_an_attested_checkpoint_that_has_it(tmp_path: Path) -> None:
+    """An older state, attested in time, says nothing of what was sealed after it."""
+    log = world()
+    draft = Draft(log, query_of())
+    draft.trust |= {"cosigners": [WITNESS.vkey]}
+    at, held = log.segments["chat0"].at, tmp_path / "held"
+    given = tmp_path / "promise"
+    given.write_bytes(promise(log))
+    for size, said in ((at, "time is undecided"), (at + 1, "kept")):
+        held.write_bytes(log.checkpoint(size, keys=[LOG1, LOG6, WITNESS]))
+        verdict = judge(draft, tmp_path, "--held", held, "--promise", given)
+        assert verdict.findings == []
+        assert said in verdict.document["promises"][0]
 
 
 def test_promises_that_are_broken_or_undecided(tmp_path: Path) -> None:
@@ -837,6 +1033,17 @@ def test_every_finding_is_documented_and_provoked() -> None:
 def test_bundles_are_named_in_groups_of_three() -> None:
     names = [scelle_verify.bundle_name(number) for number in (0, 999, 1000, 1_234_067)]
     assert names == ["000", "999", "x001/000", "x001/x234/067"]
+
+
+def test_the_limits_are_those_of_the_page() -> None:
+    v = scelle_verify
+    assert (v.MAX_LINE, v.MAX_VALUE, v.MAX_ENTRY, v.MAX_SCHEMA) == (64 << 20, 16 << 20, 65_535, 65_536)
+    assert (v.MAX_MANIFEST, v.MAX_NOTE, v.MAX_JSON_DOCUMENT) == (256 << 20, 1 << 20, 1 << 20)
+    assert (v.MAX_VERDICT, v.MAX_DIRECTORY) == (64 << 20, 1 << 30)
+    assert (v.MAX_MEMBERS, v.MAX_FINDINGS, v.MAX_STRUCTURE_DEPTH) == (2**21, 10_000, 256)
+    assert (v.MAX_RECORDS, v.CHUNK) == (2**20, 1 << 20)
+    assert (v.MIN_TIME, v.MAX_TIME, v.UNDATED) == (-(2**63) + 1, 2**63 - 1, -(2**63))
+    assert (v.HOUR, v.OPEN_AFTER) == (3_600_000_000, 7_200_000_000)
 
 
 def test_more_members_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

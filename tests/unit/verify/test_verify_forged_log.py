@@ -21,6 +21,7 @@ from tests.unit.verify.builder import (
     ORIGIN,
     STRANGER,
     T0,
+    THIRD1,
     UNDATED,
     WITNESS,
     Draft,
@@ -38,7 +39,7 @@ from tests.unit.verify.builder import (
     sha,
     world,
 )
-from tests.unit.verify.harness import judge
+from tests.unit.verify.harness import files, judge, run_text
 
 
 def swap(old: str, new: str) -> Callable[[str], str]:
@@ -211,9 +212,32 @@ def test_a_gap_may_be_closed_once(tmp_path: Path) -> None:
     text = GAP.replace("SOURCE", "s0001").replace("CLOSES", "6")
     log = world(extra={"gap": [text]})
     assert log.labels["gap"] == 6
-    document_ = judge(Draft(log, query_of()), tmp_path).document
+    draft = Draft(log, query_of())
+    document_ = judge(draft, tmp_path).document
     assert document_["findings"] == []
-    assert document_["gaps"][0]["closed_by"] == 7
+    assert document_["gaps"] == [
+        {
+            "source": "s0001",
+            "from": 1,
+            "to": 2,
+            "cause": "restart, done",
+            "lost_at_most": None,
+            "closed_by": 7,
+            "entry": 6,
+        }
+    ]
+    lines = [line for line in run_text(files(draft, tmp_path))[1].split("\n") if line.startswith("gap ")]
+    assert lines == [
+        "gap        s0001, 1970-01-01T00:00:00.000001Z to 1970-01-01T00:00:00.000002Z (closed), "
+        "cause restart, done, lost at most unknown"
+    ]
+
+
+def test_a_gap_begins_where_its_first_entry_says(tmp_path: Path) -> None:
+    text = GAP.replace("SOURCE", "s0001").replace("CLOSES", "6").replace("done", "restart")
+    text = text.replace("interval 1 2", f"interval {T0 + HOUR} {T0 + 2 * HOUR}")
+    (gap,) = judge(Draft(world(extra={"gap": [text]}), query_of()), tmp_path).document["gaps"]
+    assert (gap["from"], gap["to"], gap["cause"]) == (T0, T0 + 2 * HOUR, "restart")
 
 
 def segment_after_end(log: Log) -> None:
@@ -617,7 +641,6 @@ def nothing(draft: Draft) -> None:
     """Leave the draft as it is."""
 
 
-THIRD1 = make_key(ORIGIN, 1, "third ed25519")
 ROTATIONS: list[tuple[str, Log, tuple[Any, ...], Callable[[Draft], None], str]] = [
     ("no checkpoint by the old keys", rotated(), (NEXT1, LOG6), nothing, "keys.no_checkpoint"),
     (
@@ -716,6 +739,15 @@ def test_rotations_of_one_type_follow_one_another(tmp_path: Path) -> None:
         log.keys("keys2", "log", THIRD1, NEXT1, len(log.entries) + 2)
 
     assert "keys.rotation" in judge(Draft(world(more=more), query_of()), tmp_path).codes
+
+
+def test_two_rotations_of_one_type_at_one_size(tmp_path: Path) -> None:
+    def more(log: Log) -> None:
+        start = len(log.entries) + 9
+        log.keys("keys", "log", NEXT1, LOG1, start)
+        log.keys("keys2", "log", THIRD1, NEXT1, start)
+
+    assert judge(Draft(world(more=more), query_of()), tmp_path).codes == {"keys.rotation"}
 
 
 def test_a_retired_key_cannot_come_back(tmp_path: Path) -> None:

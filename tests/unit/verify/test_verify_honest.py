@@ -16,9 +16,11 @@ from tests.unit.verify.builder import (
     ORIGIN,
     STRANGER,
     T0,
+    THIRD1,
     UNDATED,
     WITNESS,
     Draft,
+    Key,
     Log,
     b64,
     chat,
@@ -242,6 +244,70 @@ def test_a_rotation_of_a_log_key(which: int, tmp_path: Path) -> None:
 def test_a_rotation_that_has_not_come_yet_is_proven_by_the_checkpoint_itself(tmp_path: Path) -> None:
     log = world(more=lambda log: log.keys("keys", "log", NEXT1, LOG1, len(log.entries) + 5))
     assert judge(Draft(log, query_of()), tmp_path).findings == []
+
+
+def overlapping() -> tuple[Log, int, int]:
+    """Two rotations of the Ed25519 key, the second declared before the first has acted."""
+
+    def more(log: Log) -> None:
+        first = len(log.entries) + 4
+        log.keys("keys", "log", NEXT1, LOG1, first)
+        log.keys("keys2", "log", THIRD1, NEXT1, first + 2)
+
+    log = world(more=more)
+    for number in range(7):
+        log.segment(f"chat{5 + number}", "s0001", CHAT, [])
+    turn = log.labels["keys"] + 4
+    return log, turn, turn + 2
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "codes"),
+    [
+        ({0: LOG1, 2: NEXT1}, set()),
+        ({0: LOG1}, {"keys.no_checkpoint"}),
+        ({2: NEXT1}, {"keys.no_checkpoint"}),
+        ({-1: LOG1, 1: NEXT1}, set()),
+        ({0: LOG1, -1: LOG1}, {"keys.no_checkpoint"}),
+    ],
+    ids=str,
+)
+def test_each_of_two_overlapping_rotations_shows_its_own_keys(
+    checkpoints: dict[int, Key], codes: set[str], tmp_path: Path
+) -> None:
+    """A checkpoint by the keys before both lies in both windows, and shows nothing of the key between."""
+    log, turn, _ = overlapping()
+    draft = Draft(log, query_of())
+    draft.checkpoint, draft.manifest_keys = log.checkpoint(keys=[THIRD1, LOG6]), [THIRD1]
+    for after, key in checkpoints.items():
+        draft.members[f"checkpoint.{turn + after}"] = log.checkpoint(turn + after, keys=[key, LOG6])
+    assert judge(draft, tmp_path).codes == codes
+
+
+def test_overlapping_rotations_that_are_still_to_come(tmp_path: Path) -> None:
+    log, turn, second = overlapping()
+    draft = Draft(log, query_of(), size=turn - 1)
+    assert judge(draft, tmp_path).codes == set()
+    draft = Draft(log, query_of(), size=second)
+    draft.checkpoint, draft.manifest_keys = log.checkpoint(second, keys=[NEXT1, LOG6]), [NEXT1]
+    assert judge(draft, tmp_path).codes == {"keys.no_checkpoint"}
+    draft.members[f"checkpoint.{turn}"] = log.checkpoint(turn)
+    assert judge(draft, tmp_path).codes == set()
+
+
+def test_both_keys_may_rotate_at_one_size_under_one_checkpoint(tmp_path: Path) -> None:
+    def more(log: Log) -> None:
+        log.keys("keys", "log", NEXT1, LOG1, len(log.entries) + 3)
+        log.keys("keys2", "log", NEXT6, LOG6, len(log.entries) + 2)
+
+    log = world(more=more)
+    for number in range(4):
+        log.segment(f"chat{5 + number}", "s0001", CHAT, [])
+    draft = Draft(log, query_of())
+    draft.checkpoint, draft.manifest_keys = log.checkpoint(keys=[NEXT1, NEXT6]), [NEXT1]
+    turn = log.labels["keys"] + 3
+    draft.members[f"checkpoint.{turn}"] = log.checkpoint(turn)
+    assert judge(draft, tmp_path).codes == set()
 
 
 def test_an_authority_key_signs_its_own_rotation(tmp_path: Path) -> None:
