@@ -65,6 +65,7 @@ def test_a_line_without_end_is_not_kept_in_memory() -> None:
         (b"QUJDR", b"ABC", "base64-cut"),
         (b"Q===", b"", "base64-cut"),
         (b"QQ==QUJD", b"A", "base64-after-padding"),
+        (b"Q=QUJD", b"", "base64-cut"),
         (b"QQ==\n\n==", b"A", ""),
         (b"", b"", ""),
         (b"====", b"", ""),

@@ -75,7 +75,7 @@ class Base64:
         return binascii.a2b_base64(whole + b"=" * (-over % 4))
 
     def _check_after_end(self, characters: bytes) -> None:
-        if characters.strip(b"="):
+        if characters.strip(b"=") and not self.defect:  # a cut before it says more, whichever is seen first
             self.defect = "base64-after-padding"
 
 
