@@ -1,5 +1,6 @@
 """Run checks in several processes, in order and a few at a time; what fails in one never stops the others."""
 
+import gc
 import signal
 import time
 from collections import deque
@@ -97,6 +98,7 @@ def _outcome(function: Callable[[T, Any], R], task: T, shared: object) -> R | Fa
 
 def _begin(shared: object) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts, interrupts the parent, which ends us
+    gc.disable()  # this process makes millions of small objects and no cycles, and ends with its crew
     _shared[:] = [shared]
 
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from scelle.errors import StorageError
 from scelle.formats.records import CHUNK_BYTES, ChunkRoot, chunk_root
 from scelle.fsck.files import Unreadable, read_file
-from scelle.fsck.rows import NO_ROOT, WANT_BYTES, Want, parse_want
+from scelle.fsck.rows import NO_ROOT, WANT_BYTES, WANT_ROOT, WANT_SALT, WANT_SIZE, Want, parse_want
 from scelle.vault.frames import (
     KEYS_HEADER_BYTES,
     LARGE,
@@ -191,10 +191,10 @@ class _PackJudgement:
         size_bytes = size.to_bytes(8, "big")
         for place, number in enumerate(self._numbers):
             want = self._wants.raw(number)
-            if want[80:88] != size_bytes:
+            if want[WANT_SIZE] != size_bytes:
                 detail = f"its content has {size} bytes, the record says {parse_want(want).size}"
                 answer.want_faults.append(WantFault(number, "content.size", detail))
-            elif want[32:64] != NO_ROOT and want[32:64] != self._root(place, want[64:80]):
+            elif want[WANT_ROOT] != NO_ROOT and want[WANT_ROOT] != self._root(place, want[WANT_SALT]):
                 detail = "its content leads to another chunk root"
                 answer.want_faults.append(WantFault(number, "content.chunks", detail))
 

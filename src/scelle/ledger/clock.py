@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from scelle.errors import ClockAhead, FormatError, InputError
-from scelle.formats.notes import parse_note
+from scelle.formats.notes import ML_DSA_44, PAYLOAD_BYTES, parse_note
 from scelle.ledger.model import LogState
 
 CONFIRMED_BY: Final = "SCELLE_TODAY"
@@ -18,7 +18,6 @@ _FIRST_US: Final = 1_767_225_600_000_000  # 2026-01-01: no Scellé is older
 _DAY_S: Final = 86_400
 AHEAD_MAX_US: Final = 92 * _DAY_S * 1_000_000
 BACK_MAX_US: Final = 5 * 60 * 1_000_000
-_MLDSA44_PAYLOAD: Final = 8 + 2420
 
 
 def newest_commit_us(vault: Path) -> int | None:
@@ -39,7 +38,7 @@ def _times(checkpoint: Path) -> list[int]:
     times = [
         int.from_bytes(line.payload[:8], "big")
         for line in signatures
-        if len(line.payload) == _MLDSA44_PAYLOAD
+        if len(line.payload) == PAYLOAD_BYTES[ML_DSA_44]
     ]
     return [seconds * 1_000_000 for seconds in times]
 
@@ -82,8 +81,7 @@ def _is_confirmed(now_us: int, confirmed: str | None) -> bool:
         day = date.fromisoformat(confirmed)
     except ValueError:
         raise InputError(f"{CONFIRMED_BY}={confirmed!a}: write today's date, as 2026-01-08") from None
-    start_s = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-    return abs(now_us / 1_000_000 - (start_s + _DAY_S / 2)) <= _DAY_S
+    return datetime.fromtimestamp(now_us / 1_000_000, UTC).date() == day
 
 
 def _text(time_us: int) -> str:

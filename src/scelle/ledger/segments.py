@@ -3,7 +3,7 @@
 An open segment *is* the write-ahead log of its source: rows go to `<number>.open/rows` in sealed frames and
 are durable after `flush`. Closing adds `index` and `tree` and renames the folder to `<number>`; the manifest
 is committed to the log after that. A closed folder whose manifest never reached the log becomes open again
-(`reopen_uncommitted`): one path for every crash (docs/adr/0003).
+(`OrderLedgerWriter` does that when it opens): one path for every crash (docs/adr/0003).
 """
 
 import json
@@ -142,7 +142,7 @@ class SegmentWriter:
         tag_key: bytes,
         vault_key: VaultKey,
     ) -> "SegmentWriter":
-        """Open a new segment. A crash leaves an empty `.open` folder, which the next start reuses."""
+        """Open a new segment. A crash leaves an `.open` folder without rows, which the next writer removes."""
         folder = parent / f"{number}.open"
         durable.make_directory(folder)
         durable.write_file(folder / "head", head.encode())
@@ -288,7 +288,7 @@ class SegmentWriter:
         """Write index and tree, rename the folder to its number, and return the manifest to be logged.
 
         A crash before the rename leaves the open segment; after it, a closed folder whose manifest is not in
-        the log, which `reopen_uncommitted` opens again.
+        the log, which the next writer opens again.
         """
         self._write_frame()
         self._frames.sync()

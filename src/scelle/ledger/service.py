@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NewType
 
-from scelle.errors import LogDamaged
+from scelle.errors import LogDamaged, SegmentDamaged
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Entry, Gap, Genesis, Segment, parse_entry
 from scelle.formats.notes import VerifierKey
@@ -32,6 +32,7 @@ Alias = NewType("Alias", str)
 ORDER_SOURCE = "scelle.order"
 EVENTS_SOURCE = "scelle.events"
 PROFILE = 1
+_KEPT = ("rows", "keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +195,16 @@ class OrderLedgerWriter(OrderLedger):
             alias = alias_of(parent.name)
             number = self.state.chain(alias).next_number
             closed, opened = parent / str(number), parent / f"{number}.open"
-            if closed.exists():  # closed, but its manifest never reached the log
+            is_closed = closed.exists()  # and its manifest never reached the log
+            folder = closed if is_closed else opened
+            if not folder.exists():
+                continue
+            if not (folder / "head").exists():  # a crash came before its head, or while it was dropped
+                _remove_rowless(folder)
+                continue
+            if is_closed:
                 durable.replace(closed, opened)
-            if (opened / "head").exists():
-                self._writers[alias] = self._resume(alias, number, opened)
-            elif opened.exists():  # a crash came before its head, or while it was dropped
-                _remove_open(opened)
+            self._writers[alias] = self._resume(alias, number, opened)
 
     def _resume(self, alias: str, number: int, folder: Path) -> SegmentWriter:
         head = SegmentHead.parse((folder / "head").read_bytes())
@@ -288,7 +293,7 @@ class OrderLedgerWriter(OrderLedger):
         for alias, writer in list(self._writers.items()):
             if not writer.records and (only is None or alias in only):
                 writer.discard()
-                _remove_open(writer.folder)
+                _remove_rowless(writer.folder)
                 del self._writers[alias]
 
     def _close_segment(self, alias: str, now_us: int) -> Segment:
@@ -337,9 +342,15 @@ class OrderLedgerWriter(OrderLedger):
         return sha256(tokens[-1].read_bytes()).digest() if tokens else None
 
 
-def _remove_open(folder: Path) -> None:
-    """Remove the folder of an open segment without rows, its head first; a crash leaves one without a head."""
-    for path in sorted(folder.iterdir()):
+def _remove_rowless(folder: Path) -> None:
+    """Remove the folder of an open segment without rows, its head first; a crash leaves one without a head.
+
+    Raises `SegmentDamaged`, and removes nothing, where rows are kept: a writer makes the head before them.
+    """
+    paths = sorted(folder.iterdir())
+    if any(path.stat().st_size for path in paths if path.name in _KEPT):
+        raise SegmentDamaged(f"{folder}: rows are kept there and its head is gone: restore it from a copy")
+    for path in paths:
         durable.remove(path)
     durable.remove_directory(folder)
 

@@ -198,3 +198,26 @@ def test_an_open_segment_without_a_row_is_not_sealed(open_ledger: Opener, tmp_pa
     ledger.seal(START_US + 2, looked=[("s0001", DOCUMENT_V1)])
     assert [manifest.records for _, manifest in ledger.manifests() if manifest.source == "s0001"] == [0]
     assert list((tmp_path / "po" / "o1" / "seg" / "s0001").iterdir()) == []
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_rows_whose_head_is_gone_are_not_removed(
+    open_ledger: Opener, tmp_path: Path, is_closed: bool
+) -> None:
+    ledger = open_ledger()
+    writer = add_documents(ledger, 5)
+    ledger.flush()
+    if is_closed:
+        writer.close(order="o1", watermark_to=START_US + 1, previous=None, anchor=None)
+    ledger.log.close()
+    folder = tmp_path / "po" / "o1" / "seg" / "s0001" / ("0" if is_closed else "0.open")
+    head = (folder / "head").read_bytes()
+    (folder / "head").unlink()
+    rows = (folder / "rows").read_bytes()
+    with pytest.raises(SegmentDamaged, match="rows are kept there"):
+        open_ledger()
+    assert (folder / "rows").read_bytes() == rows
+    (folder / "head").write_bytes(head)
+    resumed = open_ledger().open_rows("s0001")
+    assert resumed is not None
+    assert resumed.records == 5
