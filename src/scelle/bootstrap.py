@@ -18,6 +18,7 @@ from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.entries import Gap
 from scelle.formats.entries import Request as RequestEntry
 from scelle.fsck.catalog import catalog_tables
+from scelle.fsck.files import is_there
 from scelle.ledger.clock import CONFIRMED_BY, check_clock, clock_behind, newest_commit_us
 from scelle.ledger.events import events, record_event
 from scelle.ledger.log import bring_lock_forward
@@ -344,10 +345,7 @@ def _expected_logs(session: Session) -> list[str]:
 
 
 def _has_log(vault: Path, order: str) -> bool:
-    try:
-        return (order_folder(vault, order) / "log" / "lock.db").exists()
-    except PermissionError:  # there, and closed to this user
-        return True
+    return is_there(order_folder(vault, order) / "log" / "lock.db")
 
 
 def _key_folder(key_choice: KeyChoice) -> Path | None:
@@ -451,8 +449,11 @@ def refuse_in_vault(session: Session, place: Path) -> None:
         raise InputError(f"{place} lies inside the vault: what others are to have goes elsewhere")
 
 
-def add_escrow(session: Session, ledger: OrderLedgerWriter, directory: Path) -> Checkpoint:
-    """Deposit the log in `directory`, now and after every later change; in the other folders as well."""
+def add_escrow(session: Session, ledger: OrderLedgerWriter, directory: Path) -> tuple[Checkpoint, list[str]]:
+    """Deposit the log in `directory`, now and after every later change; in the other folders as well.
+
+    Return the checkpoint that lies there now, and warnings about the other folders.
+    """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder: make it, or mount it, first")
     refuse_in_vault(session, directory)
@@ -462,10 +463,8 @@ def add_escrow(session: Session, ledger: OrderLedgerWriter, directory: Path) -> 
     if place not in settings.escrow:
         settings = replace(settings, escrow=(*settings.escrow, place))
         set_witnesses(ledger, settings)
-    for each in settings.escrow:
-        if each != place and Path(each).is_dir():
-            witnesses(ledger).deposit(Path(each), now_us())
-    return witnesses(ledger).deposit(Path(place), now_us())
+    warnings = show_to_witnesses(ledger, None, replace(settings, tsa=None))
+    return ledger.checkpoint, warnings
 
 
 def expected_items(ledger: OrderLedger) -> int:
@@ -539,7 +538,8 @@ def produce_package(
 ) -> tuple["ProductionReport", list[str]]:
     """Log the request, answer it from the checkpoint that covers it, and seal what was handed over.
 
-    Return the report and warnings. Everything that can be refused is refused before anything is sealed. The
+    Return the report and warnings. Everything that can be refused is refused before anything is sealed, save that
+    events which a crash left uncommitted are sealed before the first number is known, and checked. The
     production's numbers are sealed before the package gets its name: a crash in between leaves numbers without
     a package, and never two packages with one number. The checkpoint of that last event is shown to nobody
     here, so that no keeper of escrow is ahead of the package.
@@ -562,6 +562,7 @@ def produce_package(
     )
     query = query_for(request, order)
     notices = [] if kind == "source" else _unknown_holder(ledger, kind, name)
+    check_production(ledger, request, out=to, prefix=prefix, first_number=1)
     _seal_left_events(session, ledger)
     first_number = _next_number(session, sealed.order.matter)
     check_production(ledger, request, out=to, prefix=prefix, first_number=first_number)

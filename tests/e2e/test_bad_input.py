@@ -141,6 +141,20 @@ def test_a_reader_that_goes_away_is_no_error(ordered: Platform) -> None:
     assert (process.returncode, err) == (0, b"")
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reader_that_goes_away_hides_no_finding(
+    ordered: Platform, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")  # as with an answer that is longer than the buffer
+    (ordered.vault / "po" / ORDER / "secrets").unlink()
+    read, write = os.pipe()
+    os.close(read)
+    process = scelle("verify", *options, stdout=write)
+    os.close(write)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, b"")
+
+
 def test_an_answer_for_which_there_is_no_room_is_said(ordered: Platform) -> None:
     with Path("/dev/full").open("wb") as full:
         process = scelle("status", stdout=full.fileno())

@@ -354,6 +354,21 @@ def test_escrow_into_a_folder_that_is_not_there_is_refused(ordered: Platform) ->
     assert one_line(ordered("order", "escrow", ORDER, "--to", ordered.root / "gone", code=2).err)
 
 
+def test_escrow_warns_of_the_other_folders_that_are_not_there(ordered: Platform) -> None:
+    for name in ("notary", "counsel", "court"):
+        (ordered.root / name).mkdir()
+    for name in ("notary", "counsel"):
+        assert ordered("order", "escrow", ORDER, "--to", ordered.root / name).err == ""
+    shutil.rmtree(ordered.root / "notary")
+    answer = ordered("order", "escrow", ORDER, "--to", ordered.root / "court", "--json")
+    assert answer.err == f"warning: escrow folder {ordered.root}/notary is not there: nothing was deposited\n"
+    size = ordered("status", "--json").json["orders"][0]["log_size"]
+    assert answer.json["size"] == size
+    for name in ("counsel", "court"):
+        (held,) = (ordered.root / name).iterdir()
+        assert (held / f"checkpoint.{size}").exists()
+
+
 def test_an_authority_off_line_queues_the_time_stamp(platform: Platform) -> None:
     answer = platform("order", "add", platform.order_file(), "--tsa", "http://127.0.0.1:9/tsr")
     assert "time-stamp queued" in answer.err
@@ -543,6 +558,8 @@ def test_wrong_usage_is_one_line_and_code_2(platform: Platform, arguments: tuple
         (("order", "escrow", "x", "--to="), "--to is empty"),
         (("preserve", ""), "an argument is empty"),
         (("preserve", "x", "--vault", "\0"), "--vault: "),
+        (("status", "--vault="), "--vault is empty"),
+        (("status", "--vault", "--json="), "--json is empty"),
     ],
 )
 def test_wrong_usage_names_what_was_typed_and_where_to_look(
@@ -551,6 +568,12 @@ def test_wrong_usage_names_what_was_typed_and_where_to_look(
     answer = platform(*arguments, code=2)
     assert words in answer.err
     assert one_line(answer.err)
+
+
+def test_the_same_word_twice_is_not_empty(platform: Platform) -> None:
+    twice = "--json"
+    assert platform("status", twice, twice).json["orders"] == []
+    assert "is empty" not in platform("preview", "o", "o", code=2).err
 
 
 def test_an_unknown_order_is_refused_everywhere(platform: Platform) -> None:
@@ -657,6 +680,18 @@ def test_a_clock_far_ahead_seals_nothing(ordered: Platform, monkeypatch: pytest.
     assert ordered("verify", "--json").json["valid"]
 
 
+def test_a_clock_that_is_behind_is_said_by_a_command_that_fails(
+    ordered: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = now_us() - 3600 * 1_000_000
+    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: early)
+    err = ordered("produce", ORDER, "--source", "nope", "--to", ordered.root / "p.scelle", code=2).err
+    warning, error = err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "one of them is wrong" in warning
+    assert "has no source 'nope'" in error
+
+
 def test_a_vault_is_not_begun_in_1970(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scelle.bootstrap.now_us", lambda: 0)
     second = platform.root / "second"
@@ -685,6 +720,27 @@ def test_numbers_that_a_crash_left_uncommitted_are_not_given_out_again(ordered: 
     answer = ordered("produce", ORDER, "--source", "docs", "--to", ordered.root / "p.scelle", "--json").json
     assert answer["first_number"] == 9
     assert ordered("verify", "--json").json["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "words"),
+    [("gone/p", (), "no such folder"), ("docs", (), "there already"), ("p", ("--prefix", "a"), "prefix")],
+)
+def test_what_a_crash_left_stays_so_where_the_request_is_refused(
+    ordered: Platform, to: str, options: tuple[str, ...], words: str
+) -> None:
+    from scelle.bootstrap import KeyChoice, opened
+    from scelle.ledger.events import record_event
+
+    ordered("preserve", ORDER)
+    with opened(ordered.vault, KeyChoice(key_file=ordered.root / "keys"), writing=True) as session:
+        ledger = session.order_writer(ORDER)
+        record_event(ledger, now_us(), "op-1", "production", {"matter": "dsa-2023-x", "next_number": 9})
+        ledger.flush()
+    size = ordered("status", "--json").json["orders"][0]["log_size"]
+    arguments = ("produce", ORDER, "--source", "docs", "--to", ordered.root / to)
+    assert words in ordered(*arguments, *options, code=2).err
+    assert ordered("status", "--json").json["orders"][0]["log_size"] == size
 
 
 def test_a_misspelt_list_hands_nothing_over(ordered: Platform) -> None:
@@ -746,6 +802,27 @@ def test_a_log_that_is_gone_as_a_whole_is_named(ordered: Platform, gone: str) ->
     shutil.rmtree(ordered.vault / gone)
     answer = ordered("verify", "--json", code=1).json
     assert "log.gone" in {finding["code"] for finding in answer["findings"]}
+
+
+def test_a_log_that_this_user_may_not_look_at_is_not_called_gone(
+    ordered: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer Pythons say of such a path that nothing exists there."""
+    from scelle.bootstrap import KeyChoice, opened, verify_vault
+
+    lstat, exists = os.lstat, Path.exists
+    closed = str(ordered.vault / "po" / ORDER / "log" / "lock.db")
+
+    def refuse(path: str | Path) -> os.stat_result:
+        if str(path) == closed:
+            raise PermissionError(13, "Permission denied", closed)
+        return lstat(path)
+
+    with opened(ordered.vault, KeyChoice(key_file=ordered.root / "keys"), writing=False) as session:
+        monkeypatch.setattr(os, "lstat", refuse)
+        monkeypatch.setattr(Path, "exists", lambda path: str(path) != closed and exists(path))
+        report = verify_vault(session, sample=None, order=None, workers=1)
+    assert "log.gone" not in {finding.code for finding in report.findings}
 
 
 def test_an_older_copy_of_the_vault_is_named(ordered: Platform) -> None:

@@ -2,8 +2,6 @@
 
 import gc
 import io
-import json
-import os
 import sys
 import traceback
 
@@ -24,7 +22,7 @@ from scelle.cli import (
     status,
     verify,
 )
-from scelle.cli.output import one_line
+from scelle.cli.output import emit, nobody_reads_on, one_line
 from scelle.errors import (
     AuthorityError,
     HeldError,
@@ -96,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:  # nobody reads on (`| head -1`), or the file that it goes to has no room
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        nobody_reads_on()
         if not isinstance(error, BrokenPipeError):
             code = _say(
                 f"standard output: {error.strerror}: the answer is cut", "system", UNREACHABLE, False, error
@@ -131,7 +129,7 @@ def run(arguments: list[str]) -> int:
     except ScelleError as error:
         code = next((number for family, number in _CODES if isinstance(error, family)), FAULT)
         if as_json and code in (WRONG, HELD):
-            print(json.dumps({"error": {"code": error.code, "detail": str(error)}}, indent=2))
+            emit({"error": {"code": error.code, "detail": str(error)}}, [], as_json)
         return _say(str(error), error.code, code, debug, error)
     except (BrokenPipeError, SystemExit):  # nobody reads on; typer makes the latter of the former
         return DONE
@@ -147,8 +145,9 @@ def run(arguments: list[str]) -> int:
 def _refuse_empty(given: list[str]) -> None:
     """Refuse an empty argument: a path that is empty would mean the current directory."""
     for before, argument in zip(["", *given], given, strict=False):
-        name = argument if argument.startswith("--") and argument.endswith("=") else before
-        if argument == "" or name is argument:
+        is_bare = argument.startswith("--") and argument.endswith("=")
+        if argument == "" or is_bare:
+            name = argument if is_bare else before
             where = name.rstrip("=") if name.startswith("-") else "an argument"
             raise InputError(f"{where} is empty: give a value, or leave it out")
 

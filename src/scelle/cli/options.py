@@ -70,10 +70,12 @@ def secret_from(where: str | None) -> str | None:
 def opened_vault(
     vault: Path, key_file: Path | None, passphrase: str | None, *, writing: bool
 ) -> Iterator["Session"]:
-    """Open the vault that the shared options name; print its warnings when it is closed."""
+    """Open the vault that the shared options name; print its warnings at the end, however that comes."""
     from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
 
     with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=writing) as session:
-        yield session
-        for warning in session.warnings:
-            warn(warning)
+        try:
+            yield session
+        finally:
+            for warning in session.warnings:
+                warn(warning)

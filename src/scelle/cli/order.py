@@ -189,7 +189,9 @@ def escrow(
     from scelle.bootstrap import add_escrow  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
-        checkpoint = add_escrow(session, session.order_writer(order), to)
+        checkpoint, warnings = add_escrow(session, session.order_writer(order), to)
+    for warning in warnings:
+        warn(warning)
     document = {"order": order, "to": str(to), "size": checkpoint.size, "root": checkpoint.root.hex()}
     emit(document, [f"checkpoint of size {checkpoint.size} deposited in {to}"], as_json)
 

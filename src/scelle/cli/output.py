@@ -1,6 +1,7 @@
 """Print what a command found: one JSON document, or lines for people; errors are one line."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +16,24 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def emit(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
-    """Print `document` with --json, else `lines`; nothing else ever goes to standard output."""
+    """Print `document` with --json, else `lines`; nothing else ever goes to standard output.
+
+    A reader that goes away (`| head -1`) ends the printing and nothing else: the exit code still says what was found.
+    """
+    try:
+        _print(document, lines, as_json)
+    except BrokenPipeError:
+        nobody_reads_on()
+
+
+def nobody_reads_on() -> None:
+    """Let standard output lead nowhere: what is still to be written to it cannot fail any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _print(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
     if as_json:
         is_utf8 = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
         print(json.dumps(document, indent=2, ensure_ascii=not is_utf8, default=str))

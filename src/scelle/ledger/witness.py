@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scelle.errors import EscrowInconsistent, FormatError, LogDamaged, TimestampUnavailable
+from scelle.errors import EscrowInconsistent, FormatError, LogDamaged, StorageFailed, TimestampUnavailable
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text
 from scelle.formats.notes import parse_note
 from scelle.formats.tiles import bundles_for, encode_bundle, entries_path
@@ -24,25 +24,38 @@ if TYPE_CHECKING:
 
 DAY_US = 86_400 * 1_000_000
 _STAMPED = "time-stamp token"
-_AND = " and "
+_ESCROW = "escrow "
+_AND = f" and {_ESCROW}"
+"""Folders may have "and" in their names; what follows here is another folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One checkpoint that somebody else holds: its size, root, when it was shown (microseconds) and how."""
+    """One checkpoint that somebody else holds: its size, root, when it was shown (microseconds) and how.
+
+    `is_token` tells a time-stamp from a deposit, whatever `how` says for people.
+    """
 
     size: int
     root: bytes
     at_us: int
     how: str
+    is_token: bool
 
 
 def _statement(path: Path) -> tuple[int, str]:
-    """Read when and how a checkpoint was shown; raise `LogDamaged` where the file does not say it."""
+    """Read when and how a checkpoint was shown; raise `LogDamaged` where the file does not say it.
+
+    A file that cannot be read may well say it: `StorageFailed`, and nobody is told to remove it.
+    """
     try:
         known = json.loads(path.read_bytes())
         return int(known["at_us"]), str(known["how"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
+        raise StorageFailed(
+            f"{path}: {error.strerror}: check the disk, and give back the right to read it"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
         raise LogDamaged(
             f"{path}: does not say when and how the checkpoint was shown: remove it, and deposit again"
         ) from error
@@ -74,7 +87,7 @@ class Witnesses:
                 durable.write_file(place, encode_bundle(self._log.entries[start : start + width]), mode=0o644)
         durable.write_file(target / f"checkpoint.{checkpoint.size}", self._log.note, mode=0o644)
         durable.write_file(target / "checkpoint", self._log.note, mode=0o644)
-        self._remember(self._escrow, checkpoint, now_us, f"escrow {directory}")
+        self._remember(self._escrow, checkpoint, now_us, str(directory))
         return checkpoint
 
     def _check_prefix(self, target: Path, checkpoint: Checkpoint) -> None:
@@ -90,14 +103,15 @@ class Witnesses:
                     f"{checkpoint.size}): do not continue before you know why"
                 )
 
-    def _remember(self, folder: Path, checkpoint: Checkpoint, at_us: int, how: str) -> None:
-        """Keep when and how a checkpoint was shown: when first, and in every way."""
+    def _remember(self, folder: Path, checkpoint: Checkpoint, at_us: int, place: str) -> None:
+        """Keep when a checkpoint was put in escrow first, and every folder where it is."""
         path = folder / f"{checkpoint.size}-{checkpoint.root.hex()}.json"
-        known = _statement(path) if path.exists() else None
-        if known is not None:
-            if how in known[1].split(_AND):
+        how = f"{_ESCROW}{place}"
+        if path.exists():
+            first_us, known = _statement(path)
+            if f" and {how}{_AND}" in f" and {known}{_AND}":
                 return
-            at_us, how = known[0], _AND.join((known[1], how))
+            at_us, how = first_us, f"{known}{_AND}{place}"
         durable.make_directory(folder)
         durable.write_file(path, json.dumps({"at_us": at_us, "how": how}).encode() + b"\n")
 
@@ -149,15 +163,15 @@ class Witnesses:
         for folder in (self._escrow, self._tokens):
             for path in sorted(folder.glob("*.json")):
                 size, root = path.stem.split("-")
-                yield Shown(int(size), bytes.fromhex(root), *_statement(path))
+                at_us, how = _statement(path)
+                yield Shown(int(size), bytes.fromhex(root), at_us, how, is_token=folder == self._tokens)
 
     def newest_shown(self) -> list[Shown]:
         """Return the largest checkpoint that is in escrow, and the largest that is time-stamped."""
         newest: dict[bool, Shown] = {}
         for each in self.shown():
-            is_token = each.how == _STAMPED
-            if is_token not in newest or newest[is_token].size <= each.size:
-                newest[is_token] = each
+            if each.is_token not in newest or newest[each.is_token].size <= each.size:
+                newest[each.is_token] = each
         return [newest[is_token] for is_token in sorted(newest)]
 
     def rewritable_since(self, genesis_us: int) -> int | None:
@@ -169,7 +183,7 @@ class Witnesses:
 
     def is_token_due(self, now_us: int) -> bool:
         """Tell whether the daily token is due: entries were added and the newest token is a day old."""
-        tokens = [each for each in self.shown() if each.how == _STAMPED]
+        tokens = [each for each in self.shown() if each.is_token]
         newest = max((each.at_us for each in tokens), default=0)
         covered = max((each.size for each in tokens), default=0)
         return covered < self._log.size and now_us - newest >= DAY_US

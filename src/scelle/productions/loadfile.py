@@ -5,10 +5,10 @@ records.jsonl.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from scelle.formats.tokens import UNDATED
+from scelle.productions.model import time_text
 
 LOAD_FILE: Final = "loadfile/documents.csv"
 REDACTED: Final = "(redacted)"
@@ -32,9 +32,6 @@ COLUMNS: Final = (
 
 _RISKY: Final = tuple("=+-@'")
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_US: Final = -62_135_596_800_000_000  # the years 1 to 9999
-_LAST_US: Final = 253_402_300_799_999_999
 
 
 def header() -> bytes:
@@ -62,12 +59,8 @@ def safe_cell(text: str) -> str:
 
 
 def time_cell(time_us: int) -> str:
-    """Write microseconds since 1970 as RFC 3339 UTC, as a number outside the years 1 to 9999."""
-    if time_us == UNDATED:
-        return ""
-    if not _FIRST_US <= time_us <= _LAST_US:
-        return safe_cell(f"{time_us} us")
-    return (_EPOCH + timedelta(microseconds=time_us)).replace(tzinfo=None).isoformat() + "Z"
+    """Write microseconds since 1970 as `time_text` does; nothing where there is no time."""
+    return "" if time_us == UNDATED else safe_cell(time_text(time_us))
 
 
 def _picture(match: re.Match[str]) -> str:

@@ -13,8 +13,7 @@ from scelle.formats.entries import End, Entry, Erase, Segment
 from scelle.formats.packages import Query
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import INT64_MAX, TIME_MIN, UNDATED, is_family_member, is_reserved_alias, shown
-from scelle.productions.loadfile import time_cell
-from scelle.productions.model import RAW, SOURCE, Notice, SegmentCounts
+from scelle.productions.model import RAW, SOURCE, Notice, SegmentCounts, time_text
 
 RangeName: TypeAlias = Literal["whole", "dated", "undated"]
 
@@ -175,7 +174,7 @@ def _open_sources(entries: Sequence[Entry], query: Query) -> list[Notice]:
         Notice(
             "source.open",
             alias,
-            f"captured until {time_cell(mark)} only, and the period ends at {time_cell(query.until_us)}: the "
+            f"captured until {time_text(mark)} only, and the period ends at {time_text(query.until_us)}: the "
             "verifier will say so; "
             "capture again, or ask for an earlier end",
         )

@@ -6,8 +6,8 @@ from typing import Final
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.packages import Query
 from scelle.formats.tokens import base64_text
-from scelle.productions.loadfile import LOAD_FILE, time_cell
-from scelle.productions.model import ACCOUNT, SegmentCounts
+from scelle.productions.loadfile import LOAD_FILE
+from scelle.productions.model import ACCOUNT, SegmentCounts, time_text
 from scelle.productions.pages import Tally
 from scelle.productions.trust import grouped
 
@@ -78,7 +78,7 @@ def _holders(query: Query, tally: Tally) -> str:
 
 
 def _end(time_us: int | None, otherwise: str) -> str:
-    return otherwise if time_us is None else f"{time_cell(time_us)} ({time_us} us)"
+    return otherwise if time_us is None else f"{time_text(time_us)} ({time_us} us)"
 
 
 _TEXT: Final = """\

@@ -4,7 +4,6 @@ Nothing is written there that the package does not show: records that are withhe
 redacted never reach the disk in plain.
 """
 
-import glob
 import io
 import os
 import zlib
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal, get_args
 
 from scelle.errors import PackageNameRefused
 from scelle.formats.packages import ManifestFile
@@ -21,8 +20,13 @@ from scelle.formats.zips import Member
 from scelle.vault import durable
 
 BUFFER_BYTES: Final = 1 << 20
+UNBUFFERED_BYTES: Final = 1 << 17
+"""From here on a copy costs more than another call of the system."""
 NAME_MAX_BYTES: Final = 200
 """A file name has at most 255 bytes, and scratch files have a little more than the package's."""
+
+Part = Literal["drafts", "items", "loadfile", "package", "proofs", "records", "withheld"]
+"""All the scratch files that a package can have."""
 
 
 class Scratch:
@@ -41,19 +45,27 @@ class Scratch:
 
     def write(self, data: bytes) -> int:
         """Append `data` and return how many bytes that were, as a file does."""
-        self._buffer += data
         self.size_bytes += len(data)
+        if len(data) >= UNBUFFERED_BYTES:
+            self.drain()
+            self._hand_over(data)
+            return len(data)
+        self._buffer += data
         if len(self._buffer) >= BUFFER_BYTES:
             self.drain()
         return len(data)
 
     def drain(self) -> None:
         """Hand everything written so far to the file."""
+        if self._buffer:
+            self._hand_over(self._buffer)
+            self._buffer.clear()
+
+    def _hand_over(self, data: bytes | bytearray) -> None:
         if self._state is not None:
-            self._crc32 = zlib.crc32(self._buffer, self._crc32)
-            self._state.update(self._buffer)
-        self._file.write(self._buffer)
-        self._buffer.clear()
+            self._crc32 = zlib.crc32(data, self._crc32)
+            self._state.update(data)
+        self._file.write(data)
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Return bytes that were drained."""
@@ -114,9 +126,9 @@ class Workspace:
         self._out = out
         self._open: list[Scratch] = []
 
-    def scratch(self, part: str, *, hashed: bool = True) -> Scratch:
+    def scratch(self, part: Part, *, hashed: bool = True) -> Scratch:
         """Begin a scratch file."""
-        made = Scratch(self._out.with_name(f".{self._out.name}.{part}.part"), hashed=hashed)
+        made = Scratch(_path(self._out, part), hashed=hashed)
         self._open.append(made)
         return made
 
@@ -124,6 +136,10 @@ class Workspace:
         """Remove all scratch files."""
         for each in self._open:
             each.close()
+
+
+def _path(out: Path, part: Part) -> Path:
+    return out.with_name(f".{out.name}.{part}.part")
 
 
 @contextmanager
@@ -139,19 +155,36 @@ def workspace(out: Path) -> Iterator[Workspace]:
 def refuse_place(out: Path) -> None:
     """Raise `PackageNameRefused` where no package can be put at `out`.
 
-    Scratch files that a killed run left beside it are removed first: they hold items in plain.
+    Scratch files that a killed run left beside it are removed first: they hold items in plain. Where one stays,
+    that is said.
     """
-    with suppress(OSError, ValueError):
-        for left in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
-            left.unlink()
+    _refuse_name(out)
+    stay = [left for part in get_args(Part) if not _is_removed(left := _path(out, part))]
+    if stay:
+        names = ", ".join(map(str, stay))
+        raise PackageNameRefused(
+            f"{names}: left by a killed run, holds items in plain, and cannot be removed: remove it"
+        )
     refuse_taken(out)
+
+
+def _is_removed(left: Path) -> bool:
+    try:
+        left.unlink(missing_ok=True)
+    except OSError:
+        return not os.path.lexists(left)  # there is no such folder, or no folder
+    return True
 
 
 def refuse_taken(out: Path) -> None:
     """Raise `PackageNameRefused` where no file can be made at `out`, or something is: evidence is never overwritten."""
-    if not out.name or len(os.fsencode(out.name)) > NAME_MAX_BYTES:
-        raise PackageNameRefused(f"{shown(str(out))}: give it a name of 1 to {NAME_MAX_BYTES} bytes")
+    _refuse_name(out)
     if os.path.lexists(out):
         raise PackageNameRefused(f"{out} is there already and stays as it is: choose another name")
     if not out.parent.is_dir():
         raise PackageNameRefused(f"{out.parent}: no such folder: make it first")
+
+
+def _refuse_name(out: Path) -> None:
+    if not out.name or len(os.fsencode(out.name)) > NAME_MAX_BYTES:
+        raise PackageNameRefused(f"{shown(str(out))}: give it a name of 1 to {NAME_MAX_BYTES} bytes")

@@ -38,13 +38,20 @@ class WriterLock:
             if time.monotonic() >= deadline:
                 raise VaultBusy(f"{self._path.parent} is being written to by {self._holder()}: wait for it")
             time.sleep(_PAUSE_SECONDS)
+        try:
+            self._name_holder(since)
+        except BaseException:  # nobody would get the lock to let go of
+            self.release()
+            raise
+        return self
+
+    def _name_holder(self, since: str) -> None:
         note = AppendFile(self._path)
         try:
             note.truncate(0)
             note.write(f"process {os.getpid()} since {since}\n".encode())
         finally:
             note.close()
-        return self
 
     def release(self) -> None:
         """Let go of the lock; idempotent."""
@@ -69,7 +76,10 @@ class WriterLock:
         """Try once; say whether this object now locks the very file that has the lock's name."""
         if not self._path.exists():
             AppendFile(self._path).close()
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # removed meanwhile
+            return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_taken = self._is_named(descriptor)

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from scelle.errors import EscrowInconsistent, TimestampUnavailable
+from scelle.errors import EscrowInconsistent, LogDamaged, StorageFailed, TimestampUnavailable
 from scelle.ledger.events import record_event
 from scelle.ledger.service import OrderLedgerWriter
-from scelle.ledger.witness import DAY_US, Witnesses
+from scelle.ledger.witness import DAY_US, Shown, Witnesses
 
 from .conftest import START_US, Opener
 
@@ -92,3 +92,45 @@ def test_the_daily_token_is_due_only_when_the_log_grew(ledger: OrderLedgerWriter
     grow(ledger)
     assert not witnesses.is_token_due(START_US + DAY_US - 1)
     assert witnesses.is_token_due(START_US + DAY_US)
+
+
+def only_shown(witnesses: Witnesses) -> Shown:
+    (shown,) = witnesses.shown()
+    return shown
+
+
+def test_a_folder_with_and_in_its_name_is_noted_once(ledger: OrderLedgerWriter, tmp_path: Path) -> None:
+    witnesses = Witnesses(ledger.log)
+    for _ in range(2):
+        for name in ("a and b", "a", "b"):
+            witnesses.deposit(tmp_path / name, START_US)
+    how = f"escrow {tmp_path}/a and b and escrow {tmp_path}/a and escrow {tmp_path}/b"
+    assert only_shown(witnesses).how == how
+
+
+def test_what_is_a_token_is_told_by_the_folder(ledger: OrderLedgerWriter, tmp_path: Path) -> None:
+    witnesses = Witnesses(ledger.log)
+    name = f"{ledger.log.size}-{ledger.log.root.hex()}.json"
+    for folder in ("escrow", "tokens"):
+        path = tmp_path / "po" / "o1" / "log" / folder / name
+        path.parent.mkdir()
+        path.write_text(f'{{"at_us": {START_US}, "how": "time-stamp token"}}')
+    assert [shown.is_token for shown in witnesses.newest_shown()] == [False, True]
+
+
+def test_a_statement_that_cannot_be_read_is_not_called_damaged(
+    ledger: OrderLedgerWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witnesses = Witnesses(ledger.log)
+    witnesses.deposit(tmp_path / "notary", START_US)
+    (statement,) = (tmp_path / "po" / "o1" / "log" / "escrow").iterdir()
+    statement.write_bytes(b"{}")
+    with pytest.raises(LogDamaged, match="remove it, and deposit again"):
+        only_shown(witnesses)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(StorageFailed, match=r"Permission denied: .* give back the right to read it"):
+        only_shown(witnesses)

@@ -1,12 +1,13 @@
 import zlib
 from hashlib import sha256
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from scelle.errors import PackageNameRefused
 from scelle.productions import scratch
-from scelle.productions.scratch import Scratch, Slice, refuse_place, workspace
+from scelle.productions.scratch import NAME_MAX_BYTES, Part, Scratch, Slice, refuse_place, workspace
 
 
 def test_a_scratch_file_knows_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,3 +81,35 @@ def test_places_that_are_taken_or_missing_are_refused(tmp_path: Path) -> None:
         with pytest.raises(PackageNameRefused, match="no such folder"):
             refuse_place(tmp_path / name)
     refuse_place(tmp_path / "p.scelle")
+
+
+def leave(out: Path) -> list[Path]:
+    left = [out.with_name(f".{out.name}.{part}.part") for part in get_args(Part)]
+    for path in left:
+        path.write_bytes(b"an item in plain")
+    return left
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_of_another_package(tmp_path: Path) -> None:
+    leave(tmp_path / "p")
+    others = leave(tmp_path / "p.scelle")
+    refuse_place(tmp_path / "p")
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_what_cannot_be_removed_is_said_and_the_rest_removed(tmp_path: Path) -> None:
+    for path in leave(tmp_path / "p.scelle"):
+        if ".items." in path.name:
+            path.unlink()
+            path.mkdir()
+    with pytest.raises(
+        PackageNameRefused, match=r"/\.p\.scelle\.items\.part: left by a killed run, holds items"
+    ):
+        refuse_place(tmp_path / "p.scelle")
+    assert [path.name for path in tmp_path.iterdir()] == [".p.scelle.items.part"]
+
+
+@pytest.mark.parametrize("name", ["", "n" * (NAME_MAX_BYTES + 1), "n" * 4096])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(PackageNameRefused, match="a name of 1 to 200 bytes"):
+        refuse_place(Path("/") / name)

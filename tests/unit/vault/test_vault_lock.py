@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scelle.errors import VaultBusy
+from scelle.errors import StorageFull, VaultBusy
+from scelle.vault.durable import AppendFile
 from scelle.vault.lock import WriterLock
 
 SINCE = "2026-01-08T14:00:00Z"
@@ -118,3 +119,36 @@ def test_a_lock_file_that_was_replaced_meanwhile_locks_nothing(
     with WriterLock(tmp_path).acquire(SINCE), pytest.raises(VaultBusy, match=f"process {os.getpid()}"):
         WriterLock(tmp_path).acquire(SINCE)
     assert replaced
+
+
+def test_a_holder_who_cannot_be_named_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: AppendFile, data: bytes) -> int:
+        raise StorageFull(f"{file.path}: no room left on the disk")
+
+    lock = WriterLock(tmp_path)
+    with monkeypatch.context() as full:
+        full.setattr(AppendFile, "write", refuse)
+        with pytest.raises(StorageFull):
+            lock.acquire(SINCE)
+    assert not lock.is_held
+    WriterLock(tmp_path).acquire(SINCE).release()
+
+
+def test_a_lock_file_that_is_removed_before_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, exists = tmp_path / "writer.lock", Path.exists
+    path.touch()
+    removed: list[Path] = []
+
+    def seen_and_gone(each: Path) -> bool:
+        found = exists(each)
+        if each == path and not removed:
+            removed.append(path)
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "exists", seen_and_gone)
+    with WriterLock(tmp_path).acquire(SINCE) as lock:
+        assert lock.is_held
+    assert removed
