@@ -10,7 +10,8 @@ of the changed line, the likeliest first, and ends at the first failure.
 What is left out, and counted: *wording*, that is arguments of parameters named `detail` or `what`, help texts and
 the constants of `WORDING`; they are what a person reads and no check. A survivor is explained in
 `tests/mutation-survivors.txt`, one by one or as a class. Killed mutants are remembered in `mutants/` until their
-function changes, so that a run can be stopped and continued; nothing in `src` is ever touched.
+function changes, so that a run can be stopped and continued; nothing in `src` is ever touched. A mutant that could
+not be run, because its function cannot be installed or pytest itself failed, is *broken*: never remembered, exit 1.
 """
 
 import argparse
@@ -53,6 +54,8 @@ GIGABYTE = 1 << 30
 LIKELY = 120  # tests that a mutant meets in the first round
 QUICK = 0.3  # seconds; a test that takes longer waits for the second round
 SLOW = 3.0  # seconds; a test that takes longer is no test of a mutant
+SURVIVED, KILLED, BROKEN = range(3)  # exit codes of the process of one mutant
+AT_ONCE = "at once"  # the killer of a constant whose definition fails
 
 
 @dataclass(frozen=True)
@@ -351,6 +354,7 @@ class Session:
         self.wording = 0
         self.survivors: list[Mutant] = []
         self.unreached: list[Mutant] = []
+        self.broken: list[Mutant] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a failure, in whichever phase of a test."""
@@ -460,6 +464,8 @@ class Session:
         waiting = collections.deque[Mutant]()
         for mutant in self.mutants:
             mutant.killer = known.get(mutant.key)
+            if mutant.killer == AT_ONCE and mutant.is_function:
+                mutant.killer = None  # remembered when a fault of this file still counted as a kill
             if mutant.killer is None:
                 (waiting if mutant.tests else self.unreached).append(mutant)
         # First each with a few of its tests, which kill nearly all; then what is left with all of them.
@@ -486,12 +492,19 @@ class Session:
                 mutant, pipe = running.pop(pid)
                 said = os.read(pipe, 100)
                 os.close(pipe)
-                if status == 0:
+                end = os.waitstatus_to_exitcode(status)
+                if end == SURVIVED:
                     self.survivors.append(mutant)
                     print(f"SURVIVED {mutant.name}\n{mutant.change}\n", flush=True)
                     continue
+                if end not in (KILLED, -signal.SIGALRM):
+                    self.broken.append(mutant)
+                    print(f"BROKEN {mutant.name}\n{mutant.change}\n", flush=True)
+                    continue
                 number = int(said.split()[-1]) if said else -1
-                mutant.killer = self.items[number].nodeid if number >= 0 else "at once"
+                mutant.killer = self.items[number].nodeid if number >= 0 else AT_ONCE
+                if end == -signal.SIGALRM:
+                    mutant.killer = "a test took too long"
                 order = self.killers[mutant.name]
                 if number >= 0:
                     with contextlib.suppress(ValueError):
@@ -513,25 +526,33 @@ class Session:
         if pid:
             os.close(writer)
             return pid, reader
-        status = 1
+        status = BROKEN  # until it is known what the mutant does: what raises is a fault of this file
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_AS, (6 * GIGABYTE, 6 * GIGABYTE))
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
-            install(mutant)
+            try:
+                install(mutant)
+            except Exception:
+                if not mutant.is_function:  # a constant whose definition fails would fail when it is imported
+                    status = KILLED
+                raise
             if any(mutant.name in (name, "") or self.is_below(mutant.name) for name in self.target.pure):
                 self.store.clear()
             passed = True
             for number in order:
                 signal.setitimer(signal.ITIMER_REAL, 2 + 10 * self.seconds[number])
-                passed = self.run_item(number)
+                try:
+                    passed = self.run_item(number)
+                except MemoryError:  # beyond what pytest itself can note
+                    passed = False
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 if not passed:
                     os.write(writer, b"%d" % number)
                     break
-            status = 0 if passed else 1
+            status = SURVIVED if passed else KILLED
         finally:
             os._exit(status)
 
@@ -550,17 +571,21 @@ class Session:
         return name in seen
 
     def report(self) -> int:
-        """Print the counts and what nobody has explained; return how many that are."""
+        """Print the counts, what nobody has explained and what could not be run; return how many these are."""
         explained = Explanations(EXPLAINED.read_text(encoding="utf-8"))
         new = [m for m in self.survivors + self.unreached if not explained.covers(m)]
         killed = [m for m in self.mutants if m.killer is not None]
+        at_once = sum(mutant.killer == AT_ONCE for mutant in killed)
         print(
-            f"{self.name}: {len(self.mutants)} mutants ({self.wording} more are wording): {len(killed)} killed, "
-            f"{len(self.survivors)} survive, {len(self.unreached)} not reached; {len(new)} not explained"
+            f"{self.name}: {len(self.mutants)} mutants ({self.wording} more are wording): {len(killed)} killed "
+            f"({at_once} of them at once), {len(self.survivors)} survive, {len(self.unreached)} not reached, "
+            f"{len(self.broken)} broken; {len(new)} not explained"
         )
         for mutant in new:
             print(f"\n{mutant.name}{'' if mutant.tests else ' (not reached)'}\n{mutant.change}")
-        return len(new)
+        for mutant in self.broken:
+            print(f"\n{mutant.name} (broken)\n{mutant.change}")
+        return len(new) + len(self.broken)
 
 
 def names_in(code: Any) -> list[str]:
@@ -587,7 +612,7 @@ class Explanations:
 
 
 def main() -> int:
-    """Run the targets; return 1 if a survivor is not explained."""
+    """Run the targets; return 1 if a survivor is not explained, or if mutants or tests could not be run."""
     parser = argparse.ArgumentParser(description="Mutation testing of merkle and verify.")
     parser.add_argument("targets", nargs="*", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--only", metavar="NAME", default="", help="only functions whose name contains this")
@@ -602,8 +627,8 @@ def main() -> int:
             arguments = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist", "--capture=no"]
             arguments += ["-o", "timeout=0", "-o", "addopts=", "-o", "tmp_path_retention_policy=none"]
             arguments += [f"--basetemp={work}/t", *TARGETS[name].tests]
-            pytest.main(arguments, plugins=[session])
-        bad += session.report()
+            ended = pytest.main(arguments, plugins=[session])
+        bad += session.report() + (ended != pytest.ExitCode.OK)
     return min(bad, 1)
 
 

@@ -83,7 +83,7 @@ class Fault(Exception):
 
 
 class Unreadable(Exception):
-    """Say that a file named on the command line cannot be read or written at all (exit code 2)."""
+    """Say that a file named on the command line, or the output, cannot be read or written at all (exit code 2)."""
 
 
 def ascii_only(text: object) -> str:
@@ -937,7 +937,8 @@ class Package:
 
     def lines(self, name: str) -> Iterator[Tuple[int, bytes]]:
         """Read a member line by line: (number from 1, bytes without LF)."""
-        number, held, size = 0, [], 0  # type: int, List[bytes], int
+        held: List[bytes] = []
+        number, size = 0, 0
         if name not in self.members:
             return
         with self.findings.at(name):
@@ -1439,16 +1440,14 @@ class Examination:
         self.keys: Dict[int, List[Tuple[int, VerifierKey]]] = {}  # type -> (valid above this size, key)
         self.windows: List[Tuple[int, int]] = []  # rotations: (entry index, F)
         self.retired: Dict[VerifierKey, int] = {}  # authority keys: entries from this index on are not theirs
-        self.stamps: List[
-            Tuple[VerifierKey, int, int]
-        ] = []  # (key, size, time) of good lines that carry a time
+        # (key, size, time) of good lines that carry a time
+        self.stamps: List[Tuple[VerifierKey, int, int]] = []
         self.cosigned = 0
         self.segments: Dict[int, Segment] = {}
         self.chains: Dict[str, Chain] = {}
         self.schemas: Dict[str, Schema] = {}
-        self.ahead: Dict[
-            str, Dict[str, Any]
-        ] = {}  # source -> segments whose watermark the clock had not reached
+        # source -> segments whose watermark the clock had not reached
+        self.ahead: Dict[str, Dict[str, Any]] = {}
         self.gaps: Dict[int, Dict[str, Any]] = {}
         self.counts: List[Dict[str, Any]] = []
         self.requests: Set[bytes] = set()
@@ -2068,9 +2067,9 @@ class Examination:
     def clock(self) -> Optional[Tuple[int, str]]:
         """Return the newest time of a checkpoint and whose word it is: a cosigner's if there is one, else the log's."""
         if self.attested is not None:
-            return self.attested, "attested by a cosigner"
+            return self.attested, "cosigner"
         own = [time for key, _, time in self.stamps if key.kind == MLDSA]
-        return (max(own), "on the log's own word") if own else None
+        return (max(own), "log") if own else None
 
     def choose_ranges(self, query: Query, segment: Segment, schema: Schema) -> None:
         """Choose the ranges that one segment must show."""
@@ -2151,8 +2150,9 @@ class Examination:
 
     def examine_ranges(self, query: Query, segment: Segment, schema: Schema, proofs: Ahead) -> Shown:
         """Check all proof lines of one segment."""
-        shown, seen = Shown(), set()  # type: Shown, Set[str]
-        wanted, run = self.wanted[segment.index], None  # type: Set[str], Optional[Run]
+        shown, wanted = Shown(), self.wanted[segment.index]
+        seen: Set[str] = set()
+        run: Optional[Run] = None
         ordinal = schema.dimensions.index(query.dimension) + 1
         while proofs.at() == segment.index:
             number, line = proofs.take()
@@ -2920,7 +2920,7 @@ LIMITS = [
 
 def build_report(exam: Examination, findings: Findings, running: str) -> Dict[str, Any]:
     """Gather the verdict and everything that is said with it, as one JSON document."""
-    query, trust, package = exam.query, exam.given_trust, exam.package
+    query, trust, package, clock = exam.query, exam.given_trust, exam.package, exam.clock()
     touched = [source for source in exam.sources if query is not None and exam.matches(query, source)]
     valid = trust is not None and findings.count == 0
     strength = query.strength if query is not None and valid else None
@@ -2944,8 +2944,8 @@ def build_report(exam: Examination, findings: Findings, running: str) -> Dict[st
         "fields": exam.fields,
         "contents": exam.contents,
         "segments": exam.touched,
-        "watermarks_ahead": list(exam.ahead.values()),
-        "clock": exam.clock(),
+        "watermarks_ahead": [dict(ahead, until=show_time(ahead["until"])) for ahead in exam.ahead.values()],
+        "clock": None if clock is None else {"time": show_time(clock[0]), "by": clock[1]},
         "gaps": [dict(gap, entry=index) for index, gap in exam.gaps.items() if gap["source"] in touched],
         "counts": [count for count in exam.counts if count["source"] in touched],
         "tombstones": exam.tombstones,
@@ -3034,11 +3034,12 @@ def report_text(report: Dict[str, Any]) -> str:
         out.append(f"release    entry {report['released']['entry']}, {signed}")
     out += [f"gap        {show_gap(gap)}" for gap in report["gaps"]]
     if report["watermarks_ahead"]:
-        time, whose = report["clock"]
-        out.append(f"ahead      of the newest checkpoint, {show_time(time)}, {whose}:")
+        time, by = report["clock"]["time"], report["clock"]["by"]
+        whose = "attested by a cosigner" if by == "cosigner" else "on the log's own word"
+        out.append(f"ahead      of the newest checkpoint, {time}, {whose}:")
     for ahead in report["watermarks_ahead"]:
-        said = "{source}: {segments} segment(s) claim to have watched until".format(**ahead)
-        out.append(f"           {said} {show_time(ahead['until'])}")
+        said = "{source}: {segments} segment(s) claim to have watched until {until}".format(**ahead)
+        out.append(f"           {said}")
     out += [f"count      {COUNT.format(**count)} (a claim)" for count in report["counts"]]
     out += [f"promise    {line}" for line in report["promises"]]
     out += [f"token      {name}: not checked here: openssl ts -verify .." for name in report["tokens"]]
@@ -3069,7 +3070,8 @@ def csv_cell(text: str) -> str:
 
 def write_load_file(exam: Examination, out: TextIO) -> bool:
     """Write the produced records as CSV (RFC 4180, UTF-8), read again from the bytes that were just proven."""
-    subject, names = "load file", []  # type: str, List[str]
+    subject: str = "load file"
+    names: List[str] = []
     if not exam.expect(exam.findings.count == 0, "loadfile.not_written", subject, "the bytes are not proven"):
         return False
     for index in sorted(exam.wanted):
@@ -3168,10 +3170,14 @@ def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[
             exam.run()
             if out is not None:
                 with able_to("write", "load file", path), out:
-                    written = write_load_file(exam, out)
+                    complete = write_load_file(exam, out)
+                written = complete  # only now: closing it writes the rest, which a full disk refuses
         finally:
-            if out is not None and not written:
-                os.remove(path)  # a part of a load file is worse than none
+            if out is not None and not written:  # a part of a load file is worse than none
+                with contextlib.suppress(OSError):
+                    out.close()
+                with contextlib.suppress(OSError):
+                    os.remove(path)
         return build_report(exam, findings, running_digest())
 
 
@@ -3179,8 +3185,10 @@ def say(text: str) -> None:
     """Print a whole text. A reader who has seen enough (`| head`) changes neither verdict nor exit code."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
+        if not isinstance(error, BrokenPipeError):
+            raise Unreadable(f"cannot write standard output: {error.strerror or error}") from None
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -3188,7 +3196,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     parser = argparse.ArgumentParser(
         prog="scelle-verify",
         description="Check a Scellé production package, offline, with this one file.",
-        epilog="Exit code: 0 valid; 1 not valid; 2 a file that is named here cannot be read or written.",
+        epilog="Exit code: 0 valid; 1 not valid; 2 a file named here, or the output, cannot be read or written.",
     )
     add = parser.add_argument
     add("package", nargs="?", help="the package, NAME.scelle")
@@ -3207,11 +3215,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         if options.opening is not None:
             return run_opening(options.opening, trust, options.json)
         report = verify_package(options, trust)
+        say(json.dumps(report, ensure_ascii=True) if options.json else report_text(report))
+        return 0 if report["valid"] else 1
     except Unreadable as error:
         print(f"scelle-verify: {ascii_only(error)}", file=sys.stderr)
         return 2
-    say(json.dumps(report, ensure_ascii=True) if options.json else report_text(report))
-    return 0 if report["valid"] else 1
 
 
 def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:

@@ -1,12 +1,17 @@
 """The command line: what it is given, what it prints, and with which exit code."""
 
 import ast
+import contextlib
 import csv
+import io
 import json
+import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -393,22 +398,30 @@ def test_a_watermark_of_the_future_is_said(tmp_path: Path) -> None:
     """No rule bounds it, but a source that claims to have watched tomorrow cannot look open tonight."""
     log = world()  # the last watermark of s0001 ends at T0 + 6 h
     draft = Draft(log, query_of())
-    for keys, hours, ahead, whose in (
-        ([LOG1, LOG6], 6, 0, "on the log's own word"),
-        ([LOG1, LOG6], 4, 1, "on the log's own word"),
-        ([LOG1, LOG6, WITNESS], 0, 3, "attested by a cosigner"),
-        ([LOG1, LOG6, AUTHORITY], 0, 3, "on the log's own word"),
+    words = {"log": "on the log's own word", "cosigner": "attested by a cosigner"}
+    for keys, time, hours, ahead, by in (
+        ([LOG1, LOG6], "2026-01-10T05:06:40Z", 6, 0, "log"),
+        ([LOG1, LOG6], "2026-01-10T03:06:40Z", 4, 1, "log"),
+        ([LOG1, LOG6, WITNESS], "2026-01-09T23:06:40Z", 0, 3, "cosigner"),
+        ([LOG1, LOG6, AUTHORITY], "2026-01-09T23:06:40Z", 0, 3, "log"),
     ):
         draft.checkpoint = log.checkpoint(keys=keys, time=T0 // 10**6 + hours * 3600)
         draft.trust |= {"cosigners": [WITNESS.vkey]}
         document = judge(draft, tmp_path).document
         assert document["valid"]
-        assert document["clock"] == [T0 + hours * HOUR, whose]
-        counted = [{"segments": ahead, "source": "s0001", "until": T0 + 6 * HOUR}] if ahead else []
+        assert document["clock"] == {"time": time, "by": by}
+        counted = [{"segments": ahead, "source": "s0001", "until": "2026-01-10T05:06:40Z"}] if ahead else []
         assert document["watermarks_ahead"] == counted
         text = run_text(files(draft, tmp_path))[1]
         assert (f"           s0001: {ahead} segment(s) claim to have watched until " in text) == bool(ahead)
-        assert (whose in text) == bool(ahead)
+        assert (f"ahead      of the newest checkpoint, {time}, {words[by]}:\n" in text) == bool(ahead)
+
+
+def test_without_a_good_line_there_is_no_clock(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    draft.checkpoint = b"no note"
+    document = judge(draft, tmp_path).document
+    assert (document["clock"], document["watermarks_ahead"]) == (None, [])
 
 
 def test_a_watermark_within_the_second_of_a_stamp_is_not_ahead(tmp_path: Path) -> None:
@@ -710,6 +723,125 @@ def test_a_full_disk_leaves_no_load_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert (verdict.exit_code, verdict.document) == (2, {})
     assert f"cannot write load file {out}: No space left on device; " in verdict.error
     assert not out.exists()
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let the system refuse to write more than this into any file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_load_file_that_is_cut_short_as_it_is_closed_is_removed(tmp_path: Path) -> None:
+    """All of it is still in memory when the last row is written: only closing the file meets the full disk."""
+    out = tmp_path / "out.csv"
+    arguments = [*files(Draft(world(), query_of()), tmp_path), "--write-loadfile", out]
+    with files_of_at_most(100):
+        verdict = run(arguments)
+    assert (verdict.exit_code, verdict.document) == (2, {})
+    assert f"cannot write load file {out}: File too large; " in verdict.error
+    assert verdict.error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_load_file_that_cannot_be_removed_hides_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    out = tmp_path / "out.csv"
+    arguments = [*files(Draft(world(), query_of()), tmp_path), "--write-loadfile", out]
+    monkeypatch.setattr(os, "remove", refuse)
+    with files_of_at_most(100):
+        verdict = run(arguments)
+    assert (verdict.exit_code, verdict.document) == (2, {})
+    assert f"cannot write load file {out}: File too large; " in verdict.error
+
+
+def test_a_load_file_is_closed_before_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file that is open cannot be removed, that of an interrupted examination would stay."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    def remove(path: str) -> None:
+        here = Path("/proc/self/fd")
+        held = [link.readlink() for link in here.iterdir() if link.is_symlink()] if here.exists() else []
+        assert Path(path) not in held
+        Path(path).unlink()
+
+    out = tmp_path / "out.csv"
+    arguments = [*files(Draft(world(), query_of()), tmp_path), "--write-loadfile", out]
+    monkeypatch.setattr(scelle_verify.Examination, "run", interrupted)
+    monkeypatch.setattr(os, "remove", remove)
+    with pytest.raises(KeyboardInterrupt):
+        run(arguments)
+    assert not out.exists()
+
+
+# -- standard output that takes nothing -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["json", "text", "opening"])
+def test_a_full_output_is_exit_2_and_one_line(output: str, tmp_path: Path) -> None:
+    """It is never exit 1, which says that a package is not valid."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    log = world()
+    arguments = [*map(str, files(Draft(log, query_of()), tmp_path)), *(["--json"] * (output == "json"))]
+    if output == "opening":
+        (tmp_path / "record").write_bytes(opening(log))
+        arguments = ["--opening", str(tmp_path / "record"), "--trust", str(tmp_path / "trust.json")]
+    with full.open("wb") as out:
+        done = subprocess.run(
+            [sys.executable, "-I", str(FILE), *arguments], stdout=out, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "scelle-verify: cannot write standard output: No space left on device\n"
+
+
+class Refusing(io.StringIO):
+    """Stand in for a standard output that holds what is written and cannot pass it on."""
+
+    def __init__(self, error: OSError, place: int) -> None:
+        super().__init__()
+        self.error, self.place = error, place
+
+    def flush(self) -> None:
+        raise self.error
+
+    def fileno(self) -> int:
+        return self.place
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), 0, ""),
+        (OSError(28, "No space"), 2, "scelle-verify: cannot write standard output: No space\n"),
+        (OSError("odd"), 2, "scelle-verify: cannot write standard output: odd\n"),
+    ],
+    ids=str,
+)
+def test_an_output_that_refuses_takes_the_rest_in_silence(
+    error: OSError, code: int, said: str, tmp_path: Path
+) -> None:
+    """What Python still holds is written as it ends: that must go nowhere, or it fails again."""
+    arguments = files(Draft(world(), query_of()), tmp_path)
+    err = io.StringIO()
+    with (tmp_path / "place").open("wb") as place:
+        out = Refusing(error, place.fileno())
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            assert scelle_verify.main([*map(str, arguments)]) == code
+        os.write(place.fileno(), b"the rest")
+    assert err.getvalue() == said
+    assert (tmp_path / "place").read_bytes() == b""
 
 
 # -- one record alone -------------------------------------------------------------------------------------

@@ -98,12 +98,12 @@ EXPECTED: dict[str, Any] = {
     "contents": {"all": 1, "delivered": 1, "withheld": 0},
     "segments": {"all": 7, "searched": 1, "undated_only": 0, "left_out": 1, "not_searchable": 4, "empty": 1},
     "watermarks_ahead": [
-        {"source": "s0001", "segments": 3, "until": 1768021600000000},
-        {"source": "s0002", "segments": 1, "until": 1768007200000000},
-        {"source": "s0004/1", "segments": 1, "until": 1768007200000000},
-        {"source": "s0004/2", "segments": 1, "until": 1768007200000000},
+        {"source": "s0001", "segments": 3, "until": "2026-01-10T05:06:40Z"},
+        {"source": "s0002", "segments": 1, "until": "2026-01-10T01:06:40Z"},
+        {"source": "s0004/1", "segments": 1, "until": "2026-01-10T01:06:40Z"},
+        {"source": "s0004/2", "segments": 1, "until": "2026-01-10T01:06:40Z"},
     ],
-    "clock": [1768000000000000, "attested by a cosigner"],
+    "clock": {"time": "2026-01-09T23:06:40Z", "by": "cosigner"},
     "gaps": [
         {
             "source": "s0001",
