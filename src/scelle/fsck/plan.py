@@ -271,6 +271,9 @@ class OrderPlan:
         head = _read_head(path)
         near = [entry for _, entry in facts.manifests if entry.source == alias]
         if head is None:
+            if state is State.OPEN and not is_there(path / "head"):  # a writer has closed it since
+                self._check_begun(alias, path.name, path)
+                return None
             if state is State.OPEN:
                 self._stray(
                     f"seg/{folder_name(alias)}/{path.name}/head", "it cannot be read: its rows were not"

@@ -12,6 +12,7 @@ from scelle.fsck import plan
 from scelle.fsck.files import files_below
 from scelle.fsck.model import VerifyReport
 from scelle.ledger.log import LogReader
+from scelle.ledger.segments import SegmentHead
 from scelle.ledger.service import OrderLedgerWriter
 from scelle.ledger.witness import Witnesses
 from scelle.vault.keys import VaultKey
@@ -677,6 +678,21 @@ def test_a_segment_that_is_begun_meanwhile_is_no_fault(made: Made, monkeypatch: 
         return list(found)
 
     monkeypatch.setattr(plan, "files_below", begin)
+    assert made.verify().valid
+
+
+def test_a_segment_that_is_closed_meanwhile_is_no_fault(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer renames the folder of a segment that it closes, between our look at the head and reading it."""
+    begun = made.segment().with_name("1.open")
+    shutil.copytree(made.segment(), begun)
+
+    def close(folder: Path) -> SegmentHead | None:
+        if folder == begun:
+            shutil.rmtree(folder)
+        return read_head(folder)
+
+    read_head = plan._read_head
+    monkeypatch.setattr(plan, "_read_head", close)
     assert made.verify().valid
 
 
