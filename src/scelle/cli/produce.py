@@ -1,6 +1,7 @@
 """`scelle produce`: the package for the authority."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,7 @@ from scelle.errors import InputError
 from scelle.formats.tokens import is_code
 
 PREFIX = "SCL"
+_SHOWN_EVERY_S = 0.1
 
 
 def _redaction(text: str) -> tuple[str, str]:
@@ -46,7 +48,13 @@ def _progress(as_json: bool) -> Callable[[str, int, int], None]:
     if as_json or not sys.stderr.isatty():
         return lambda stage, done, total: None
 
+    shown_at = 0.0
+
     def show(stage: str, done: int, total: int) -> None:
+        nonlocal shown_at
+        if done != total and time.monotonic() - shown_at < _SHOWN_EVERY_S:
+            return
+        shown_at = time.monotonic()
         amount = (
             f"{human_bytes(done)} of {human_bytes(total)}" if stage == "package" else f"{done} of {total}"
         )
