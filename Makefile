@@ -15,16 +15,18 @@ menu:
 	@echo "make mutation   mutation testing of merkle and verify (ARGS='verify --only NAME'); can be stopped and continued"
 	@echo "make venv       only make .venv"
 
+# The pins are the whole set, so nothing is resolved again: pip asks for the newest `coverage[toml]` otherwise, which no
+# hash covers as soon as there is one.
 venv: $(STAMP)
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Scellé needs Python 3.11 or later; set PYTHON=...")'
 	@if command -v uv >/dev/null 2>&1; then \
 	  uv venv -q --clear --python "$$(command -v $(PYTHON))" $(VENV) && \
-	  uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt && \
+	  uv pip install -q --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt && \
 	  uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e . ; \
 	else \
 	  $(PYTHON) -m venv --clear $(VENV) && \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt && \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi
 	@touch $@
