@@ -230,10 +230,9 @@ class OrderPlan:
         """Say what a folder without a manifest is: open, one whose manifest is damaged, or nothing of ours."""
         facts = self.facts
         path = self.folder / "seg" / folder_name(alias) / name
-        if not is_there(path):
-            return None  # sealed by another process in this moment
         if name not in (str(number), f"{number}{_OPEN}") or not is_folder(path):
-            self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
+            if is_there(path):  # asked last: what is gone was sealed by another process in this moment
+                self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
             return None
         next_number = facts.next_numbers.get(alias, 0)
         is_next = number == next_number
@@ -259,8 +258,8 @@ class OrderPlan:
     def _check_begun(self, alias: str, name: str, path: Path) -> None:
         """A crash leaves an open segment without a head only where nothing was kept in it."""
         kept = [inside for inside in files_below(path) if inside != "head.tmp" and is_there(path / inside)]
-        if is_there(path / "head"):
-            return  # a writer began it while we looked; it has rows when it is committed
+        if is_there(path / "head") or not is_there(path):
+            return  # a writer began it while we looked, and may have closed it; it has rows when it is committed
         for inside in kept:
             self._stray(f"seg/{folder_name(alias)}/{name}/{inside}", "its segment has no head")
 

@@ -696,6 +696,45 @@ def test_a_segment_that_is_closed_meanwhile_is_no_fault(made: Made, monkeypatch:
     assert made.verify().valid
 
 
+def test_a_segment_that_is_closed_between_two_looks_at_its_folder_is_no_fault(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = made.segment().with_name("1.open")
+    begun.mkdir()
+
+    def close(path: Path) -> bool:
+        if path == begun:
+            begun.rmdir()
+        return is_folder(path)
+
+    is_folder = plan.is_folder
+    monkeypatch.setattr(plan, "is_folder", close)
+    assert made.verify().valid
+
+
+def test_a_segment_that_is_begun_and_closed_meanwhile_is_no_fault(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = made.segment().with_name("1.open")
+    begun.mkdir()
+
+    def begin_and_close(path: Path) -> bool:
+        there = is_there(path)
+        if path == begun / "rows":
+            shutil.rmtree(begun)
+        return there
+
+    def begin(folder: Path) -> list[str]:
+        if folder == begun:
+            (begun / "rows").write_bytes(b"x")
+        return list(files_below(folder))
+
+    is_there = plan.is_there
+    monkeypatch.setattr(plan, "files_below", begin)
+    monkeypatch.setattr(plan, "is_there", begin_and_close)
+    assert made.verify().valid
+
+
 def test_a_head_in_another_spelling_is_named(made: Made) -> None:
     head = made.segment() / "head"
     head.write_bytes(head.read_bytes().replace(b",", b", "))
