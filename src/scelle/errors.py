@@ -388,6 +388,19 @@ class ItemUnreadable(ItemError):
     code = "sources.item_unreadable"
 
 
+class UnitRewritten(ItemError):
+    """Say that what was read of a unit before is not what stands there now: it is read from its start."""
+
+    code = "sources.unit_rewritten"
+    cause = "rewritten"
+
+
+class SchemaWrong(InputError):
+    """Say that a schema file cannot be used: what, in which line or key, and what to write."""
+
+    code = "sources.schema"
+
+
 # --- capture -----------------------------------------------------------------------------------------------
 
 

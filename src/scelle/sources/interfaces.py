@@ -1,9 +1,14 @@
-"""Name what every source gives: what it offers, what was read, and what could not be listed."""
+"""Name what every source gives: what it offers, what was read, and what could not be listed.
 
-from collections.abc import Callable, Iterator
+A source gives documents (`Source`) or records (`RecordSource`), never both by the same protocol.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from scelle.formats.schema import Schema
 
 UNDATED: Final = -(2**63)
 """The time of an item that has none (ledger.md §2, type `t`)."""
@@ -86,6 +91,104 @@ class Source(Protocol):
 
     def read(self, offered: Offered) -> Document:
         """Read one document or link; raises ItemChanged, ItemVanished or ItemUnreadable."""
+
+
+# --- records ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Describe one shape of a source's records: a table, a kind of event (ledger.md §1, families).
+
+    `name` is the source's own and stays the same while `schema` may change. `notes` say to people what was chosen
+    for them: which column became the account, the time.
+    """
+
+    name: str
+    schema: Schema
+    profile: int = 1
+    notes: tuple[str, ...] = ()
+
+
+class Unit(NamedTuple):
+    """Name a part of a source that is read from end to end: a file, a table.
+
+    `native` is its own id, raw bytes, matched by the globs of a clause. `members` are the names of the shapes of
+    its records. Equal `stamp`s mean "unchanged since"; an empty one means "always read".
+    """
+
+    native: bytes
+    members: tuple[str, ...]
+    stamp: bytes
+    size_bytes: int
+
+
+class Content(NamedTuple):
+    """A content that a record commits: `field` is its place among the schema's fields (type `h`)."""
+
+    field: int
+    document: "Document"
+
+
+class Record(NamedTuple):
+    """Carry one record as it was read; a tuple, because a pass makes millions of them.
+
+    `values` are the encoded values (ledger.md §2) of fields 2 and on, in the schema's order; a field of
+    `contents` holds the value null, and capture puts the content's there. `account` is the identifier of
+    dimension account with its kind, as in field 2, or None. `version` are the bytes that tell two states of
+    the record apart, as a rule what the source gave for it; where it stands does not belong to them.
+    """
+
+    member: str
+    native: bytes
+    time_us: int
+    account: str | None
+    values: list[bytes]
+    version: bytes
+    size_bytes: int
+    contents: tuple[Content, ...] = ()
+
+
+class BadRecord(NamedTuple):
+    """Name a record that was offered and fits no schema: it counts as failed, with `cause` (a code)."""
+
+    place: str
+    cause: str
+    detail: str
+
+
+class Batch(NamedTuple):
+    """Carry consecutive records of a unit; reading can go on behind them from `mark` (opaque, < 1 KiB).
+
+    An empty `mark` means that this unit can only be read from its start.
+    """
+
+    records: Sequence[Record | BadRecord]
+    mark: bytes
+
+
+class RecordSource(Protocol):
+    """Read the records of one live system, and change nothing in it."""
+
+    def test(self) -> None:
+        """Raise a SourceError when the source cannot be read at all."""
+
+    def members(self) -> Sequence[Member]:
+        """List the shapes of its records, in an order that is the same on every call over the same state."""
+
+    def units(self) -> Iterator[Unit | Trouble]:
+        """Enumerate its units, in an order that is the same on every pass over the same state."""
+
+    def read(self, unit: Unit, mark: bytes) -> Iterator[Batch]:
+        """Read a unit behind `mark` (empty: from its start), at most 8,192 records or 8 MiB at a time.
+
+        Raises `UnitRewritten`, before the first batch, where what stood before `mark` is not what it was;
+        ItemChanged, ItemVanished or ItemUnreadable where the unit cannot be read on, and SourceError where
+        the source is gone.
+        """
+
+    def waiting(self, unit: Unit) -> str | None:
+        """Say, after `read` ended, what of the unit is not offered yet: a last line without its end."""
 
 
 def native_text(native: bytes) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from scelle.formats.entries import Count, Entry
 from scelle.fsck import plan
-from scelle.fsck.files import files_below
+from scelle.fsck.files import files_below, is_folder, is_there
 from scelle.fsck.model import VerifyReport
 from scelle.ledger.log import LogReader
 from scelle.ledger.segments import SegmentHead
@@ -707,7 +707,6 @@ def test_a_segment_that_is_closed_between_two_looks_at_its_folder_is_no_fault(
             begun.rmdir()
         return is_folder(path)
 
-    is_folder = plan.is_folder
     monkeypatch.setattr(plan, "is_folder", close)
     assert made.verify().valid
 
@@ -729,7 +728,6 @@ def test_a_segment_that_is_begun_and_closed_meanwhile_is_no_fault(
             (begun / "rows").write_bytes(b"x")
         return list(files_below(folder))
 
-    is_there = plan.is_there
     monkeypatch.setattr(plan, "files_below", begin)
     monkeypatch.setattr(plan, "is_there", begin_and_close)
     assert made.verify().valid
