@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo import forge
+from demo import forge, records
 from scelle.vault.service import open_vault
 
 ORDER = "demo-2026-0001"
@@ -23,8 +23,8 @@ SOURCE_PLACES = ("/usr/share/doc", "docs")
 class Demo:
     """Run the commands a platform engineer would run, and stop at the first that does not do as it says."""
 
-    def __init__(self, work: Path, source: Path, mail: Path) -> None:
-        self.work, self.source, self.mail = work, source, mail
+    def __init__(self, work: Path, source: Path, mail: Path, events: int) -> None:
+        self.work, self.source, self.mail, self.events = work, source, mail, events
         self.vault = work / "vault"
         self.environment = {
             **os.environ,
@@ -47,7 +47,9 @@ class Demo:
             sys.exit(f"   exit code {done.returncode} instead of {expect}:\n{done.stdout}{done.stderr}")
         return dict(json.loads(done.stdout)) if done.stdout else {}
 
-    def scelle_verify(self, package: Path, trust: Path, query: Path, *, expect: int) -> dict[str, Any]:
+    def scelle_verify(
+        self, package: Path, trust: Path, query: Path, *, expect: int, held: Path | None = None
+    ) -> dict[str, Any]:
         """Run the single file as an authority would: isolated, with an empty environment, from its own folder."""
         desk = self.work / "authority"
         desk.mkdir(exist_ok=True)
@@ -63,6 +65,7 @@ class Demo:
             str(trust),
             "--query",
             str(query),
+            *(() if held is None else ("--held", str(held))),
         ]
         done = subprocess.run(
             [*command, "--json"], env={}, cwd=desk, capture_output=True, text=True, check=False
@@ -73,9 +76,9 @@ class Demo:
             )
         return dict(json.loads(done.stdout))
 
-    def refused(self, what: str, package: Path, trust: Path, query: Path) -> None:
+    def refused(self, what: str, package: Path, trust: Path, query: Path, held: Path | None = None) -> None:
         """Show that a forged package is refused, and why."""
-        verdict = self.scelle_verify(package, trust, query, expect=1)
+        verdict = self.scelle_verify(package, trust, query, expect=1, held=held)
         finding = verdict["findings"][0]
         print(f"   forged: {what}\n     REFUSED: {finding['code']}: {finding['detail'][:150]}")
 
@@ -164,6 +167,7 @@ def run(demo: Demo) -> None:
         "The platform cheats, with the vault's own keys", "each forgery is rebuilt and re-signed, and refused"
     )
     cheat(demo, package, trust, query)
+    records.run(demo, demo.events)
     print("\nAll steps did as they said.")
 
 
@@ -212,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--source", type=Path, help="a folder of documents (SOURCE=)")
     parser.add_argument("--mail", type=Path, help="a folder of .eml files (MAIL=)")
+    parser.add_argument("--events", type=int, default=records.EVENTS, help="how many events of an AI service")
     parser.add_argument("--keep", action="store_true", help="keep the folder of the run")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="scelle-demo-"))
@@ -221,6 +226,7 @@ def main() -> None:
                 work,
                 (given.source or first_there(SOURCE_PLACES)).resolve(),
                 (given.mail or first_there(MAIL_PLACES)).resolve(),
+                given.events,
             )
         )
     finally:

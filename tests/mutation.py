@@ -83,6 +83,9 @@ TARGETS = {
         (
             "tests/unit/verify/test_verify_tools.py",
             "tests/unit/verify/test_verify_report.py",
+            "tests/unit/verify/test_verify_report_shape.py",
+            "tests/unit/verify/test_verify_limits.py",
+            "tests/unit/verify/test_verify_exact_findings.py",
             "tests/unit/verify/test_verify_honest.py",
             "tests/unit/verify/test_verify_command.py",
             "tests/unit/verify/test_verify_forged_answers.py",

@@ -29,8 +29,8 @@ from scelle.ledger.witness import Witnesses
 from scelle.orders.days import aware_instant, day_start_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import SealedOrder, add_order, check_order, order_ids, sealed_order
+from scelle.sources.model import SourceSpec
 from scelle.sources.registry import (
-    SourceSpec,
     check_identifier,
     named_sources,
     order_sources,
@@ -46,10 +46,14 @@ from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, create_vault, open_vault, read_config
 
 if TYPE_CHECKING:
+    from scelle.find.service import Findings
+    from scelle.find.service import Progress as FindProgress
     from scelle.fsck.model import VerifyReport
     from scelle.orders.intake import OrderFile
+    from scelle.productions.audit_stream import StreamReport
+    from scelle.productions.disclosure import Disclosure
     from scelle.productions.interfaces import Progress as ProductionProgress
-    from scelle.productions.model import Notice, ProductionReport, WithholdList
+    from scelle.productions.model import ProductionReport, Request, Strength, WithholdList
 
 
 def now_us() -> int:
@@ -161,7 +165,7 @@ class Session:
             if names is None or name in names:
                 spec = specs[name]
                 refuse_own_folders(spec, self.path, self.key_folder)
-                source = open_source(spec.name, spec.url, spec.custodian, spec.account)
+                source = open_source(spec)
                 found.append(NamedSource(name, alias, spec.system, spec.custodian, spec.account, source))
         return found
 
@@ -535,41 +539,45 @@ def produce_package(
     redact: Mapping[str, str],
     withhold: "WithholdList",
     progress: "ProductionProgress",
+    strength: "Strength | None" = None,
+    audit: Path | None = None,
+    previous: Path | None = None,
 ) -> tuple["ProductionReport", list[str]]:
     """Log the request, answer it from the checkpoint that covers it, and seal what was handed over.
 
-    Return the report and warnings. Everything that can be refused is refused before anything is sealed, save that
-    events which a crash left uncommitted are sealed before the first number is known, and checked. The
-    production's numbers are sealed before the package gets its name: a crash in between leaves numbers without
-    a package, and never two packages with one number. The checkpoint of that last event is shown to nobody
-    here, so that no keeper of escrow is ahead of the package.
+    `kind` is source, custodian, account or dimension, `name` then NAME=VALUE; `audit` is a file with an auditor's
+    verdict (strength B), `previous` an earlier package of the order. Return the report and warnings. Everything that
+    can be refused is refused before anything is sealed, save that events which a crash left uncommitted are sealed
+    before the first number is known, and checked. The production's numbers are sealed before the package gets its
+    name: a crash in between leaves numbers without a package, and never two packages with one number. The
+    checkpoint of that last event is shown to nobody here, so that no keeper of escrow is ahead of the package. At
+    strength B the events wait, durable, until the package is made: another segment of events would be one that the
+    auditor has not seen.
     """
-    from scelle.productions.model import Request, query_for  # start-up time of every other command
-    from scelle.productions.service import check_production, produce
+    from scelle.productions.previous import read_previous  # start-up time of every other command
+    from scelle.productions.service import check_production, produce, read_verdict
 
     refuse_in_vault(session, to)
-    if kind != "source":
-        check_identifier(name, f"--{kind}")
+    verdict = None if audit is None else read_verdict(audit)
+    earlier = None if previous is None else read_previous(previous)
     ledger = session.order_writer(order)
     sealed = sealed_order(ledger)
-    zone = sealed.order.tz()
-    request = Request(
-        dimension="source" if kind == "source" else "account",
-        value=_alias_of(sealed, name) if kind == "source" else f"{kind}:{name}",
-        from_us=None if since is None else moment_us(since, zone),
-        until_us=None if until is None else moment_us(until, zone),
-        redact=redact,
-    )
-    query = query_for(request, order)
-    notices = [] if kind == "source" else _unknown_holder(ledger, kind, name)
-    check_production(ledger, request, out=to, prefix=prefix, first_number=1)
+    request = _request(sealed, kind, name, since, until, redact, strength or (None if audit is None else "B"))
+    check_production(ledger, request, out=to, prefix=prefix, first_number=1, audit=verdict, previous=earlier)
     _seal_left_events(session, ledger)
     first_number = _next_number(session, sealed.order.matter)
-    check_production(ledger, request, out=to, prefix=prefix, first_number=first_number)
+    query = check_production(
+        ledger, request, out=to, prefix=prefix, first_number=first_number, audit=verdict, previous=earlier
+    )
     digest = sha256(query.encode()).digest()
     asked = {"query": query.encode().decode(), "query_sha256": digest.hex()}
     record_event(ledger, now_us(), actor(), "production.requested", asked)
-    ledger.seal(now_us(), entries=[RequestEntry(order=order, request=digest)])
+    is_waiting = query.strength == "B"
+    if is_waiting:
+        ledger.flush()
+    ledger.seal(
+        now_us(), only=() if is_waiting else None, entries=[RequestEntry(order=order, request=digest)]
+    )
     settings = witness_settings(ledger)
     warnings = show_to_witnesses(ledger, "production", settings)
 
@@ -593,25 +601,58 @@ def produce_package(
         prefix=prefix,
         first_number=first_number,
         withhold=withhold,
+        audit=verdict,
         source_names={alias: called for called, alias in sealed.aliases.items()},
-        notices=notices,
+        holders=_holders(ledger),
+        previous=earlier,
         progress=progress,
         before_publishing=seal_event,
     )
     return report, [*warnings, *(f"{each.subject}: {each.detail}" for each in report.findings)]
 
 
-def _unknown_holder(ledger: OrderLedger, kind: str, name: str) -> "list[Notice]":
-    """Note that no source of an order is this custodian's, or this account's: a slip of the pen finds nothing."""
-    from scelle.productions.model import Notice  # start-up time of every other command
+def _request(
+    sealed: SealedOrder,
+    kind: str,
+    name: str,
+    since: str | None,
+    until: str | None,
+    redact: Mapping[str, str],
+    strength: "Strength | None",
+) -> "Request":
+    from scelle.productions.model import Request  # start-up time of every other command
 
+    zone = sealed.order.tz()
+    dimension, value = _asked(sealed, kind, name)
+    return Request(
+        dimension=dimension,
+        value=value,
+        from_us=None if since is None else moment_us(since, zone),
+        until_us=None if until is None else moment_us(until, zone),
+        redact=redact,
+        strength=strength,
+    )
+
+
+def _asked(sealed: SealedOrder, kind: str, name: str) -> tuple[str, str]:
+    """Return dimension and identifier of what was asked for on the command line."""
+    if kind == "source":
+        return "source", _alias_of(sealed, name)
+    if kind != "dimension":
+        return "account", f"{kind}:{check_identifier(name, f'--{kind}')}"
+    dimension, separator, value = name.partition("=")
+    if not separator or not dimension:
+        raise InputError(f"--dimension {name}: write NAME=VALUE, for instance model=imagine-2")
+    if dimension == "source":
+        return dimension, sealed.aliases.get(value, value)
+    return dimension, value
+
+
+def _holders(ledger: OrderLedger) -> set[str]:
+    """Return the custodians and accounts that an order's sources state as theirs, with their kind."""
     specs = [spec for _, spec in order_sources(events(ledger, "source"))]
-    known = sorted({each for each in (getattr(spec, kind) for spec in specs) if each is not None})
-    if name in known:
-        return []
-    there = f"there are {', '.join(known[:5])}{' ..' if len(known) > 5 else ''}" if known else "there is none"
-    detail = f"no source of the order is of this {kind} ({there}): compare the spelling"
-    return [Notice("holder.unknown", name, detail)]
+    custodians = {f"custodian:{spec.custodian}" for spec in specs if spec.custodian is not None}
+    return custodians | {f"account:{spec.account}" for spec in specs if spec.account is not None}
 
 
 def moment_us(text: str, zone: tzinfo) -> int:
@@ -654,3 +695,79 @@ def _next_number(session: Session, matter: str) -> int:
             if event.body["matter"] == matter:
                 numbers.append(int(event.body["next_number"]))
     return max(numbers)
+
+
+def disclose_record(
+    session: Session,
+    order: str,
+    *,
+    item: str,
+    redact: Mapping[str, str],
+    to: Path,
+    progress: "ProductionProgress",
+) -> tuple["Disclosure", list[str]]:
+    """Write the proof of one record, and seal that it was handed over; return the report and warnings.
+
+    The event is sealed before the proof gets its name: a crash in between leaves an event without a proof.
+    """
+    from scelle.productions.disclosure import disclose  # start-up time of every other command
+
+    refuse_in_vault(session, to)
+    ledger = session.order_writer(order)
+    sealed = sealed_order(ledger)
+
+    def seal_event(report: "Disclosure") -> None:
+        name = os.fsencode(to.name).decode("utf-8", "backslashreplace")
+        record_event(ledger, now_us(), actor(), "disclosure", {**report.to_json(), "file": name})
+        ledger.seal(now_us())
+
+    report = disclose(
+        ledger,
+        session.key,
+        item,
+        out=to,
+        redact=redact,
+        source_names={alias: called for called, alias in sealed.aliases.items()},
+        progress=progress,
+        before_publishing=seal_event,
+    )
+    return report, show_to_witnesses(ledger, None, witness_settings(ledger))
+
+
+def write_audit_stream(
+    session: Session, order: str, *, source: str | None, to: Path, progress: "ProductionProgress"
+) -> tuple["StreamReport", list[str]]:
+    """Seal that a stream is made for an auditor, then write it; return the report and warnings.
+
+    Sealed first, so that the segment of that event is among those audited: whatever is sealed after it is not, and
+    stands in the way of strength B for every question that touches it.
+    """
+    from scelle.productions.audit_stream import write_stream  # start-up time of every other command
+    from scelle.productions.scratch import refuse_place
+
+    refuse_in_vault(session, to)
+    refuse_place(to)
+    ledger = session.order_writer(order)
+    alias = None if source is None else _alias_of(sealed_order(ledger), source)
+    name = os.fsencode(to.name).decode("utf-8", "backslashreplace")
+    record_event(ledger, now_us(), actor(), "audit.stream", {"source": alias, "file": name})
+    ledger.seal(now_us())
+    warnings = show_to_witnesses(ledger, None, witness_settings(ledger))
+    return write_stream(ledger, out=to, source=alias, progress=progress), warnings
+
+
+def find_items(session: Session, order: str, query: str, limit: int, progress: "FindProgress") -> "Findings":
+    """Find what is sealed under an order by its metadata; dates of the query are days in the order's zone."""
+    from scelle.find.service import find  # start-up time of every other command
+
+    ledger = session.order_ledger(order)
+    sealed = sealed_order(ledger)
+    return find(
+        ledger,
+        query,
+        zone=sealed.order.tz(),
+        names={alias: name for name, alias in sealed.aliases.items()},
+        vault_key=session.key,
+        limit=limit,
+        progress=progress,
+    )

@@ -254,6 +254,18 @@ class GlobWrong(ClauseWrong):
     code = "scope.glob_wrong"
 
 
+class AccountsNotLoaded(ClauseWrong):
+    """Say that a clause names accounts by a file whose identifiers were not read from the vault."""
+
+    code = "scope.accounts_not_loaded"
+
+
+class ExpressionEngineMissing(InputError):
+    """Say that a clause has a CEL expression and the package that evaluates it is not installed."""
+
+    code = "scope.cel_missing"
+
+
 # --- orders ------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +333,12 @@ class OrderDocumentUnreadable(InputError):
     """Say that the order's document is missing, empty, too large, or no regular file."""
 
     code = "orders.document_unreadable"
+
+
+class OrderAccountsUnreadable(InputError):
+    """Say that a clause's file of accounts is missing, empty, too large, changed, or no list of identifiers."""
+
+    code = "orders.accounts_unreadable"
 
 
 class AuthorityKeyWrong(OrderValueWrong):
@@ -513,3 +531,12 @@ class RecordNotAsSealed(IntegrityError):
     """Say that a record does not lead to the roots that the log committed to; nothing was produced."""
 
     code = "productions.record_not_as_sealed"
+
+
+# --- find --------------------------------------------------------------------------------------------------
+
+
+class QueryWrong(InputError):
+    """Say that a search query cannot mean anything: its spelling, a field that no record has, or a comparison."""
+
+    code = "find.query_wrong"

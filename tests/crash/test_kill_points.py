@@ -26,7 +26,8 @@ from scelle.orders.intake import read_order_file
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import add_order, sealed_order
 from scelle.productions.model import ProductionReport, WithholdList
-from scelle.sources.registry import SourceSpec, add_source
+from scelle.sources.model import SourceSpec
+from scelle.sources.registry import add_source
 from scelle.vault.durable import Step, observed
 
 from .disk import KILLED, Killer, Mode, Shadow, kind_of

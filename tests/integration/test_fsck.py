@@ -16,6 +16,7 @@ from scelle.bootstrap import KeyChoice, opened
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.fsck.service import verify
 from scelle.ledger.events import record_event
+from scelle.ledger.service import Looked
 from scelle.vault.keys import read_key_file
 
 LIBRARY = Path(os.__file__).parent
@@ -116,7 +117,7 @@ def write_on(vault: Path, key_folder: Path, stop: "multiprocessing.synchronize.E
             number += 1
             now_us = time.time_ns() // 1000
             record_event(ledger, now_us, "tester", "tick", {"number": number})
-            ledger.seal(now_us, looked=[("s0001", DOCUMENT_V1)])
+            ledger.seal(now_us, looked=[Looked("s0001", DOCUMENT_V1)])
 
 
 def test_beside_a_writer_nothing_is_wrong(platform: Platform) -> None:

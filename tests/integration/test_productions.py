@@ -19,6 +19,7 @@ from tests.unit.productions.ledgers import (
     AUTHORITY,
     HOUR_US,
     LOGIN,
+    PROMPT,
     START_US,
     Sealed,
     Small,
@@ -31,6 +32,7 @@ from tests.unit.productions.ledgers import (
 
 from scelle.errors import (
     ContentNotAsSealed,
+    LogDamaged,
     PackageNameRefused,
     RecordNotAsSealed,
     RequestWrong,
@@ -44,9 +46,11 @@ from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import UNDATED
 from scelle.formats.zips import read_canonical_zip
 from scelle.ledger.segments import Row, SegmentReader
+from scelle.ledger.service import Looked
 from scelle.merkle.hashing import leaf_hash
 from scelle.productions import items, ranges
 from scelle.productions.model import (
+    Delta,
     ProductionReport,
     RecordView,
     Request,
@@ -55,6 +59,7 @@ from scelle.productions.model import (
     WithholdList,
     query_for,
 )
+from scelle.productions.previous import read_previous
 from scelle.productions.service import check_production
 from scelle.productions.trust import Cosigners, trust_for
 from scelle.vault import durable
@@ -97,7 +102,7 @@ def fill(small: Small) -> None:
         small.login("s0002/2", -DAY_US * number, account)
         small.chat("s0003", UNDATED if number % 2 else 5, account, f"old {number}", profile=0)
     small.document("s0001", START_US, b"late", "notes/late.txt", None)
-    small.seal(looked=[("s0004", UNUSED)])
+    small.seal(looked=[Looked("s0004", UNUSED)])
 
 
 def answered(small: Small, request: Request, **options: Any) -> Verdict:
@@ -590,7 +595,7 @@ def test_erased_entries_are_shown_as_such(
 ) -> None:
     erase(with_authority, *numbers)
     with_authority.now_us = START_US + 9 * HOUR_US  # so that the source is not open at the end of a period
-    with_authority.seal(looked=[("s0001", DOCUMENT_V1)])
+    with_authority.seal(looked=[Looked("s0001", DOCUMENT_V1)])
 
     verdict = answered(with_authority, request_)
     shown = {seq for _, seq in produced(with_authority)}
@@ -978,7 +983,7 @@ def test_any_request_is_answered_as_a_naive_filter_would(
                 picture = b"picture %d" % number if number % 2 else None
                 small.chat(alias, time, account, pictures=(picture, None), profile=int(alias != "s0003"))
         aliases = {alias for alias, _, _ in batch}
-        small.seal(looked=[(alias, DOCUMENT_V1) for alias in ("s0001",) if alias not in aliases])
+        small.seal(looked=[Looked(alias, DOCUMENT_V1) for alias in ("s0001",) if alias not in aliases])
     aliases = {entry.source for _, entry in small.ledger.manifests()}
     if asked.dimension == "source" and not any(
         a == asked.value or a.startswith(asked.value + "/") for a in aliases
@@ -994,3 +999,194 @@ def test_any_request_is_answered_as_a_naive_filter_would(
     wanted = expected(small, asked)
     assert produced(small) == [(alias, seq) for alias, seq in wanted if seq not in withheld]
     small.ledger.close()
+
+
+# --- any dimension, any schema
+
+
+@pytest.fixture
+def prompts(small: Small) -> Small:
+    """Hold records with dimensions of their own, in both profiles, beside sources that lack them."""
+    small.item_zero()
+    for number in range(10):
+        model = None if number == 7 else f"imagine-{number % 3}"
+        small.prompt("s0001/1", START_US - number * DAY_US, f"account:u{number % 2}", model, f"p-{number}")
+        small.prompt("s0002", START_US - number * DAY_US, "account:u1", model, f"o-{number}", profile=0)
+    small.document("s0003", START_US, b"text")
+    small.seal()
+    small.prompt("s0001/1", UNDATED, "account:u9", "imagine-1", "p-late")
+    small.seal()
+    return small
+
+
+@pytest.mark.parametrize(
+    ("request_", "hits"),
+    [
+        (Request("model", "imagine-1"), 5),
+        (Request("model", ""), 2),
+        (Request("model", "imagine-1", START_US - 4 * DAY_US, START_US), 5),
+        (Request("model", "imagine-9"), 0),
+        (Request("surface", "web"), 21),
+    ],
+    ids=str,
+)
+def test_a_request_by_any_dimension_is_answered_completely(
+    prompts: Small, request_: Request, hits: int
+) -> None:
+    prompts.seal(looked=[Looked("s0001/1", PROMPT), Looked("s0002", PROMPT, 0), Looked("s0003", DOCUMENT_V1)])
+    verdict = answered(prompts, request_)
+    assert verdict.report["hits"]["all"] == hits
+    assert verdict.report["segments"]["not_searchable"] == 2
+
+
+def test_what_cannot_be_searched_by_a_dimension_is_named(prompts: Small) -> None:
+    request = Request("model", "imagine-1")
+    prompts.ask(request)
+    report = prompts.produce(request)
+    assert report.not_searchable == ("s0003", "scelle.order")
+    assert report.segments.not_searchable == 2
+    text = member(prompts, "README.txt").decode()
+    assert "2 not searchable by model" in text
+    assert "no answer about s0003, scelle.order" in text
+    assert prompts.produce(Request("account", "account:u1"), "q.scelle").not_searchable == ()
+
+
+def test_fields_of_any_schema_are_redacted_by_name(prompts: Small) -> None:
+    request = Request("model", "imagine-1", redact={"prompt": "personal-data"})
+    verdict = answered(prompts, request)
+    hits = verdict.report["hits"]
+    assert (hits["all"], hits["produced"], hits["withheld"]) == (5, 3, 2)
+    assert verdict.report["fields"]["redacted"] == 3
+    withheld = lines(prompts, "withheld.jsonl")
+    assert {(line["field"], line["code"]) for line in withheld} == {
+        ("prompt", "personal-data"),
+        (None, "personal-data"),
+    }, "a record of profile 0 is withheld whole"
+    assert b"a red boat" not in (prompts.folder / "p.scelle").read_bytes()
+
+
+def test_a_redaction_that_fits_nothing_says_what_there_is(prompts: Small) -> None:
+    with pytest.raises(RequestWrong, match=r"'promt'.*there are 'account'.*'prompt'"):
+        prompts.produce(Request("source", "s0001", redact={"promt": "personal-data"}))
+    with pytest.raises(
+        RequestWrong, match="'modell': ask by one of 'account', 'model', 'native', 'source', 'surface'"
+    ):
+        prompts.produce(Request("modell", "imagine-1"))
+    with pytest.raises(RequestWrong, match="field model is a key field"):
+        prompts.produce(Request("model", "imagine-1", redact={"model": "personal-data"}))
+
+
+def test_records_are_withheld_by_the_id_that_their_source_gave(prompts: Small) -> None:
+    request = Request("model", "imagine-1")
+    verdict = answered(prompts, request, withhold=WithholdList(natives={"p-4": "privilege", "o-1": "secret"}))
+    hits = verdict.report["hits"]
+    assert (hits["all"], hits["produced"], hits["withheld"]) == (5, 3, 2)
+    assert {line["code"] for line in lines(prompts, "withheld.jsonl")} == {"privilege", "secret"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "holders", "findings"),
+    [
+        (Request("account", "account:u1"), (), []),
+        (Request("account", "account:u1", 5, 6), (), [("holder.unknown", "u1")]),
+        (Request("account", "account:u7"), ("account:u8", "custodian:b"), [("holder.unknown", "u7")]),
+        (Request("account", "account:u7"), ("account:u7",), []),
+        (Request("account", "u1"), ("account:u1",), [("holder.unknown", "u1")]),
+        (Request("model", "imagine-7"), (), [("value.unknown", "imagine-7")]),
+        (Request("model", "imagine-1"), (), []),
+        (Request("source", "s0001", 5, 6), (), []),
+    ],
+    ids=str,
+)
+def test_an_answer_without_a_hit_asks_to_compare_the_spelling(
+    prompts: Small, request_: Request, holders: tuple[str, ...], findings: list[tuple[str, str]]
+) -> None:
+    prompts.ask(request_)
+    report = prompts.produce(request_, holders=holders)
+    assert [(each.code, each.subject) for each in report.findings] == findings
+    for each in report.findings:
+        assert "compare the spelling" in each.detail or "carry their kind" in each.detail
+        assert ("there are u8" in each.detail) == ("account:u8" in holders)
+
+
+# --- rolling productions
+
+
+def test_what_came_since_an_earlier_package_is_said_and_proven(prompts: Small) -> None:
+    request = Request("model", "imagine-1")
+    answered(prompts, request)
+    earlier = prompts.folder / "first.scelle"
+    (prompts.folder / "p.scelle").rename(earlier)
+    size, root = prompts.ledger.log.size, prompts.ledger.log.root.hex()
+    prompts.prompt("s0001/1", START_US, "account:u1", "imagine-1", "p-new")
+    prompts.prompt("s0001/1", START_US, "account:u1", "imagine-2", "p-other")
+    prompts.document("s0003", START_US, b"text")
+    prompts.seal()
+    prompts.ask(request)
+
+    report = prompts.produce(request, previous=read_previous(earlier))
+    new = tuple(at for at, manifest in prompts.ledger.manifests() if at >= size)
+    assert report.delta == Delta(size, root, True, new, 1, 0)
+    text = member(prompts, "README.txt").decode()
+    assert f"with {size} entries" in text
+    assert "answers the same question" in text
+    assert f"log index {new[0]}, {new[1]}" in text
+    held = prompts.folder / "held"
+    held.write_bytes(member(prompts, "checkpoint", "first.scelle"))
+    verdict = verify(prompts, request, "p.scelle", "--held", str(held))
+    assert verdict.exit_code == 0, verdict.report["findings"]
+
+    def below(name: str) -> list[tuple[int, int]]:
+        return [
+            (line["at"], line["pos"]) for line in lines(prompts, "records.jsonl", name) if line["at"] < size
+        ]
+
+    assert below("first.scelle") == below("p.scelle")
+    assert report.to_json()["delta"]["new_segments"] == new
+
+
+def test_another_question_since_an_earlier_package_is_named_as_such(prompts: Small) -> None:
+    answered(prompts, Request("model", "imagine-1"))
+    earlier = prompts.folder / "first.scelle"
+    (prompts.folder / "p.scelle").rename(earlier)
+    request = Request("model", "imagine-2")
+    prompts.ask(request)
+    report = prompts.produce(request, previous=read_previous(earlier))
+    assert report.delta is not None
+    assert (report.delta.same_query, report.delta.new_segments, report.delta.new_hits) == (False, (), 0)
+    assert "What was asked differs" in member(prompts, "README.txt").decode()
+
+
+def test_erasures_since_an_earlier_package_are_counted(with_authority: Small) -> None:
+    request = Request("account", "account:1")
+    answered(with_authority, request)
+    earlier = with_authority.folder / "first.scelle"
+    (with_authority.folder / "p.scelle").rename(earlier)
+    erase(with_authority, 2, 3)
+    report = with_authority.produce(request, previous=read_previous(earlier))
+    assert report.delta is not None
+    assert (report.delta.erased_since, report.delta.new_hits, report.erased) == (2, 0, 2)
+
+
+def test_a_package_that_is_no_earlier_one_is_refused(prompts: Small, tmp_path: Path) -> None:
+    request = Request("model", "imagine-1")
+    answered(prompts, request)
+    (prompts.folder / "no.scelle").write_bytes(b"PK")
+    for path in ("no.scelle", "gone.scelle"):
+        with pytest.raises(RequestWrong, match="earlier package"):
+            read_previous(prompts.folder / path)
+    other = Small(tmp_path / "other")  # of the same name, and with keys and a log of its own
+    other.item_zero()
+    other.seal()
+    previous = read_previous(prompts.folder / "p.scelle")
+    with pytest.raises(RequestWrong, match="it is no earlier one"):
+        other.produce(Request("source", "scelle.order"), previous=previous)
+    for _ in range(20):
+        other.seal(looked=[Looked("s0001", PROMPT)])
+    with pytest.raises(LogDamaged, match="no beginning of this log"):
+        other.produce(Request("source", "scelle.order"), previous=previous)
+    foreign = replace(previous, checkpoint=replace(previous.checkpoint, origin="platform.example/po/o2"))
+    with pytest.raises(RequestWrong, match="a package of"):
+        other.produce(Request("source", "scelle.order"), previous=foreign)
+    assert leftovers(other) == []
+    other.ledger.close()

@@ -10,7 +10,8 @@ import pytest
 
 from scelle.errors import ItemError
 from scelle.formats.canonical_json import is_canonical_json
-from scelle.sources.interfaces import Kind, Offered, Source
+from scelle.sources.interfaces import Kind, Offered, RecordSource, Source
+from scelle.sources.model import SourceSpec
 from scelle.sources.urls import open_source
 
 MAILS = Path("/usr/lib/python3.11/test/test_email/data")
@@ -20,7 +21,9 @@ needs_mails = pytest.mark.skipif(not MAILS.is_dir(), reason="libpython3.11-tests
 
 
 def source(scheme: str, path: Path) -> Source:
-    return open_source("real", f"{scheme}://{path}")
+    opened = open_source(SourceSpec("real", f"{scheme}://{path}"))
+    assert not isinstance(opened, RecordSource)
+    return opened
 
 
 def items(reader: Source) -> list[Offered]:

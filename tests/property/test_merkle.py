@@ -149,3 +149,13 @@ def test_tiles_grow_in_any_steps(steps: list[int]) -> None:
         size += step
         assert TileTree(size, store.__getitem__).root() == _mth(leaves[:size])
     assert set(tiles_for(size)) <= set(store)
+
+
+@given(st.lists(st.integers(0, 700), max_size=8))
+def test_a_running_root_takes_pieces_of_any_size(sizes: list[int]) -> None:
+    leaves, hasher, size = _leaves(sum(sizes)), TreeHasher(), 0
+    for count in sizes:
+        hasher.extend(b"".join(leaves[size : size + count]))
+        size += count
+        assert (hasher.root(), hasher.size) == (tree_root(b"".join(leaves[:size])), size)
+    assert hasher.root() == _mth(leaves)

@@ -1,23 +1,35 @@
 """Whatever the clauses: compiled equals plain, patterns equal a naive matcher, sealed clauses come back."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scelle.errors import ClauseWrong
+from scelle.formats.canonical_json import canonical_json, parse_json_strict
+from scelle.formats.schema import Field, Schema
+from scelle.formats.values import NULL, bytes_value, integer_value, number_text_value, text_value
 from scelle.scope import (
     UNDATED,
     Clause,
     ItemView,
     Keep,
+    RecordSource,
+    RecordView,
     check_clause,
     clause_from_json,
     clause_to_json,
     compile_clauses,
+    compile_record_clauses,
     covers,
     match_clauses,
+    match_record,
+    read_accounts,
 )
 from scelle.scope.globs import compile_glob, path_text
+from scelle.scope.patterns import Pattern
 
 TIMES = st.one_of(st.integers(-5, 5), st.sampled_from([-(2**53), 2**53]))
 ITEM_TIMES = st.one_of(st.just(UNDATED), st.integers(-6, 6), st.integers(UNDATED + 1, 2**63 - 1))
@@ -40,6 +52,33 @@ def some(names: st.SearchStrategy[str]) -> st.SearchStrategy[tuple[str, ...]]:
     return st.lists(names, max_size=2).map(tuple)
 
 
+FILES = st.lists(HOLDERS, min_size=1, max_size=3).map(
+    lambda names: read_accounts("ids.txt", ["\n".join(names).encode()])
+)
+MODELS = st.sampled_from(["imagine-1", "imagine-2", ""])
+TEXTS = st.sampled_from(["a red fox", "A RED WOLF\n", "", "wolf"])
+DIMENSIONS = st.dictionaries(
+    st.sampled_from(["model", "surface"]),
+    st.lists(MODELS.filter(bool), min_size=1, max_size=2).map(tuple),
+    max_size=2,
+)
+SEARCHES = st.dictionaries(
+    st.sampled_from(["prompt", "model", "output", "score", "time"]),
+    st.sampled_from(["fox|wolf$", "(?i)red", "^$", "(a|aa)+b", "2"]),
+    max_size=2,
+)
+EXPRESSIONS = st.sampled_from(
+    [
+        "r.score > 1",
+        "r.model == 'imagine-2' || r.output == 'x'",
+        "r['prompt'].contains('fox') && account != null",
+        "time >= timestamp('1970-01-01T00:00:00Z')",
+        "r.exists(name, name == 'surface')",
+        "r.prompt",
+    ]
+)
+
+
 @st.composite
 def clauses(draw: st.DrawFn) -> Clause:
     bounds = sorted(draw(st.sets(TIMES, min_size=2, max_size=2)))
@@ -54,7 +93,49 @@ def clauses(draw: st.DrawFn) -> Clause:
         media_types=draw(some(st.sampled_from(["*", "*/*", "image/*", "text/plain"]))),
         restricted=draw(st.booleans()),
         keep=draw(st.sampled_from(Keep)),
+        accounts_file=draw(st.none() | FILES),
+        dimensions=tuple(sorted(draw(DIMENSIONS).items())),
+        match=tuple(sorted(draw(SEARCHES).items())),
+        where=draw(st.none() | EXPRESSIONS),
     )
+
+
+@st.composite
+def record_sources(draw: st.DrawFn) -> RecordSource:
+    """A source of records: with accounts or without, with the dimensions and fields that clauses name or not."""
+    surface = [Field("surface", "s")] if draw(st.booleans()) else []
+    rest = [Field("prompt", "s"), Field("score", draw(st.sampled_from(["i", "D", "s"])))]
+    schema = Schema(
+        "posts",
+        1,
+        ("source", "account", "model", *(field.name for field in surface)),
+        (
+            *(Field("time", "t"), Field("seq", "i"), Field("account", draw(st.sampled_from(["s", "n"])))),
+            *(Field("model", "s"), *surface, *rest[draw(st.integers(0, 1)) :]),
+        ),
+    )
+    holder = draw(st.none() | HOLDERS)
+    is_custodian = draw(st.booleans())
+    return RecordSource(draw(SOURCES), schema, *((holder, None) if is_custodian else (None, holder)))
+
+
+@st.composite
+def records(draw: st.DrawFn, schema: Schema) -> RecordView:
+    """A record of the schema: any field null, text that is none, accounts of every kind and of none."""
+    kinds = st.sampled_from(["account:", "custodian:", "handle:", "", ":"])
+    account = (
+        draw(st.none() | st.builds(str.__add__, kinds, HOLDERS)) if schema.fields[2].type == "s" else None
+    )
+    of_type = {
+        "s": st.one_of(TEXTS.map(text_value), st.just(bytes_value(b"fox\xff"))),
+        "i": st.integers(-1, 3).map(integer_value),
+        "D": st.sampled_from(["0.5", "12345678901234567890"]).map(number_text_value),
+    }
+    values = [NULL if account is None else text_value(account)]
+    for field in schema.fields[3:]:
+        some_value = MODELS.map(text_value) if field.name in schema.dimensions else of_type[field.type]
+        values.append(draw(st.just(NULL) | some_value))
+    return RecordView(draw(PATHS), draw(ITEM_TIMES), account, values)
 
 
 def naive_characters(pattern: str, name: str) -> bool:
@@ -105,6 +186,60 @@ def test_compiled_equals_plain(orders: list[Clause], items: list[ItemView]) -> N
         assert match.covered or match.excluded_by in {v.reason for v in verdicts} | {"source"}
 
 
+@given(st.lists(clauses(), max_size=4), record_sources(), st.data())
+def test_compiled_equals_plain_for_records(
+    orders: list[Clause], source: RecordSource, data: st.DataObject
+) -> None:
+    decide = compile_record_clauses(orders, *source)
+    for record in data.draw(st.lists(records(source.schema), min_size=1, max_size=6)):
+        match = decide(record)
+        assert match == match_record(orders, source, record)
+        assert match is decide(record)
+        alone = [match_record([clause], source, record) for clause in orders]
+        assert match.covered is any(each.covered for each in alone)
+        assert [*match.clause_ids] == [c.id for c, each in zip(orders, alone, strict=True) if each.covered]
+
+
+@given(clauses(), record_sources(), st.data())
+def test_what_a_schema_lacks_never_excludes(
+    clause: Clause, source: RecordSource, data: st.DataObject
+) -> None:
+    """A record that is covered stays so when its source tells nothing of it (an expression may ask for nulls)."""
+    asked = replace(clause, where=None)
+    record = data.draw(records(source.schema))
+    bare = Schema("bare", 1, ("source", "account"), (*source.schema.fields[:2], Field("account", "s")))
+    nothing = RecordView(record.path, UNDATED, None, [NULL])
+    if match_record([asked], source, record).covered:
+        assert match_record([asked], RecordSource(source.name, bare, None, None), nothing).covered
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["a", "b", ".", "[ab]", "[^a]", r"\w", r"\s", r"\b", "^", "$", r"\A", r"\Z", "(a|bc)", "(a|)"]
+            ),
+            st.sampled_from(["", "", "*", "+", "?", "{2}", "{0,2}", "*?"]),
+        ).map("".join),
+        min_size=1,
+        max_size=5,
+    ).map("".join),
+    st.sampled_from(["", "(?i)", "(?s)", "(?m)", "(?ims)"]),
+    st.sampled_from(["{}", "({})+", "a|{}", "(?:{}){{0,2}}b"]),
+    st.text("abcA é\n1_", max_size=8),
+)
+def test_one_pass_equals_re(parts: str, flags: str, around: str, text: str) -> None:
+    source = flags + around.format(parts)
+    try:
+        pattern = Pattern(source)
+    except ClauseWrong:
+        return
+    expected = re.search(source, text) is not None
+    assert pattern.search(text) is expected
+    pattern._re_max_characters = -1  # so that only the automaton can decide
+    assert pattern.search(text) is expected
+
+
 @given(clauses(), ITEMS)
 def test_what_is_not_known_never_excludes(clause: Clause, item: ItemView) -> None:
     nothing_known = item._replace(time_us=UNDATED, media_type="", custodian=None, account=None)
@@ -125,4 +260,7 @@ def test_the_period_is_half_open(clause: Clause, item: ItemView) -> None:
 @given(clauses())
 def test_sealed_clauses_come_back(clause: Clause) -> None:
     check_clause(clause)
-    assert clause_from_json(clause_to_json(clause)) == clause
+    sealed = clause_to_json(clause)
+    assert clause_from_json(parse_json_strict(canonical_json(sealed))) == clause
+    used = {"accounts_file", "dimensions", "match", "where"} & set(sealed)
+    assert used == {key for key in ("accounts_file", "dimensions", "match", "where") if getattr(clause, key)}

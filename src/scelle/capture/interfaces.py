@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scelle.capture.model import Counts
 from scelle.ledger.service import OrderLedgerWriter
-from scelle.sources.interfaces import Source
+from scelle.sources.interfaces import RecordSource, Source
 from scelle.vault.catalog import Catalog
 from scelle.vault.keys import VaultKey
 from scelle.vault.packs import PackStore
@@ -23,7 +23,7 @@ class NamedSource:
     system: str
     custodian: str | None
     account: str | None
-    source: Source
+    source: Source | RecordSource
 
     @property
     def holder(self) -> str | None:

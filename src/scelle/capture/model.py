@@ -117,6 +117,10 @@ class SourceReport:
     failed: list[Problem] = field(default_factory=list)
     lost: list[Problem] = field(default_factory=list)
     changed_in_place: list[Problem] = field(default_factory=list)
+    waiting: list[Problem] = field(default_factory=list)
+    """Ends of files that are not offered yet: a last line without its end."""
+    notes: list[str] = field(default_factory=list)
+    """What people must know of how records are read: which column is the account, what cannot be seen."""
     unreachable: str | None = None
     vanished_unknown: bool = False
     """Set where not everything could be listed: then nothing is said to have vanished."""
@@ -126,6 +130,8 @@ class SourceReport:
         return {
             **self.counts.to_json(),
             "alias": self.alias,
+            "notes": list(self.notes),
+            "waiting": len(self.waiting),
             "unreachable": self.unreachable,
             "vanished_unknown": self.vanished_unknown,
         }

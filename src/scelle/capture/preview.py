@@ -1,15 +1,30 @@
-"""Say what a pass would seal, without keeping anything: enumerate and match, read nothing."""
+"""Say what a pass would seal, without keeping anything.
+
+Documents are enumerated and matched, and not read; records are read, since what decides stands in them.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scelle.capture.interfaces import NamedSource
-from scelle.errors import SourceError
-from scelle.scope.compiled import compile_clauses
+from scelle.errors import ItemError, SourceError
+from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason
-from scelle.sources.interfaces import UNDATED, Kind, Offered, Trouble, native_text
+from scelle.scope.records import RecordView
+from scelle.sources.interfaces import (
+    UNDATED,
+    BadRecord,
+    Kind,
+    Member,
+    Offered,
+    Record,
+    RecordSource,
+    Source,
+    Trouble,
+    native_text,
+)
 
 SAMPLE = 10
 
@@ -29,7 +44,10 @@ class Preview:
     excluded_by: Counter[str] = field(default_factory=Counter)
     by_clause: Counter[str] = field(default_factory=Counter)
     doubts: Counter[str] = field(default_factory=Counter)
+    restricted: int = 0
     sample: list[str] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     unreachable: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -46,6 +64,8 @@ class Preview:
             "excluded_by": dict(sorted(self.excluded_by.items())),
             "by_clause": dict(sorted(self.by_clause.items())),
             "doubts": dict(sorted(self.doubts.items())),
+            "restricted": self.restricted,
+            "warnings": list(self.warnings),
             "sample": list(self.sample),
             "unreachable": self.unreachable,
         }
@@ -54,19 +74,78 @@ class Preview:
 def preview(clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> list[Preview]:
     """Preview each source. Media types are known only once an item is read: until then they are a doubt."""
     decide = compile_clauses(clauses)
-    return [_preview_source(decide, named) for named in sources]
+    found = []
+    for named in sources:
+        source = named.source
+        if isinstance(source, RecordSource):
+            found.append(_preview_records(clauses, named, source))
+        else:
+            found.append(_preview_documents(decide, named, source))
+    return found
 
 
-def _preview_source(decide: Callable[[ItemView], Match], named: NamedSource) -> Preview:
+def _preview_documents(decide: Callable[[ItemView], Match], named: NamedSource, source: Source) -> Preview:
     found = Preview(named.name)
     try:
-        named.source.test()
-        for offered in named.source.offered():
+        source.test()
+        for offered in source.offered():
             found.offered += 1
             _take(found, decide, named, offered)
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
     return found
+
+
+def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: RecordSource) -> Preview:
+    """Read every unit from its start; one that cannot be read is a trouble, as a pass has it."""
+    found = Preview(named.name)
+    try:
+        source.test()
+        found.members = list(source.members())
+        found.warnings = [_never_redacted(each) for each in found.members if each.profile == 0]
+        decide = {
+            each.name: compile_record_clauses(
+                clauses, named.name, each.schema, named.custodian, named.account
+            )
+            for each in found.members
+        }
+        for unit in source.units():
+            if isinstance(unit, Trouble):
+                found.offered += 1
+                found.troubles += 1
+                continue
+            try:
+                for batch in source.read(unit, b""):
+                    for record in batch.records:
+                        _take_record(found, decide, unit.native, record)
+            except ItemError:
+                found.offered += 1
+                found.troubles += 1
+    except SourceError as error:
+        found.unreachable = f"{error.code}: {error}"
+    return found
+
+
+def _never_redacted(member: Member) -> str:
+    return (
+        f"{member.name} is sealed in profile 0: no field of it can ever be redacted, a record is handed over whole "
+        "or not at all"
+    )
+
+
+def _take_record(
+    found: Preview,
+    decide: Mapping[str, Callable[[RecordView], Match]],
+    path: bytes,
+    record: Record | BadRecord,
+) -> None:
+    found.offered += 1
+    if isinstance(record, BadRecord):
+        found.troubles += 1
+        return
+    match = decide[record.member](RecordView(path, record.time_us, record.account, record.values))
+    if _is_covered(found, match):
+        _note(found, match, record.native, record.time_us, record.size_bytes)
 
 
 def _take(
@@ -80,19 +159,28 @@ def _take(
         return
     view = ItemView(named.name, offered.path, offered.time_us, "", named.custodian, named.account)
     match = decide(view)
+    if _is_covered(found, match):
+        _note(found, match, offered.native, offered.time_us, offered.size_bytes)
+
+
+def _is_covered(found: Preview, match: Match) -> bool:
     if not match.covered:
         found.excluded_by[(match.excluded_by or Reason.SOURCE).value] += 1
-        return
+    return match.covered
+
+
+def _note(found: Preview, match: Match, native: bytes, time_us: int, size_bytes: int) -> None:
     found.covered += 1
-    found.bytes += offered.size_bytes
+    found.bytes += size_bytes
     found.by_clause.update(match.clause_ids)
+    found.restricted += match.restricted
     if match.doubt is not None:
         found.doubts[match.doubt.value] += 1
     if len(found.sample) < SAMPLE and not match.restricted:  # two people open what is restricted
-        found.sample.append(native_text(offered.native))
-    if offered.time_us == UNDATED:
+        found.sample.append(native_text(native))
+    if time_us == UNDATED:
         found.undated += 1
     else:
         earliest, latest = found.earliest_us, found.latest_us
-        found.earliest_us = offered.time_us if earliest is None else min(earliest, offered.time_us)
-        found.latest_us = offered.time_us if latest is None else max(latest, offered.time_us)
+        found.earliest_us = time_us if earliest is None else min(earliest, time_us)
+        found.latest_us = time_us if latest is None else max(latest, time_us)

@@ -1,5 +1,6 @@
 Which version of each item is sealed, per order and source. Derived from the segments: never evidence.
 
+How far the units of sources of records were read is sealed under the vault's key (`capture_unit`).
 Items, stamps, versions and contents are keyed hashes, so that whoever reads this file without the vault's key learns
 no name and no digest. `learned_*` say up to where the segments were read: their number, the leaf hash of the last
 manifest, and the sequence number. `content` is set where only the digest is kept and the bytes stay in place. Items of a source are numbered from 0 as they
@@ -16,6 +17,9 @@ CREATE TABLE capture_item (
   scope INTEGER NOT NULL, item BLOB NOT NULL, number INTEGER NOT NULL, stamp BLOB NOT NULL,
   version BLOB NOT NULL, content BLOB, seq INTEGER NOT NULL, pass INTEGER NOT NULL,
   gone INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (scope, item)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE capture_unit (
+  scope INTEGER NOT NULL, unit INTEGER NOT NULL, known BLOB NOT NULL, PRIMARY KEY (scope, unit)
 ) STRICT, WITHOUT ROWID;
 
 -- name: scope
@@ -50,3 +54,16 @@ SELECT item, number, seq, content IS NOT NULL, gone FROM capture_item WHERE scop
 
 -- name: mark_gone
 UPDATE capture_item SET gone = ? WHERE scope = ? AND item = ?;
+
+-- name: find_unit
+SELECT known FROM capture_unit WHERE scope = ? AND unit = ?;
+
+-- name: remember_unit
+INSERT INTO capture_unit (scope, unit, known) VALUES (?, ?, ?)
+ON CONFLICT (scope, unit) DO UPDATE SET known = excluded.known;
+
+-- name: all_units
+SELECT unit, known FROM capture_unit WHERE scope = ? ORDER BY unit;
+
+-- name: forget_units
+DELETE FROM capture_unit WHERE scope = ?;

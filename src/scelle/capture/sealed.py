@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
+from scelle.capture.families import is_of_family
+from scelle.capture.record_rows import pass_of
 from scelle.capture.store import parse_side
 from scelle.ledger.events import events, kind_of
 from scelle.ledger.segments import Row
@@ -11,6 +13,7 @@ from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 
 FINISHED = "pass"
 VANISHED, RETURNED = "items.vanished", "items.returned"
+RECORDS_VANISHED = "records.vanished"
 _NATIVE = 3
 
 
@@ -39,21 +42,34 @@ def unfinished_pass(ledger: OrderLedgerWriter, aliases: Collection[str], last: L
     """
     for row in _rows_since(ledger, aliases, last):
         found = parse_side(row)
-        if found is not None:
-            return found[1].pass_id
+        sealed_by = pass_of(row) if found is None else found[1].pass_id
+        if sealed_by is not None:
+            return sealed_by
     return None
 
 
 def _rows_since(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastPass) -> Iterator[Row]:
     """Yield the first rows of the segments that are newer than the last pass."""
     for index, manifest in ledger.manifests():
-        if index >= last.log_end and manifest.source in aliases and manifest.records:
+        if index >= last.log_end and _is_of(manifest.source, aliases) and manifest.records:
             with closing(ledger.segment(manifest)) as reader:
                 yield next(reader.rows())
-    for alias in sorted(aliases):
-        writer = ledger.open_rows(alias)
+    for alias in sorted(ledger.open_sources()):
+        writer = ledger.open_rows(alias) if _is_of(alias, aliases) else None
         if writer is not None:
             yield from writer.flushed_rows()
+
+
+def _is_of(source: str, aliases: Collection[str]) -> bool:
+    return source in aliases or any(is_of_family(source, alias) for alias in aliases)
+
+
+def vanished_records(ledger: OrderLedgerWriter, alias: str) -> Iterator[tuple[int, int]]:
+    """Yield (family number, sequence number) of a source's records that earlier passes said to be gone."""
+    for event in events(ledger, RECORDS_VANISHED):
+        if event.body["source"] == alias:
+            for log_source, seq in event.body["records"]:
+                yield int(log_source.rpartition("/")[2]), seq
 
 
 def vanished_flags(

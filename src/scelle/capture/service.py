@@ -10,15 +10,18 @@ from collections.abc import Sequence
 
 from scelle.capture.entries import pass_entries
 from scelle.capture.interfaces import NamedSource, PassTools, Progress
-from scelle.capture.model import PassReport
+from scelle.capture.model import PassReport, SourceReport
 from scelle.capture.problems import event_recorder
-from scelle.capture.sealed import FINISHED, last_pass, unfinished_pass
+from scelle.capture.record_pass import RecordPass
+from scelle.capture.sealed import FINISHED, LastPass, last_pass, unfinished_pass
 from scelle.capture.source_pass import SourcePass
 from scelle.formats.entries import Entry
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.events import record_event
+from scelle.ledger.service import Looked
 from scelle.scope.compiled import compile_clauses
 from scelle.scope.model import Clause
+from scelle.sources.interfaces import RecordSource
 
 __all__ = ["NamedSource", "PassReport", "PassTools", "Progress", "run_pass"]
 
@@ -37,26 +40,45 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
     if pass_id is None:
         pass_id = secrets.randbits(62)
     report = PassReport(f"{pass_id:016x}", tools.now_us())
-    decide = compile_clauses(clauses)
     entries: list[Entry] = []
+    looked: list[Looked] = []
     for named in sources:
-        source_report = SourcePass(
-            tools,
-            named,
-            decide,
-            needs_media_type=_needs_media_type(clauses, named.name),
-            pass_id=pass_id,
-            last=last,
-            record=event_recorder(tools, named.alias, report.pass_id, report.started_us),
-        ).run()
+        source_report, seen = _take(tools, clauses, named, pass_id, last, report)
         source_report.counts.reconcile(named.name)
         report.sources.append(source_report)
         entries += pass_entries(ledger, named, source_report, report.started_us, tools.now_us())
+        looked += seen
     report.finished_us = tools.now_us()
     _record_pass(tools, report)
     tools.packs.sync()
-    ledger.seal(tools.now_us(), looked=[(named.alias, DOCUMENT_V1) for named in sources], entries=entries)
+    ledger.seal(tools.now_us(), looked=looked, entries=entries)
     return report
+
+
+def _take(
+    tools: PassTools,
+    clauses: Sequence[Clause],
+    named: NamedSource,
+    pass_id: int,
+    last: LastPass,
+    report: PassReport,
+) -> tuple[SourceReport, list[Looked]]:
+    """Take one source through the pass; return what was done, and the log sources that were looked at."""
+    run = (report.pass_id, report.started_us)
+    if isinstance(named.source, RecordSource):
+        records = RecordPass(tools, named, named.source, clauses, pass_id=pass_id, run=run)
+        return records.run(), records.looked()
+    documents = SourcePass(
+        tools,
+        named,
+        named.source,
+        compile_clauses(clauses),
+        needs_media_type=_needs_media_type(clauses, named.name),
+        pass_id=pass_id,
+        last=last,
+        record=event_recorder(tools, named.alias, *run),
+    )
+    return documents.run(), [Looked(named.alias, DOCUMENT_V1)]
 
 
 def _needs_media_type(clauses: Sequence[Clause], name: str) -> bool:

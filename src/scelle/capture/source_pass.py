@@ -10,7 +10,7 @@ from scelle.capture.sealing import Sealer
 from scelle.capture.store import LOOK_UP_AT_ONCE, CaptureIndex, ItemKeys, Known
 from scelle.errors import ItemChanged, ItemError, ItemVanished, SourceError
 from scelle.scope.model import ItemView, Match
-from scelle.sources.interfaces import Kind, Offered, Trouble, native_text
+from scelle.sources.interfaces import Kind, Offered, Source, Trouble, native_text
 
 Decide = Callable[[ItemView], Match]
 
@@ -22,6 +22,7 @@ class SourcePass:
         self,
         tools: PassTools,
         named: NamedSource,
+        source: Source,
         decide: Decide,
         *,
         needs_media_type: bool,
@@ -29,7 +30,8 @@ class SourcePass:
         last: LastPass,
         record: RecordEvent,
     ) -> None:
-        self._tools, self._named, self._decide, self._record = tools, named, decide, record
+        self._tools, self._named, self._source = tools, named, source
+        self._decide, self._record = decide, record
         self._last = last
         self._needs_media_type, self._pass_id = needs_media_type, pass_id
         self._keys = ItemKeys(tools.vault_key, named.name)
@@ -49,8 +51,8 @@ class SourcePass:
         item_key, keep_pace = self._keys.item, self._sealer.keep_pace
         self._catch_up()
         try:
-            self._named.source.test()
-            for batch in _batches(self._named.source.offered()):
+            self._source.test()
+            for batch in _batches(self._source.offered()):
                 items = [item_key(offered.native) for offered in batch]
                 self._index.look_up(items)
                 for offered, item in zip(batch, items, strict=True):
@@ -148,7 +150,7 @@ class SourcePass:
 
     def _read_and_seal(self, offered: Offered, match: Match, item: bytes, known: Known | None) -> None:
         """Read, keep and record. What the source raises has counted nothing yet."""
-        document = self._named.source.read(offered)
+        document = self._source.read(offered)
         if self._needs_media_type or document.time_us != offered.time_us:
             match = self._decide(self._view(offered, document.time_us, document.media_type))
             if not match.covered:

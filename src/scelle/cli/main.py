@@ -10,7 +10,10 @@ from typer.exceptions import TyperException
 
 from scelle import __version__
 from scelle.cli import (
+    audit,
     catalog,
+    disclose,
+    find,
     initialise,
     key,
     order,
@@ -78,9 +81,14 @@ app.command("preview")(preview.preview)
 app.command("preserve")(preserve.preserve)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
+app.command("find")(find.find)
 app.command("rebuild-catalog")(catalog.rebuild_catalog)
 app.command("recover")(recover.recover)
 app.command("produce")(produce.produce)
+app.command("disclose")(disclose.disclose)
+app.command("audit-stream")(audit.audit_stream)
+app.command("audit-index")(audit.audit_index)
+app.command("audit-key")(audit.audit_key)
 
 
 def main(arguments: list[str] | None = None) -> None:

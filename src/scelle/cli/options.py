@@ -1,7 +1,5 @@
 """The options that every command shares, and how secrets are given: never as an argument's value."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scelle.cli.output import warn
-from scelle.errors import InputError
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
@@ -42,28 +39,10 @@ HERE = Path()
 
 
 def secret_from(where: str | None) -> str | None:
-    """Return the secret that `env:NAME`, `file:PATH` or `exec:CMD` leads to, without its last line end."""
-    if where is None:
-        return None
-    kind, _, rest = where.partition(":")
-    if kind == "env" and rest:
-        if rest not in os.environ:
-            raise InputError(f"--passphrase env:{rest}: no such environment variable: set it")
-        return os.environ[rest]
-    if kind == "file" and rest:
-        try:
-            return Path(rest).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            raise InputError(f"--passphrase file:{rest}: cannot be read ({type(error).__name__})") from error
-    if kind == "exec" and rest:
-        try:
-            done = subprocess.run(rest, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - the operator's own command
-        except ValueError as error:
-            raise InputError("--passphrase exec: what the command says is no text in UTF-8") from error
-        if done.returncode != 0:
-            raise InputError(f"--passphrase exec: the command ended with {done.returncode}: try it by hand")
-        return done.stdout.rstrip("\r\n")
-    raise InputError("--passphrase takes env:NAME, file:PATH or exec:CMD, never the passphrase itself")
+    """Return the passphrase that `env:NAME`, `file:PATH` or `exec:CMD` leads to."""
+    from scelle.sources.credentials import secret_from as fetch  # start-up time of --help
+
+    return None if where is None else fetch(where, "--passphrase")
 
 
 @contextmanager

@@ -5,7 +5,10 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from scelle.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +43,17 @@ def _print(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None
     else:
         for line in lines:
             print(printable(line))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file for people; raise InputError where one is there already, or none can be made."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} is there already: choose another name") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 
 
 def warn(text: str) -> None:

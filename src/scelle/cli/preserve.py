@@ -49,13 +49,13 @@ def preserve(
         witness_settings,
     )
     from scelle.capture.service import run_pass
-    from scelle.orders.service import sealed_order
+    from scelle.orders.service import sealed_order, with_accounts
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
         if not was_drilled(session):
             warn("nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE")
-        sealed = sealed_order(ledger)
+        sealed = with_accounts(sealed_order(ledger), session.packs)
         progress = Progress(expected_items(ledger), quiet=as_json)
         report = run_pass(session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed))
         progress.end()
@@ -99,6 +99,7 @@ def _document(order: str, report: "PassReport") -> dict[str, Any]:
             "failed_items": [problem.to_json() for problem in source.failed],
             "lost_items": [problem.to_json() for problem in source.lost],
             "changed_in_place_items": [problem.native for problem in source.changed_in_place],
+            "waiting_items": [problem.to_json() for problem in source.waiting],
         }
     return document
 
@@ -108,11 +109,13 @@ def _lines(order: str, report: "PassReport") -> list[str]:
     for source in report.sources:
         counts = source.counts
         lines.append(f"  {source.name}: {_sum(counts)}")
+        lines += [f"    {note}" for note in source.notes]
         lines += [f"    excluded by {rule}: {n}" for rule, n in sorted(counts.excluded_by.items())]
         lines += _problem_lines("failed", source.failed, counts.failed)
         lines += _problem_lines("lost", source.lost, counts.lost)
         if counts.vanished:
             lines.append(f"    {counts.vanished} sealed before are no longer there; they stay sealed")
+        lines += _problem_lines("waiting", source.waiting, len(source.waiting))
         if source.unreachable:
             lines.append(f"    could not be reached: {source.unreachable}")
         elif source.vanished_unknown:
@@ -149,18 +152,22 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._quiet = quiet and not self._terminal
         self._started = self._shown = time.monotonic()
-        self._calls = 0
+        self._offered: dict[str, int] = {}
+        self._asked = 0
 
     def __call__(self, name: str, counts: "Counts") -> None:
-        """Take one more item of the source `name` into account."""
-        self._calls += 1
-        if self._quiet or self._calls % _EVERY_ITEMS:
+        """Take what the source `name` has offered so far into account."""
+        last = self._offered.get(name, 0)
+        self._offered[name] = counts.offered
+        self._asked += counts.offered - last
+        if self._quiet or self._asked < _EVERY_ITEMS:
             return
+        self._asked = 0
         now = time.monotonic()
         if now - self._shown < (0.2 if self._terminal else _EVERY_SECONDS):
             return
         self._shown = now
-        rate = self._calls / max(now - self._started, 0.001)
+        rate = self._done / max(now - self._started, 0.001)
         line = (
             f"{name}: {counts.offered} offered, {counts.new} new, {counts.unchanged} unchanged, "
             f"{counts.failed} failed, {human_bytes(counts.bytes)}, {rate:.0f} items/s{self._left(rate)}"
@@ -169,11 +176,15 @@ class Progress:
             f"\r\x1b[K{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr
         )
 
+    @property
+    def _done(self) -> int:
+        return sum(self._offered.values())
+
     def _left(self, rate: float) -> str:
-        ahead = self._expected - self._calls
+        ahead = self._expected - self._done
         return f", about {ahead / rate:.0f} s left" if ahead > 0 else ""
 
     def end(self) -> None:
         """Leave the moving line."""
-        if self._terminal and self._calls >= _EVERY_ITEMS:
+        if self._terminal and self._done >= _EVERY_ITEMS:
             print("\r\x1b[K", end="", file=sys.stderr)

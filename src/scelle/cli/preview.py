@@ -32,11 +32,11 @@ def preview(
     from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.capture.preview import preview as look
     from scelle.ledger.events import record_event
-    from scelle.orders.service import sealed_order
+    from scelle.orders.service import sealed_order, with_accounts
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
-        sealed = sealed_order(ledger)
+        sealed = with_accounts(sealed_order(ledger), session.packs)
         found = look(sealed.clauses, session.named(sealed))
         counts = {each.name: {**each.to_json(), "sample": []} for each in found}
         record_event(ledger, now_us(), actor(), "preview", {"sources": counts})

@@ -1,11 +1,13 @@
 """`scelle source`: name the live systems that orders reach."""
 
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
-from scelle.cli.output import emit
+from scelle.cli.output import emit, write_new
 from scelle.errors import InputError
 
 app = typer.Typer(
@@ -18,10 +20,29 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The source's 
 def add(
     name: NameArgument,
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="files://, mbox://, maildir:// or eml:// and a path.")
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="files://, mbox://, maildir://, eml://, records:// or git:// and a path, or "
+            "postgresql://user@host:port/db.",
+        ),
     ],
     custodian: Annotated[str | None, typer.Option(help="Who holds these documents.")] = None,
     account: Annotated[str | None, typer.Option(help="The user of the service whose data this is.")] = None,
+    schema: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Records: the schema file, or builtin:NAME (docs/records.md)."),
+    ] = None,
+    tables: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERNS", help="PostgreSQL: which tables, as in 'public.*,app.posts'."),
+    ] = None,
+    credential: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE", help="PostgreSQL: where the password is: env:NAME, file:PATH or exec:CMD."
+        ),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -29,31 +50,46 @@ def add(
 ) -> None:
     """Name a source and check that it can be read.
 
-    Example: scelle source add docs files:///srv/docs --custodian staff-017@example.org
+    Examples:
+    scelle source add docs files:///srv/docs --custodian staff-017@example.org
+    scelle source add posts records:///srv/export --schema posts.toml
+    scelle source add code git:///srv/repo
+    scelle source add db postgresql://reader@db.internal:5432/app --tables 'public.*' --credential env:DB_PASSWORD
     """
     from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
+    from scelle.sources.model import SourceSpec
     from scelle.sources.registry import (
-        SourceSpec,
         add_source,
         check_identifier,
         check_name,
         refuse_own_folders,
     )
-    from scelle.sources.urls import open_source
+    from scelle.sources.urls import inferred_schema, needs_schema, open_source, schema_text
 
     if custodian is not None and account is not None:
         raise InputError(f"source {name}: a custodian or an account, not both: name two sources")
     for what, identifier in (("custodian", custodian), ("account", account)):
         if identifier is not None:
             check_identifier(identifier, what)
-    spec = SourceSpec(check_name(name), url, custodian, account)
-    source = open_source(name, url, custodian, account)
+    spec = SourceSpec(
+        check_name(name),
+        url,
+        custodian,
+        account,
+        schema=None if schema is None else schema_text(schema),
+        tables=tuple(each for each in (tables or "").split(",") if each),
+        credential=credential,
+    )
+    check = partial(inferred_schema, spec) if needs_schema(spec) else open_source(spec).test
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         refuse_own_folders(spec, session.path, session.key_folder)
-        source.test()
+        check()
         add_source(session.writer(RESERVED_ORDER_ID), spec, now_us(), actor())
-    emit(spec.to_json(), [f"source {name} added: {url}"], as_json)
+    lines = [f"source {name} added: {url}"]
+    if needs_schema(spec):
+        lines.append(f"it has no schema yet: scelle source schema {name} --infer --to {name}.toml")
+    emit(spec.to_json(), lines, as_json)
 
 
 @app.command("list")
@@ -63,19 +99,21 @@ def list_sources(
     passphrase: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the sources of the vault.
+    """List the sources of the vault, and how the records of each would be sealed: which column is the account.
 
     Example: scelle source list --json
     """
+    from scelle.sources.urls import shapes_of  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         specs = [spec for _, spec in sorted(session.sources().items())]
-    lines = [f"{spec.name}  {spec.url}  {spec.custodian or spec.account or ''}".rstrip() for spec in specs]
-    emit(
-        {"sources": [spec.to_json() for spec in specs]},
-        lines or ["no sources yet: scelle source add"],
-        as_json,
-    )
+    documents, lines = [], list[str]()
+    for spec in specs:
+        shapes = shapes_of(spec)
+        documents.append(spec.to_json() | shapes.to_json())
+        lines.append(f"{spec.name}  {spec.url}  {spec.custodian or spec.account or ''}".rstrip())
+        lines += [f"  {line}" for line in shapes.lines()]
+    emit({"sources": documents}, lines or ["no sources yet: scelle source add"], as_json)
 
 
 @app.command("test")
@@ -95,8 +133,71 @@ def check(
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         spec = known_source(session.sources(), name)
-        open_source(spec.name, spec.url, spec.custodian, spec.account).test()
+        open_source(spec).test()
     emit({**spec.to_json(), "readable": True}, [f"source {name} can be read"], as_json)
+
+
+@app.command("schema")
+def schema_of(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The source's name, or a records:// URL.")],
+    infer: Annotated[
+        bool, typer.Option("--infer", help="Write a schema file from a sample of the source.")
+    ] = False,
+    use: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Use this schema file from the next pass on.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to write it; never overwritten.")
+    ] = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the schema file of a source of records, write one from a sample, or use another from now on.
+
+    What the sample does not decide is marked `# unsure`: read those lines before the file is used. A changed
+    schema seals what comes from now on under the next member of the source's family; what was sealed stays.
+
+    Examples:
+    scelle source schema posts --infer --to posts.toml
+    scelle source schema posts --use posts.toml
+    """
+    from scelle.bootstrap import actor, now_us  # start-up time of --help
+    from scelle.orders.model import RESERVED_ORDER_ID
+    from scelle.sources.model import SourceSpec
+    from scelle.sources.registry import known_source, set_schema
+    from scelle.sources.urls import inferred_schema, schema_text
+
+    if infer and use is not None:
+        raise InputError("--infer writes a file and --use takes one: give one of them")
+    if "://" in name:
+        if not infer:
+            raise InputError("a URL is only for --infer: name a source of the vault")
+        text: str | None = inferred_schema(SourceSpec("sample", name))
+    else:
+        text = None if use is None else schema_text(use)
+        with opened_vault(vault, key_file, passphrase, writing=use is not None) as session:
+            spec = known_source(session.sources(), name)
+            if text is not None:
+                set_schema(session.writer(RESERVED_ORDER_ID), name, text, now_us(), actor())
+        if infer:
+            text = inferred_schema(spec)
+        elif text is None:
+            text = spec.schema
+    if text is None:
+        raise InputError(f"source {name} has no schema yet: scelle source schema {name} --infer --to FILE")
+    if to is not None:
+        write_new(to, text)
+    unsure = sum(line.lstrip().startswith("# unsure") for line in text.splitlines())
+    lines = text.splitlines()
+    if to is not None:
+        lines = [f"{to} written; {unsure} lines are marked unsure: read them, then --use it"]
+    emit(
+        {"source": name, "schema": text, "unsure": unsure, "file": None if to is None else str(to)},
+        lines,
+        as_json,
+    )
 
 
 @app.command("remove")

@@ -7,15 +7,21 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from scelle.errors import FormatError
+from scelle.formats.flat import Flat, Part, column_of, interleaved, items_of
 from scelle.formats.tokens import DIGEST_BYTES, INT64_MIN, checked_width, shown
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 TAG_BYTES: Final = 16
 TAG_KEY_BYTES: Final = 32
 DIMENSIONS_MAX: Final = 32
 _LEAF: Final = {number: b"\0X" + bytes((number,)) for number in range(1, DIMENSIONS_MAX + 1)}
+_BYTES: Final = [bytes((number,)) for number in range(256)]
+_MIDDLES: Final = [b"T" + byte for byte in _BYTES]
 _pack_signed = struct.Struct(">qq").pack
 _pack_unsigned = struct.Struct(">QQ").pack
 
@@ -34,6 +40,33 @@ class Tagger:
         inner.update(f"{dimension}\0{identifier or ''}".encode())
         outer.update(inner.digest())
         return outer.digest()[:16]
+
+    def started(self, dimension: str) -> tuple["HASH", "HASH"]:
+        """Return copies of both hash states of the HMAC, the inner one fed with the name of `dimension`."""
+        inner = self._inner.copy()
+        inner.update(f"{dimension}\0".encode())
+        return inner, self._outer.copy()
+
+
+class TagColumn(dict[bytes, bytes]):
+    """Give the tag of each encoded identifier of one dimension, type `s` or `n`; at most `kept` are computed once.
+
+    What is hashed are the bytes of the value as they are: whoever encodes a value answers for their form.
+    """
+
+    def __init__(self, tagger: Tagger, dimension: str, kept: int) -> None:
+        super().__init__()
+        self._kept = kept
+        self._inner, self._outer = tagger.started(dimension)
+
+    def __missing__(self, value: bytes) -> bytes:
+        if len(self) >= self._kept:
+            self.clear()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(value[5:])
+        outer.update(inner.digest())
+        self[value] = found = outer.digest()[:TAG_BYTES]
+        return found
 
 
 @lru_cache(maxsize=64)
@@ -94,6 +127,36 @@ def index_leaf_of(dimension_number: int, tag: bytes, inner: bytes) -> bytes:
     under = sha256(b"T" + tag[2:] + inner).digest()
     middle = sha256(b"T" + tag[1:2] + under).digest()
     return sha256(head + tag[:1] + middle).digest()
+
+
+def inner_column(index_salts: Part, numbers: Flat, rcs: Flat) -> bytes:
+    """Compute `inner` of many records, flat, from salts (16 bytes), be64 time || be64 seq, and commitments."""
+    count, hash_of = len(rcs) // DIGEST_BYTES, sha256
+    kind, pairs, hashes = column_of(b"I" * count, 1), column_of(numbers, 16), column_of(rcs, DIGEST_BYTES)
+    messages = items_of(interleaved(count, kind, index_salts, pairs, hashes), 1 + 16 + 16 + DIGEST_BYTES)
+    return b"".join([hash_of(message).digest() for message in messages])
+
+
+def leaf_column(dimension_number: int, tags: Flat, inners: Flat) -> bytes:
+    """Compute the leaf hashes in X of many entries of one dimension, flat, from flat tags and `inner` hashes."""
+    head, count = _head(dimension_number), len(inners) // DIGEST_BYTES
+    if len(inners) != DIGEST_BYTES * count or len(tags) != TAG_BYTES * count:
+        raise FormatError(
+            f"width: {len(tags)} bytes of tags, {len(inners)} of hashes; must be 16 and 32 each"
+        )
+    kind = column_of(b"T" * count, 1)
+    messages = interleaved(count, kind, Part(tags, TAG_BYTES, 2, TAG_BYTES), column_of(inners, DIGEST_BYTES))
+    firsts = [head + byte for byte in _BYTES]
+    hash_of = sha256
+    return b"".join([
+        hash_of(first + hash_of(middle + hash_of(rest).digest()).digest()).digest()
+        for first, middle, rest in zip(
+            map(firsts.__getitem__, tags[::TAG_BYTES]),
+            map(_MIDDLES.__getitem__, tags[1::TAG_BYTES]),
+            items_of(messages, 1 + TAG_BYTES - 2 + DIGEST_BYTES),
+            strict=True,
+        )
+    ])  # fmt: skip
 
 
 def index_leaves(tags: Sequence[bytes], index_salt: bytes, time: int, seq: int, rc: bytes) -> list[bytes]:

@@ -54,6 +54,41 @@ def _field_leaves(record_salt: bytes, values: Sequence[bytes]) -> list[bytes]:
     return [field_leaf(field_salt(record_salt, number), value) for number, value in enumerate(values)]
 
 
+def whole_commitments(record_keys: Sequence[bytes], values: Sequence[bytes], value_count: int) -> list[bytes]:
+    """Compute the profile 0 `rc` of many records of `value_count` values each, which come joined.
+
+    Keys are of 32 bytes; the same as `record_commitment` of each, at half the cost.
+    """
+    head, count, hash_of = b"\0R0", value_count.to_bytes(2, "big"), sha256
+    return [
+        hash_of(head + key[:SALT_BYTES] + count + joined).digest()
+        for key, joined in zip(record_keys, values, strict=True)
+    ]
+
+
+def field_commitments(record_keys: Sequence[bytes], columns: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """Compute the profile 1 `rc` of many records, whose values come field by field, level by level for all at once.
+
+    Keys are of 32 bytes; the same as `record_commitment` of each, at two thirds of the cost.
+    """
+    hash_of, prefixes = sha256, [b"S" + key[:SALT_BYTES] for key in record_keys]
+    level: list[list[bytes]] = []
+    for number, column in enumerate(columns):
+        place = number.to_bytes(2, "big")
+        level.append([
+            hash_of(b"\0F" + hash_of(prefix + place).digest()[:SALT_BYTES] + value).digest()
+            for prefix, value in zip(prefixes, column, strict=True)
+        ])  # fmt: skip
+    while len(level) > 1:
+        above = [
+            [hash_of(b"\1" + left + right).digest() for left, right in zip(lefts, rights, strict=True)]
+            for lefts, rights in zip(level[::2], level[1::2], strict=False)
+        ]
+        level = above + level[2 * len(above) :]
+    head = b"\0R1" + len(columns).to_bytes(2, "big")
+    return [hash_of(head + root).digest() for root in level[0]]
+
+
 def commitment_of_leaves(leaves: Sequence[bytes]) -> bytes:
     """Compute the profile 1 `rc` from the leaf hashes of all fields, shown or redacted."""
     return sha256(b"\0R1" + len(leaves).to_bytes(2, "big") + _tree_root(leaves)).digest()

@@ -9,8 +9,9 @@ place. Keys lie in a separate file, 60 bytes a slot, wrapped by the vault key (`
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import zstandard
 from cryptography.exceptions import InvalidTag
@@ -112,40 +113,58 @@ class FrameReader:
 
     def read(self, place: FramePlace) -> bytes:
         """Return the plaintext of one frame; raise `FrameDamaged` when one bit of it is not as written."""
+        packed, plain_bytes, method = self._opened(place)
+        if method:
+            try:
+                packed = self._decompressor.decompress(packed, max_output_size=plain_bytes)
+            except zstandard.ZstdError as error:
+                raise FrameDamaged(f"{self._where(place)} is not as it was written") from error
+        if len(packed) != plain_bytes:
+            raise FrameDamaged(f"{self._where(place)} holds {len(packed)} bytes, not {plain_bytes}")
+        return packed
+
+    def stream(self, place: FramePlace) -> BinaryIO:
+        """Return the plaintext of one frame to be read as far as it is needed.
+
+        The whole frame is authenticated here, and unpacked as it is read; raises `FrameDamaged` when one bit of it is
+        not as written.
+        """
+        packed, _, method = self._opened(place)
+        return cast(BinaryIO, self._decompressor.stream_reader(packed)) if method else BytesIO(packed)
+
+    def _where(self, place: FramePlace) -> str:
+        return f"{self._path}: frame {place.number} at byte {place.offset - HEADER.size}"
+
+    def _opened(self, place: FramePlace) -> tuple[bytes, int, int]:
+        """Decrypt one frame; give what it packs, the size of its plaintext, and the method."""
         length, plain_bytes, method = HEADER.unpack(place.header)
-        where = f"{self._path}: frame {place.number} at byte {place.offset - HEADER.size}"
         if plain_bytes > MAX_PLAIN_BYTES or length > MAX_PLAIN_BYTES + TAG_BYTES or method > 1:
-            raise FrameDamaged(f"{where} declares impossible sizes")
+            raise FrameDamaged(f"{self._where(place)} declares impossible sizes")
         slot = (self._first_slot + place.number) * KEY_SLOT_BYTES
         wrapped = self._wrapped[slot : slot + KEY_SLOT_BYTES]
         if len(wrapped) < KEY_SLOT_BYTES:
-            raise FrameDamaged(f"{where} has no key")
+            raise FrameDamaged(f"{self._where(place)} has no key")
         number = struct.pack(">I", place.number)
         self._file.seek(place.offset)
         try:
             key = self._vault_key.unwrap(wrapped, self._context + number)
-            plain = AESGCM(key).decrypt(
+            packed = AESGCM(key).decrypt(
                 _NONCE, self._file.read(length), self._context + number + place.header
             )
-            if method:
-                plain = self._decompressor.decompress(plain, max_output_size=plain_bytes)
-        except (InvalidTag, WrongKey, zstandard.ZstdError) as error:
-            raise FrameDamaged(f"{where} is not as it was written, or its key is not") from error
-        if len(plain) != plain_bytes:
-            raise FrameDamaged(f"{where} holds {len(plain)} bytes, not {plain_bytes}")
-        return plain
+        except (InvalidTag, WrongKey) as error:
+            raise FrameDamaged(f"{self._where(place)} is not as it was written, or its key is not") from error
+        return packed, plain_bytes, method
 
-    def good_prefix(self) -> tuple[list[bytes], int]:
-        """Return the plaintexts of the leading intact frames and the byte where they end.
+    def good_prefix(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the leading intact frames: each one's plaintext, and the byte where it ends.
 
         For recovery only: after a crash the tail behind the last `sync` may be torn or zero.
         """
-        plains: list[bytes] = []
-        end = 0
-        try:
-            for place in self._walk():
-                plains.append(self.read(place))
-                end = place.offset + int(HEADER.unpack(place.header)[0])
-        except FrameDamaged:
-            pass  # the tail that no sync covered
-        return plains, end
+        places = self._walk()
+        while True:
+            try:
+                place = next(places)
+                plain = self.read(place)
+            except (FrameDamaged, StopIteration):  # the tail that no sync covered, or the end
+                return
+            yield plain, place.offset + int(HEADER.unpack(place.header)[0])

@@ -7,18 +7,22 @@ is committed to the log after that. A closed folder whose manifest never reached
 """
 
 import json
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
-from scelle.errors import SegmentDamaged
+from scelle.errors import FormatError, SegmentDamaged
 from scelle.formats.entries import Segment, round_time_bounds
-from scelle.formats.index import Tagger, index_leaves, sort_key
-from scelle.formats.records import record_commitment
+from scelle.formats.records import RECORD_KEY_BYTES
 from scelle.formats.schema import Schema
-from scelle.formats.values import UNDATED, integer_value, time_value
-from scelle.ledger.frames import FrameReader, FrameWriter
-from scelle.merkle.hashing import tree_root
+from scelle.formats.tokens import shown
+from scelle.ledger.columns import RecordColumns
+from scelle.ledger.frames import KEY_SLOT_BYTES, FrameReader, FrameWriter
+from scelle.merkle.hashing import HASH_BYTES, TreeHasher
 from scelle.vault import durable
 from scelle.vault.keys import VaultKey
 
@@ -26,8 +30,24 @@ MAX_RECORDS = 1 << 20
 MAX_OPEN_US = 15 * 60 * 1_000_000
 FRAME_ROWS = 8192
 FRAME_BYTES = 4 << 20
-_TAG_CACHE = 10_000
+COLUMNS_MAX_BYTES = 192 << 20
+"""What the columns of an open segment take; closing it needs 120 MB more."""
+SIDE_MAX_BYTES = 65_535
 _SIGN = 1 << 63
+_TIME, _SEQ = b"t\0\0\0\x08", b"i\0\0\0\x08"
+_pack_time_and_seq = struct.Struct(">5sq5sq").pack
+_BE32, _BE16 = struct.Struct(">I"), struct.Struct(">H")
+_pack_be32, _pack_be16 = _BE32.pack, _BE16.pack
+_FIRST_SEQ_BYTES = RECORD_KEY_BYTES + 4 + 13 + 13
+"""Where the first row's sequence number ends in a frame: behind the record key, a length, the time and itself."""
+_BATCH_ROWS = 512
+_FRAMES_KEPT = 4
+_PIECE_BYTES = 1 << 17
+_ROW_BYTES = RECORD_KEY_BYTES + 4 + 2
+"""What a row takes beside its values and its side."""
+
+_Appended = tuple[bytes, int, tuple[bytes, ...], bytes, bytes]
+"""Record key, time, values behind time and seq, all values joined, side. A bare tuple: it is made a million times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +112,10 @@ class SegmentHead:
 
 
 class SegmentWriter:
-    """Collect the records of one segment; flat buffers only: about 250 bytes of memory a record."""
+    """Collect the records of one segment; see `RecordColumns` for what a record takes in memory.
+
+    Values are taken as they are: whoever encodes them answers for their form and types.
+    """
 
     def __init__(
         self,
@@ -109,18 +132,14 @@ class SegmentWriter:
         self.alias, self.number, self.head, self.schema = alias, number, head, schema
         self.folder = folder
         self._origin, self._vault_key = origin, vault_key
-        self._dimensions = len(schema.dimensions)
-        self._tagger = Tagger(tag_key)
-        self._source_tag = self._tagger.tag("source", alias)
-        self._tag_caches: list[dict[bytes, bytes]] = [{} for _ in schema.dimensions]
-        self._commitments = bytearray()
-        self._leaves: list[bytearray] = [bytearray() for _ in schema.dimensions]
-        self._sort_keys: list[list[bytes]] = [[] for _ in schema.dimensions]
-        self._minimum_us: int | None = None
-        self._maximum_us: int | None = None
-        self._undated = 0
-        self._pending = bytearray()
-        self._pending_rows = 0
+        self._identified = len(schema.dimensions) - 1
+        self._columns = RecordColumns(schema, head.profile, tag_key, alias, head.seq_lo)
+        self._batch: list[_Appended] = []
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._frame_seq = self._next_seq = head.seq_lo
+        self.max_records = min(MAX_RECORDS, COLUMNS_MAX_BYTES // self._columns.record_bytes)
+        """How many records this segment takes; fewer than 2^20 where there are more than eight dimensions."""
         self.before_frame: Callable[[], object] | None = None
         """Called before rows leave memory on their own: makes durable what they speak of."""
         self._rows_file = durable.AppendFile(folder / "rows")
@@ -184,87 +203,92 @@ class SegmentWriter:
         reader = FrameReader(
             folder / "rows", folder / "keys", vault_key, _context(origin, alias, number, "rows")
         )
-        plains, end = reader.good_prefix()
+        frames = end = 0
+        for plain, stop in reader.good_prefix():
+            writer._take_back(plain)
+            frames, end = frames + 1, stop
         reader.close()
-        for plain in plains:
-            for row in decode_rows(plain, head.seq_lo + writer.records):
-                writer._add(row.record_key, split_values(row.values))
         writer._rows_file.truncate(end)
-        writer._keys_file.truncate(len(plains) * 60)
-        writer._frames.number = len(plains)
+        writer._keys_file.truncate(frames * KEY_SLOT_BYTES)
+        writer._frames.number = frames
         writer._frames.sync()
         return writer
+
+    def _take_back(self, plain: bytes) -> None:
+        """Take the rows of a frame that is written already."""
+        rows = list(decode_rows(plain, self._next_seq))
+        values = [row.split_values() for row in rows]
+        for row, own in zip(rows, values, strict=True):
+            seq = int.from_bytes(own[1][5:], "big", signed=True) if len(own) > self._identified + 1 else None
+            if seq != row.seq:
+                raise SegmentDamaged(f"{self.folder}: record {seq} stands where {row.seq} belongs")
+        times = [int.from_bytes(own[0][5:], "big", signed=True) for own in values]
+        rests = [own[2:] for own in values]
+        self._columns.add([row.record_key for row in rows], times, rests, [row.values for row in rows])
+        self._next_seq += len(rows)
+        self._frame_seq = self._next_seq
 
     @property
     def records(self) -> int:
         """Count the records appended so far."""
-        return len(self._commitments) // 32
+        return self._next_seq - self.head.seq_lo
 
     @property
     def next_seq(self) -> int:
         """Return the sequence number of the next record."""
-        return self.head.seq_lo + self.records
+        return self._next_seq
 
     def append(self, record_key: bytes, time_us: int, rest: Sequence[bytes], side: bytes = b"") -> int:
         """Append one record; `rest` are the values after time and seq. Return its sequence number.
 
         Durable after `flush`; a crash before may keep it, too, since a full frame is written at once: what
-        `before_frame` does, comes first.
+        `before_frame` does, comes first. Raises FormatError, and appends nothing, for a record key of another
+        width than 32 bytes, fewer values than there are dimensions, a time over 64 bits, and a side over 65,535
+        bytes.
         """
-        seq = self.next_seq
-        values = [time_value(time_us), integer_value(seq), *rest]
-        self._add(record_key, values)
-        data = b"".join(values)
-        pending = self._pending
-        pending += record_key
-        pending += len(data).to_bytes(4, "big")
-        pending += data
-        pending += len(side).to_bytes(2, "big")
-        pending += side
-        self._pending_rows += 1
-        if self._pending_rows >= FRAME_ROWS or len(pending) >= FRAME_BYTES:
+        seq = self._next_seq
+        if len(record_key) != RECORD_KEY_BYTES or len(rest) < self._identified or len(side) > SIDE_MAX_BYTES:
+            raise self._refusal(record_key, rest, side)
+        try:
+            values = b"".join((_pack_time_and_seq(_TIME, time_us, _SEQ, seq), *rest))
+        except struct.error:
+            raise FormatError(f"time {shown(time_us)} is over 64 bits: give microseconds") from None
+        self._batch.append((record_key, time_us, tuple(rest), values, side))
+        self._next_seq = seq + 1
+        self._pending_bytes += _ROW_BYTES + len(values) + len(side)
+        if self._pending_bytes >= FRAME_BYTES or seq + 1 - self._frame_seq >= FRAME_ROWS:
             if self.before_frame is not None:
                 self.before_frame()
             self._write_frame()
+        elif len(self._batch) >= _BATCH_ROWS:
+            self._take_batch()
         return seq
 
-    def _add(self, record_key: bytes, values: Sequence[bytes]) -> None:
-        time_us = int.from_bytes(values[0][5:], "big", signed=True)
-        seq = int.from_bytes(values[1][5:], "big", signed=True)
-        if seq != self.next_seq:
-            raise SegmentDamaged(f"{self.folder}: record {seq} stands where {self.next_seq} belongs")
-        commitment = record_commitment(self.head.profile, record_key[:16], values)
-        self._commitments += commitment
-        order = sort_key(time_us, seq)
-        tags = [self._source_tag]
-        tags += [self._tag(number, values[number + 1]) for number in range(1, self._dimensions)]
-        hashes = index_leaves(tags, record_key[16:], time_us, seq, commitment)
-        for leaves, keys, tag, leaf in zip(self._leaves, self._sort_keys, tags, hashes, strict=True):
-            leaves.extend(leaf)
-            keys.append(tag + order)
-        if time_us == UNDATED:
-            self._undated += 1
-        else:
-            if self._minimum_us is None or time_us < self._minimum_us:
-                self._minimum_us = time_us
-            if self._maximum_us is None or time_us > self._maximum_us:
-                self._maximum_us = time_us
+    def _refusal(self, record_key: bytes, rest: Sequence[bytes], side: bytes) -> FormatError:
+        return FormatError(
+            f"record {self._next_seq} of {self.alias}: a key of {len(record_key)} bytes, {len(rest)} values behind "
+            f"time and seq, and a side of {len(side)} bytes; must be 32, at least {self._identified} and at most "
+            f"{SIDE_MAX_BYTES}"
+        )
 
-    def _tag(self, dimension: int, value: bytes) -> bytes:
-        cache = self._tag_caches[dimension]
-        found = cache.get(value)
-        if found is None:
-            if len(cache) >= _TAG_CACHE:
-                cache.clear()
-            found = self._tagger.tag(self.schema.dimensions[dimension], value[5:].decode())
-            cache[value] = found
-        return found
+    def _take_batch(self) -> None:
+        """Turn what was appended into columns and rows: many records at once cost half of each by itself."""
+        if not self._batch:
+            return
+        record_keys, times, rests, values, sides = zip(*self._batch, strict=True)
+        lengths = map(_pack_be32, map(len, values))
+        side_lengths = map(_pack_be16, map(len, sides))
+        parts = zip(record_keys, lengths, values, side_lengths, sides, strict=True)
+        self._pending.append(b"".join(chain.from_iterable(parts)))
+        self._columns.add(record_keys, times, rests, values)
+        self._batch.clear()
 
     def _write_frame(self) -> None:
-        if self._pending_rows:
-            self._frames.write(self._pending)
-            self._pending = bytearray()
-            self._pending_rows = 0
+        self._take_batch()
+        if self._pending:
+            self._frames.write(b"".join(self._pending))
+            self._pending.clear()
+            self._pending_bytes, self._frame_seq = 0, self._next_seq
 
     def flushed_rows(self) -> Iterator[Row]:
         """Yield the rows whose frames were written, in capture order."""
@@ -292,14 +316,8 @@ class SegmentWriter:
         """
         self._write_frame()
         self._frames.sync()
-        permutations = [sorted(range(len(keys)), key=keys.__getitem__) for keys in self._sort_keys]
-        leaves = b"".join(
-            own[32 * place : 32 * place + 32]
-            for permutation, own in zip(permutations, self._leaves, strict=True)
-            for place in permutation
-        )
-        manifest = self._manifest(order, watermark_to, previous, anchor, leaves)
-        self._write_index(permutations, leaves)
+        record_root, index_root = self._write_index()
+        manifest = self._manifest(order, watermark_to, previous, anchor, record_root, index_root)
         self._rows_file.close()
         self._keys_file.close()
         durable.sync_directory(self.folder)
@@ -319,29 +337,46 @@ class SegmentWriter:
             file.sync()
         self.abandon()
 
-    def _write_index(self, permutations: Sequence[Sequence[int]], leaves: bytes) -> None:
-        """Write the sorted keys in frames (their keys behind those of the rows) and the leaf hashes."""
-        index_file = durable.AppendFile(self.folder / "index")
-        index_file.truncate(0)  # a close that crashed half-way may have left one
+    def _write_index(self) -> tuple[bytes, bytes]:
+        """Write sort keys in frames, their keys behind those of the rows, and leaf hashes; return both roots.
+
+        A close that crashed half-way may have left either file.
+        """
+        index_file, tree_file = (
+            durable.AppendFile(self.folder / "index"),
+            durable.AppendFile(self.folder / "tree"),
+        )
+        index_file.truncate(0)
+        tree_file.truncate(0)
         context = _context(self._origin, self.alias, self.number, "index")
         frames = FrameWriter(index_file, self._keys_file, self._vault_key, context, 0)
-        for permutation, keys in zip(permutations, self._sort_keys, strict=True):
-            for start in range(0, len(permutation), FRAME_ROWS):
-                frames.write(b"".join([keys[place] for place in permutation[start : start + FRAME_ROWS]]))
+        commitments, records, entries = self._columns.take_commitments(), TreeHasher(), TreeHasher()
+        tree_file.write(commitments)
+        records.extend(commitments)
+        del commitments
+        for dimension in range(1, len(self.schema.dimensions) + 1):
+            for part in self._columns.sorted_parts(dimension, FRAME_ROWS):
+                frames.write(part.keys)
+                tree_file.write(part.leaves)
+                entries.extend(part.leaves)
         frames.sync()
         index_file.close()
-        tree_file = durable.AppendFile(self.folder / "tree")
-        tree_file.truncate(0)
-        tree_file.write(self._commitments + leaves)
         tree_file.sync()
         tree_file.close()
+        return records.root(), entries.root()
 
     def _manifest(
-        self, order: str, watermark_to: int, previous: bytes | None, anchor: bytes | None, leaves: bytes
+        self,
+        order: str,
+        watermark_to: int,
+        previous: bytes | None,
+        anchor: bytes | None,
+        record_root: bytes,
+        index_root: bytes,
     ) -> Segment:
-        bounds = None
-        if self._minimum_us is not None and self._maximum_us is not None:
-            bounds = round_time_bounds(self._minimum_us, self._maximum_us)
+        bounds, columns = None, self._columns
+        if columns.minimum_us is not None and columns.maximum_us is not None:
+            bounds = round_time_bounds(columns.minimum_us, columns.maximum_us)
         return Segment(
             order=order,
             source=self.alias,
@@ -349,13 +384,13 @@ class SegmentWriter:
             records=self.records,
             seq=(self.head.seq_lo, self.next_seq),
             time=bounds,
-            undated=self._undated,
+            undated=columns.undated,
             watermark=(self.head.watermark_from, watermark_to),
             profile=self.head.profile,
             schema=self.schema.digest,
-            record_root=tree_root(bytes(self._commitments)),
-            index_size=self.records * self._dimensions,
-            index_root=tree_root(leaves),
+            record_root=record_root,
+            index_size=self.records * len(self.schema.dimensions),
+            index_root=index_root,
             position=(None, None),
             anchor=anchor,
             prev=previous,
@@ -364,15 +399,64 @@ class SegmentWriter:
 
 def decode_rows(plain: bytes, seq: int) -> Iterator[Row]:
     """Yield the rows of one frame, the first of which has the sequence number `seq`."""
-    offset, end = 0, len(plain)
+    offset, end, from_bytes = 0, len(plain), int.from_bytes
     while offset < end:
         values_at = offset + 36
-        side_at = values_at + int.from_bytes(plain[offset + 32 : values_at], "big")
-        stop = side_at + 2 + int.from_bytes(plain[side_at : side_at + 2], "big")
+        side_at = values_at + from_bytes(plain[offset + 32 : values_at], "big")
+        stop = side_at + 2 + from_bytes(plain[side_at : side_at + 2], "big")
         if stop > end or side_at + 2 > end:
             raise SegmentDamaged("a row is longer than its frame")
         yield Row(seq, plain[offset : offset + 32], plain[values_at:side_at], plain[side_at + 2 : stop])
         offset, seq = stop, seq + 1
+
+
+class _RowFrame:
+    """Find rows in one frame, unpacking it as far as they stand; no other row is made."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._plain = stream, bytearray()
+        self._offsets = [0]
+        self._unpack_more()
+        self.first_seq = _seq_at(self._plain, 0)
+
+    def row(self, seq: int) -> Row | None:
+        """Return a row, None where the frame ends before it or another stands there."""
+        place = seq - self.first_seq
+        self._look_up_to(place)
+        if not 0 <= place < len(self._offsets) - 1:
+            return None
+        start, stop = self._offsets[place : place + 2]
+        if _seq_at(self._plain, start) != seq:
+            return None
+        return next(decode_rows(bytes(self._plain[start:stop]), seq))
+
+    def _look_up_to(self, place: int) -> None:
+        """Note where the rows up to number `place` of this frame end, or all where there are fewer."""
+        plain, offsets, be32, be16 = self._plain, self._offsets, _BE32.unpack_from, _BE16.unpack_from
+        offset = offsets[-1]
+        while len(offsets) <= place + 1:
+            try:
+                side_at = offset + 36 + be32(plain, offset + 32)[0]
+                stop = side_at + 2 + be16(plain, side_at)[0]
+            except struct.error:  # not unpacked yet, or the end
+                stop = len(plain) + 1
+            if stop <= len(plain):
+                offsets.append(stop)
+                offset = stop
+            elif not self._unpack_more():
+                if offset != len(plain):
+                    raise SegmentDamaged("a row is longer than its frame")
+                return
+
+    def _unpack_more(self) -> bool:
+        piece = self._stream.read(_PIECE_BYTES)
+        self._plain += piece
+        return len(piece) > 0
+
+
+def _seq_at(plain: bytes | bytearray, offset: int) -> int:
+    """Read the sequence number that the row at `offset` holds: its second value, behind key, length and time."""
+    return int.from_bytes(plain[offset + 54 : offset + _FIRST_SEQ_BYTES], "big", signed=True)
 
 
 class SegmentReader:
@@ -399,13 +483,17 @@ class SegmentReader:
             _context(origin, manifest.source, manifest.number, "index"),
             first_slot=len(self._rows.places()),
         )
-        self._frame_starts: list[int] | None = None
-        self._cached: tuple[int, list[Row]] | None = None
+        self._tree: FileIO | None = None
+        self._first_seqs: dict[int, int] = {}
+        self._kept: dict[int, _RowFrame] = {}
+        self._has_full_frames = self.row_frames == -(-manifest.records // FRAME_ROWS)
 
     def close(self) -> None:
         """Close the files."""
         self._rows.close()
         self._index.close()
+        if self._tree is not None:
+            self._tree.close()
 
     @property
     def key_slots(self) -> tuple[int, int]:
@@ -421,38 +509,71 @@ class SegmentReader:
                 seq = row.seq + 1
 
     def row(self, seq: int) -> Row:
-        """Return one row. The frame last read stays decoded, so neighbours in capture order are cheap."""
-        if self._frame_starts is None:
-            self._frame_starts = self._count_frames()
-        number = _last_at_most(self._frame_starts, seq)
-        if self._cached is None or self._cached[0] != number:
-            plain = self._rows.read(self._rows.places()[number])
-            self._cached = (number, list(decode_rows(plain, self._frame_starts[number])))
-        place = seq - self._frame_starts[number]
-        if not 0 <= place < len(self._cached[1]):
-            raise SegmentDamaged(f"{self.folder}: no row with sequence number {seq}")
-        return self._cached[1][place]
+        """Return one row; raise `SegmentDamaged` where there is none of this number.
 
-    def _count_frames(self) -> list[int]:
-        starts, seq = [], self.manifest.seq[0]
-        for place in self._rows.places():
-            starts.append(seq)
-            seq += sum(1 for _ in decode_rows(self._rows.read(place), seq))
-        return starts
+        Of a frame only the rows before it are passed over, and the frames used last are at hand. Where frames are not
+        full, a few others are opened to find it, once for each reader.
+        """
+        low, high = self.manifest.seq
+        row = self._find(seq) if low <= seq < high and self.row_frames else None
+        if row is None:
+            raise SegmentDamaged(f"{self.folder}: no row with sequence number {seq}: run `scelle verify`")
+        return row
+
+    def _find(self, seq: int) -> Row | None:
+        if self._has_full_frames:
+            row = self._frame((seq - self.manifest.seq[0]) // FRAME_ROWS).row(seq)
+            if row is not None:
+                return row
+            self._has_full_frames = False  # as many as full ones would be, and yet they are not
+        return self._frame(self._frame_of(seq)).row(seq)
+
+    def _frame(self, number: int) -> _RowFrame:
+        frame = self._kept.pop(number, None)
+        if frame is None:
+            if len(self._kept) >= _FRAMES_KEPT:
+                del self._kept[next(iter(self._kept))]
+            frame = _RowFrame(self._rows.stream(self._rows.places()[number]))
+            self._first_seqs[number] = frame.first_seq
+        self._kept[number] = frame  # last, as the one that was used last
+        return frame
+
+    def _frame_of(self, seq: int) -> int:
+        """Find the last frame that begins at or before a row, closing in from both sides.
+
+        It is sought where it would be if all frames between held as many rows, and, since they need not, every third
+        time in the middle.
+        """
+        (first, beyond), low, high = self.manifest.seq, 0, self.row_frames
+        step = 0
+        while high - low > 1:
+            step += 1
+            ahead = (
+                (high - low) // 2 if step % 3 == 0 else (seq - first) * (high - low) // max(1, beyond - first)
+            )
+            middle = min(max(low + ahead, low + 1), high - 1)
+            start = self.first_seq(middle)
+            if start <= seq:
+                low, first = middle, start
+            else:
+                high, beyond = middle, start
+        return low
+
+    def first_seq(self, number: int) -> int:
+        """Return the sequence number of the first row in frame `number`, as the row itself holds it."""
+        found = self._first_seqs.get(number)
+        if found is None:
+            head = self._rows.stream(self._rows.places()[number]).read(_FIRST_SEQ_BYTES)
+            found = self._first_seqs[number] = _seq_at(head, 0)
+        return found
 
     def record_hashes(self) -> bytes:
         """Return the leaf hashes of R as kept beside the rows (32 bytes each, in capture order)."""
-        return self._tree()[: 32 * self.manifest.records]
+        return self.hashes(0, self.manifest.records)
 
     def index_hashes(self) -> bytes:
         """Return the leaf hashes of X as kept beside the rows (32 bytes each, sorted)."""
-        return self._tree()[32 * self.manifest.records :]
-
-    def _tree(self) -> bytes:
-        data = (self.folder / "tree").read_bytes()
-        if len(data) != 32 * (self.manifest.records + self.manifest.index_size):
-            raise SegmentDamaged(f"{self.folder / 'tree'}: {len(data)} bytes do not fit the manifest")
-        return data
+        return self.hashes(self.manifest.records, self.manifest.records + self.manifest.index_size)
 
     def index_keys(self, dimension: int) -> Iterator[bytes]:
         """Yield the sort keys (tag || time + 2^63 || seq + 2^63) of one dimension (1 ..), in their order."""
@@ -470,7 +591,7 @@ class SegmentReader:
     def frame_rows(self, number: int) -> list[Row]:
         """Return the rows of one frame; the first one's own sequence number says where it stands."""
         plain = self._rows.read(self._rows.places()[number])
-        return list(decode_rows(plain, int.from_bytes(plain[54:62], "big", signed=True)))
+        return list(decode_rows(plain, _seq_at(plain, 0)))
 
     def index_frame(self, dimension: int, number: int) -> bytes:
         """Return up to `FRAME_ROWS` sort keys of 32 bytes each: frame `number` of a dimension (1 ..)."""
@@ -479,25 +600,27 @@ class SegmentReader:
 
     def hashes(self, start: int, stop: int) -> bytes:
         """Return leaf hashes [start, stop) as kept beside the rows: those of R, then those of X."""
-        path = self.folder / "tree"
-        with path.open("rb") as file:
-            file.seek(32 * start)
-            data = file.read(32 * (stop - start))
-        if len(data) != 32 * (stop - start):
-            raise SegmentDamaged(f"{path}: cut short: run `scelle verify`")
+        if self._tree is None:
+            self._tree = self._open_tree()
+        self._tree.seek(HASH_BYTES * start)
+        data = self._tree.read(HASH_BYTES * (stop - start))
+        if len(data) != HASH_BYTES * (stop - start):
+            raise SegmentDamaged(f"{self.folder / 'tree'}: hashes {start} to {stop} are not there")
         return data
+
+    def _open_tree(self) -> FileIO:
+        path, manifest = self.folder / "tree", self.manifest
+        try:
+            file = FileIO(path)
+        except FileNotFoundError as error:
+            raise SegmentDamaged(f"{path} is missing: restore it from a copy of the vault") from error
+        size_bytes = file.seek(0, 2)
+        if size_bytes != HASH_BYTES * (manifest.records + manifest.index_size):
+            file.close()
+            raise SegmentDamaged(f"{path}: {size_bytes} bytes do not fit the manifest: run `scelle verify`")
+        return file
 
 
 def parse_sort_key(key: bytes) -> tuple[bytes, int, int]:
     """Return tag, time (microseconds, signed) and seq of a sort key."""
     return key[:16], int.from_bytes(key[16:24], "big") - _SIGN, int.from_bytes(key[24:], "big") - _SIGN
-
-
-def _last_at_most(starts: Sequence[int], seq: int) -> int:
-    lo, hi = 0, len(starts)
-    while lo < hi:
-        middle = (lo + hi) // 2
-        lo, hi = (middle + 1, hi) if starts[middle] <= seq else (lo, middle)
-    if lo == 0:
-        raise SegmentDamaged(f"no row with sequence number {seq}")
-    return lo - 1

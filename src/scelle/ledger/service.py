@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from scelle.errors import LogDamaged, SegmentDamaged
 from scelle.formats.checkpoints import Checkpoint
@@ -33,6 +33,14 @@ ORDER_SOURCE = "scelle.order"
 EVENTS_SOURCE = "scelle.events"
 PROFILE = 1
 _KEPT = ("rows", "keys")
+
+
+class Looked(NamedTuple):
+    """Name a log source that was looked at, with the shape of what it would have given."""
+
+    alias: str
+    schema: Schema
+    profile: int = PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +226,10 @@ class OrderLedgerWriter(OrderLedger):
             vault_key=self._vault_key,
         )
 
+    def open_sources(self) -> list[str]:
+        """List the log sources that have an open segment."""
+        return list(self._writers)
+
     def open_rows(self, alias: str) -> SegmentWriter | None:
         """Return the open segment of `alias`, if there is one: for instance after a crash."""
         return self._writers.get(alias)
@@ -270,7 +282,7 @@ class OrderLedgerWriter(OrderLedger):
         now_us: int,
         *,
         only: Sequence[str] | None = None,
-        looked: Sequence[tuple[str, Schema]] = (),
+        looked: Sequence[Looked] = (),
         entries: Sequence[Entry] = (),
     ) -> bytes:
         """Close the open segments, commit their manifests and then `entries`; return the checkpoint note.
@@ -283,9 +295,9 @@ class OrderLedgerWriter(OrderLedger):
         names = [alias for alias in self._writers if only is None or alias in only]
         for alias in sorted(names, key=lambda alias: (alias.startswith("scelle."), alias)):
             manifests.append(self._close_segment(alias, now_us))
-        for alias, schema in looked:
-            if alias not in names:
-                manifests.append(self._empty_manifest(alias, schema, now_us))
+        for each in looked:
+            if each.alias not in names:
+                manifests.append(self._empty_manifest(each, now_us))
         return self._commit([*manifests, *entries], now_us)
 
     def _drop_rowless(self, only: Sequence[str] | None) -> None:
@@ -308,7 +320,8 @@ class OrderLedgerWriter(OrderLedger):
         del self._writers[alias]
         return manifest
 
-    def _empty_manifest(self, alias: str, schema: Schema, now_us: int) -> Segment:
+    def _empty_manifest(self, looked: Looked, now_us: int) -> Segment:
+        alias, schema, profile = looked
         self._keep_schema(schema)
         chain = self.state.chain(alias)
         start = _watermark_from(chain, now_us)
@@ -321,7 +334,7 @@ class OrderLedgerWriter(OrderLedger):
             time=None,
             undated=0,
             watermark=(start, max(now_us, start + 1)),
-            profile=PROFILE if chain.profile is None else chain.profile,
+            profile=profile,
             schema=schema.digest,
             record_root=EMPTY_ROOT,
             index_size=0,

@@ -1,12 +1,19 @@
 """Hash leaves and trees as RFC 6962 does; many leaf hashes travel as one flat buffer of 32 bytes each."""
 
+import struct
 from hashlib import sha256
 from typing import Final
 
 from scelle.errors import ProofError
+from scelle.formats.flat import Flat
 
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"").digest()
+_PAIR_BYTES: Final = 2 * HASH_BYTES
+_PAIRS_AT_ONCE: Final = 1024
+_BLOCK_LEVEL: Final = 10
+_pairs_at: Final = struct.Struct(f"{_PAIR_BYTES}s" * _PAIRS_AT_ONCE).unpack_from
+"""Cuts 1,024 pairs of hashes out of a buffer at once: what is hashed most is cut most."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -21,7 +28,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\1" + left + right).digest()
 
 
-def leaf_count(flat: bytes) -> int:
+def leaf_count(flat: Flat) -> int:
     """Count the hashes in a flat buffer."""
     count, rest = divmod(len(flat), HASH_BYTES)
     if rest:
@@ -29,14 +36,23 @@ def leaf_count(flat: bytes) -> int:
     return count
 
 
-def next_level(flat: bytes) -> bytes:
+def next_level(flat: Flat) -> bytes:
     """Hash pairs of one level to the level above; an odd last hash rises as it is."""
-    hash_of, paired = sha256, len(flat) & ~63
-    above = b"".join([hash_of(b"\1" + flat[at : at + 64]).digest() for at in range(0, paired, 64)])
-    return above + flat[paired:] if paired < len(flat) else above
+    hash_of, paired = sha256, len(flat) // _PAIR_BYTES * _PAIR_BYTES
+    step = _PAIR_BYTES * _PAIRS_AT_ONCE
+    whole = paired // step * step
+    above = [
+        hash_of(b"\1" + pair).digest() for start in range(0, whole, step) for pair in _pairs_at(flat, start)
+    ]
+    above += [
+        hash_of(b"\1" + flat[at : at + _PAIR_BYTES]).digest() for at in range(whole, paired, _PAIR_BYTES)
+    ]
+    if paired < len(flat):
+        above.append(bytes(flat[paired:]))
+    return b"".join(above)
 
 
-def tree_root(flat: bytes) -> bytes:
+def tree_root(flat: Flat) -> bytes:
     """Compute the RFC 6962 root of the leaf hashes in `flat`."""
     if leaf_count(flat) == 0:
         return EMPTY_ROOT
@@ -56,17 +72,27 @@ class TreeHasher:
         """Take the next leaf hash."""
         if len(leaf) != HASH_BYTES:
             raise ProofError(f"width: leaf hash of {len(leaf)} bytes; must be 32")
-        size, frontier = self.size, self._frontier
-        while size & 1:
-            leaf = sha256(b"\1" + frontier.pop() + leaf).digest()
-            size >>= 1
-        frontier.append(leaf)
-        self.size += 1
+        self._push(leaf, 0)
 
-    def extend(self, flat: bytes) -> None:
-        """Take the leaf hashes of a flat buffer, in order."""
-        for at in range(0, leaf_count(flat) * HASH_BYTES, HASH_BYTES):
-            self.append(flat[at : at + HASH_BYTES])
+    def extend(self, flat: Flat) -> None:
+        """Take the leaf hashes of a flat buffer, in order: in the largest perfect subtrees that its place allows."""
+        count, at = leaf_count(flat), 0
+        while at < count:
+            level = min((count - at).bit_length() - 1, _BLOCK_LEVEL)
+            if self.size:
+                level = min(level, (self.size & -self.size).bit_length() - 1)
+            stop = at + (1 << level)
+            self._push(tree_root(flat[at * HASH_BYTES : stop * HASH_BYTES]), level)
+            at = stop
+
+    def _push(self, node: bytes, level: int) -> None:
+        """Take the root of a perfect subtree of 2^level leaves; the leaves before it are a multiple of that."""
+        rest, frontier = self.size >> level, self._frontier
+        while rest & 1:
+            node = sha256(b"\1" + frontier.pop() + node).digest()
+            rest >>= 1
+        frontier.append(node)
+        self.size += 1 << level
 
     def root(self) -> bytes:
         """Give the root over all leaf hashes taken so far; more may follow."""

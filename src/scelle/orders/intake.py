@@ -7,7 +7,7 @@ ignored is an order without an end. Each refusal says what, where (file, table, 
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -18,6 +18,7 @@ from scelle.errors import (
     ClauseWrong,
     FormatError,
     InputError,
+    OrderAccountsUnreadable,
     OrderClauseWrong,
     OrderDatesWrong,
     OrderDocumentUnreadable,
@@ -37,10 +38,14 @@ from scelle.orders.days import load_zone
 from scelle.orders.model import ENTROPY_BYTES, RESERVED_ORDER_ID, Order, random_order_id
 from scelle.orders.tables import Table, nearest, read_choice
 from scelle.orders.types import TYPES, Kind, OrderType, Temporal
+from scelle.scope.accounts import AccountsFile, read_accounts
+from scelle.scope.expressions import check_expression
 from scelle.scope.model import Clause, Keep, check_clause, shown_path
 
 FILE_MAX_BYTES: Final = 1 << 20
 DOCUMENT_MAX_BYTES: Final = 1 << 30
+ACCOUNTS_MAX_BYTES: Final = 1 << 30
+_PIECE_BYTES: Final = 1 << 20
 
 _ORDER_REQUIRED: Final = ("matter", "type", "authority", "legal_basis", "reference", "issued", "received")
 _ORDER_OPTIONAL: Final = (
@@ -67,9 +72,27 @@ _CLAUSE_OPTIONAL: Final = (
     "media_types",
     "restricted",
     "keep",
+    "accounts_file",
+    "dimensions",
+    "match",
+    "where",
 )
+_KINDS: Final = ("account:", "custodian:", "handle:", "operator:")
 _ORDER_KEYS: Final = _ORDER_REQUIRED + _ORDER_OPTIONAL
 _CLAUSE_KEYS: Final = _CLAUSE_REQUIRED + _CLAUSE_OPTIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class AccountsPaper:
+    """A file of accounts that clauses name: where it lies, and what was read from it."""
+
+    path: Path
+    file: AccountsFile
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give its bytes once more; raise OrderAccountsUnreadable where it cannot be read."""
+        shown = shown_path(os.fsencode(self.path))
+        return _stream_regular(self.path, ACCOUNTS_MAX_BYTES, shown, OrderAccountsUnreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +100,8 @@ class OrderFile:
     """An order as its file describes it, with the bytes that become its item zero.
 
     ``toml_bytes``: the file as given. ``document``: the bytes of the order's document, where one is named.
-    Both are sealed as they are. ``warnings``: what is odd but not refused, one sentence each.
+    Both are sealed as they are, and so are the files of accounts, once each. ``warnings``: what is odd but not
+    refused, one sentence each.
     """
 
     order: Order
@@ -86,12 +110,14 @@ class OrderFile:
     document: bytes | None
     document_name: str | None
     warnings: tuple[str, ...]
+    accounts: tuple[AccountsPaper, ...] = ()
 
 
 def read_order_file(path: Path, *, entropy: Callable[[int], bytes] = os.urandom) -> OrderFile:
     """Read an order's file and the document that it names; raise an InputError of the orders family.
 
-    ``entropy`` makes the id where the file gives none. A document's path is relative to the file's folder.
+    ``entropy`` makes the id where the file gives none. The paths of a document and of files of accounts are
+    relative to the file's folder.
     """
     file = shown_path(os.fsencode(path))
     data = _read_regular(path, FILE_MAX_BYTES, file, OrderFileUnreadable)
@@ -100,10 +126,11 @@ def read_order_file(path: Path, *, entropy: Callable[[int], bytes] = os.urandom)
     table = Table(f"{file}, [order]", _order_table(root, file), _ORDER_KEYS, elsewhere)
     table.check_keys(_ORDER_REQUIRED)
     order = _order(table, entropy)
-    clauses = _clauses(root, file, order)
+    papers = _Papers(path.parent)
+    clauses = _clauses(root, file, order, papers)
     warnings = _check_dates(order, table) + _oddities(order, clauses, table)
     document, document_name = _document(table, path.parent)
-    return OrderFile(order, clauses, data, document, document_name, warnings)
+    return OrderFile(order, clauses, data, document, document_name, warnings, papers.found())
 
 
 def check_sources(order_file: OrderFile, known: Collection[str]) -> None:
@@ -120,6 +147,11 @@ def check_sources(order_file: OrderFile, known: Collection[str]) -> None:
 
 def _read_regular(path: Path, limit_bytes: int, shown: str, error: type[InputError]) -> bytes:
     """Return the bytes of a regular file that is not empty and not larger than the limit."""
+    return b"".join(_stream_regular(path, limit_bytes, shown, error))
+
+
+def _stream_regular(path: Path, limit_bytes: int, shown: str, error: type[InputError]) -> Iterator[bytes]:
+    """Give the bytes of a regular file that is not empty and not larger than the limit, in pieces."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not make us wait
     except (OSError, ValueError) as cause:
@@ -130,19 +162,21 @@ def _read_regular(path: Path, limit_bytes: int, shown: str, error: type[InputErr
         os.close(descriptor)
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
         raise error(f"{shown}: is {kind}; give a file")
-    with os.fdopen(descriptor, "rb") as stream:
-        large = found.st_size > limit_bytes
-        data = b"" if large else _read(stream.read, limit_bytes + 1, shown, error)
-    if large or len(data) > limit_bytes:
-        raise error(f"{shown}: larger than {limit_bytes >> 20} MiB; give the order alone")
-    if not data:
-        raise error(f"{shown}: is empty; give the order itself")
-    return data
+    what = "the accounts" if error is OrderAccountsUnreadable else "the order"
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        size_bytes = found.st_size if found.st_size > limit_bytes else 0
+        while size_bytes <= limit_bytes and (piece := _read(stream.read, shown, error)):
+            size_bytes += len(piece)
+            yield piece
+    if size_bytes > limit_bytes:
+        raise error(f"{shown}: larger than {limit_bytes >> 20} MiB; give {what} alone")
+    if not size_bytes:
+        raise error(f"{shown}: is empty; give {what}")
 
 
-def _read(read: Callable[[int], bytes], size_bytes: int, shown: str, error: type[InputError]) -> bytes:
+def _read(read: Callable[[int], bytes], shown: str, error: type[InputError]) -> bytes:
     try:
-        return read(size_bytes)
+        return read(_PIECE_BYTES)
     except OSError as cause:
         raise error(f"{shown}: cannot be read ({cause.strerror}); try another copy") from cause
 
@@ -253,7 +287,34 @@ def _document(table: Table, folder: Path) -> tuple[bytes | None, str | None]:
 # --- its clauses ------------------------------------------------------------------------------------------
 
 
-def _clauses(root: Mapping[str, object], file: str, order: Order) -> tuple[Clause, ...]:
+class _Papers:
+    """The files of accounts of one order: each is read once, however many clauses name it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, AccountsFile] = {}
+
+    def read(self, table: Table) -> AccountsFile | None:
+        """Read the file that a clause names, if it names one; raise OrderAccountsUnreadable."""
+        name = table.optional_text("accounts_file")
+        if name is None:
+            return None
+        path = self._folder / name
+        if path not in self._read:
+            shown = f"{table.at('accounts_file')}: {shown_path(os.fsencode(name))}"
+            pieces = _stream_regular(path, ACCOUNTS_MAX_BYTES, shown, OrderAccountsUnreadable)
+            try:
+                self._read[path] = read_accounts(path.name, pieces)
+            except ClauseWrong as error:
+                raise OrderAccountsUnreadable(f"{shown}, {error}") from error
+        return self._read[path]
+
+    def found(self) -> tuple[AccountsPaper, ...]:
+        """Return what was read, equal bytes once."""
+        return tuple({file.digest: AccountsPaper(path, file) for path, file in self._read.items()}.values())
+
+
+def _clauses(root: Mapping[str, object], file: str, order: Order, papers: _Papers) -> tuple[Clause, ...]:
     tables = root.get("clause", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise OrderValueWrong(f"{file}, clause: must be a list of tables; write [[clause]]")
@@ -263,14 +324,14 @@ def _clauses(root: Mapping[str, object], file: str, order: Order) -> tuple[Claus
     for number, values in enumerate(tables, start=1):
         name = ascii(values["id"]) if isinstance(values.get("id"), str) else f"number {number}"
         where = f"{file}, clause {name},"
-        clause = _clause(Table(where, values, _CLAUSE_KEYS, (_ORDER_KEYS, "[order]")), order.tz())
+        clause = _clause(Table(where, values, _CLAUSE_KEYS, (_ORDER_KEYS, "[order]")), order.tz(), papers)
         if clause.id in clauses:
             raise OrderClauseWrong(f"{file}, clause {name}, id: used twice; give each clause its own")
         clauses[clause.id] = clause
     return tuple(clauses.values())
 
 
-def _clause(table: Table, zone: tzinfo) -> Clause:
+def _clause(table: Table, zone: tzinfo, papers: _Papers) -> Clause:
     table.check_keys(_CLAUSE_REQUIRED)
     clause = Clause(
         id=table.text("id"),
@@ -283,6 +344,10 @@ def _clause(table: Table, zone: tzinfo) -> Clause:
         media_types=table.texts("media_types"),
         restricted=table.flag("restricted"),
         keep=table.choice("keep", Keep.CONTENT),
+        accounts_file=papers.read(table),
+        dimensions=tuple(table.texts_by_name("dimensions").items()),
+        match=tuple(table.text_by_name("match").items()),
+        where=table.optional_text("where"),
     )
     if not is_order_id(clause.id):
         raise OrderClauseWrong(f"{table.at('id')}: must be 1 to 63 of a-z 0-9 . - ; choose a plain name")
@@ -290,7 +355,17 @@ def _clause(table: Table, zone: tzinfo) -> Clause:
         check_clause(clause)
     except ClauseWrong as error:
         raise OrderClauseWrong(f"{table.where} {error}") from error
+    _check_where(clause, table)
     return clause
+
+
+def _check_where(clause: Clause, table: Table) -> None:
+    if clause.where is None:
+        return
+    try:
+        check_expression(clause.where)
+    except ClauseWrong as error:
+        raise OrderClauseWrong(f"{table.at('where')}: {error}") from error
 
 
 # --- what contradicts, and what is odd --------------------------------------------------------------------
@@ -333,4 +408,15 @@ def _oddities(order: Order, clauses: tuple[Clause, ...], table: Table) -> tuple[
         odd.append(
             f"until: {order.until.text} ends when that day begins; for the whole day give the date alone"
         )
-    return (*odd, *hold_end(order).warnings)
+    return (*odd, *_odd_accounts(clauses), *hold_end(order).warnings)
+
+
+def _odd_accounts(clauses: tuple[Clause, ...]) -> list[str]:
+    """Ask about identifiers that carry a kind, as they do in packages and not in clauses."""
+    return [
+        f'clause "{clause.id}", {key}: {name!a} is compared without its kind; leave out what is before the colon'
+        for clause in clauses
+        for key, names in (("accounts", clause.accounts), ("custodians", clause.custodians))
+        for name in names
+        if name.startswith(_KINDS)
+    ]

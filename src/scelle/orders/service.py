@@ -2,15 +2,15 @@
 
 import mimetypes
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from scelle.errors import OrderExists, OrderUnknown
+from scelle.errors import OrderAccountsUnreadable, OrderExists, OrderUnknown
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.notes import VerifierKey, parse_vkey
-from scelle.formats.records import chunk_root
+from scelle.formats.records import ChunkRoot, chunk_root
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.tokens import shown
 from scelle.formats.values import NULL, content_value, structure_value, text_value
@@ -21,10 +21,10 @@ from scelle.ledger.service import (
     OrderLedgerWriter,
     SignerMemory,
 )
-from scelle.orders.intake import OrderFile
+from scelle.orders.intake import AccountsPaper, OrderFile
 from scelle.orders.model import RESERVED_ORDER_ID, Order
 from scelle.orders.sealed import order_from_json, order_to_json
-from scelle.scope.model import Clause
+from scelle.scope.model import Clause, load_accounts
 from scelle.scope.sealed import clause_from_json, clause_to_json
 from scelle.vault.keys import VaultKey
 from scelle.vault.packs import PackStore
@@ -83,7 +83,7 @@ def add_order(
 
     `sources` are the sealed forms of the sources that its clauses name. A crash before the one commit leaves
     a genesis without item zero: adding the order again drops what that attempt left uncommitted, and begins it
-    once. Raises `OrderExists`.
+    once. Raises `OrderExists`, and `OrderAccountsUnreadable` where a file of accounts changed since it was read.
     """
     order = order_file.order
     authority = parse_vkey(order.authority_key) if order.authority_key else None
@@ -101,7 +101,11 @@ def add_order(
             "order another id"
         )
     ledger.discard_uncommitted()  # of an attempt that a crash ended
-    _seal_papers(ledger, packs, order_file, now_us)
+    try:
+        _seal_papers(ledger, packs, order_file, now_us)
+    except OrderAccountsUnreadable:
+        ledger.close()  # as after a crash: what was begun is dropped when the order is added again
+        raise
     record_event(ledger, now_us, actor, "received", order_to_json(order))
     for clause in order_file.clauses:
         record_event(ledger, now_us, actor, "clause", clause_to_json(clause))
@@ -120,29 +124,61 @@ def _named(clauses: tuple[Clause, ...]) -> list[str]:
 
 
 def _seal_papers(ledger: OrderLedgerWriter, packs: PackStore, order_file: OrderFile, now_us: int) -> None:
-    """Seal the order's document as sequence 0 of `scelle.order`, and the TOML bytes as given."""
+    """Seal the order's document as sequence 0 of `scelle.order`, the TOML bytes as given, the files of accounts."""
     papers = [("order.toml", order_file.toml_bytes)]
     if order_file.document is not None and order_file.document_name is not None:
         papers.insert(0, (order_file.document_name, order_file.document))
     writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
+    received_us = order_file.order.received.at_us
     for name, data in papers:
         key, digest = secrets.token_bytes(32), sha256(data).digest()
         packs.put(data, digest)
-        media_type = "application/toml" if name.endswith(".toml") else mimetypes.guess_type(name)[0]
-        values = [
-            NULL,
-            text_value(name),
-            text_value(media_type or "application/octet-stream"),
-            content_value(digest, len(data)),
-            content_value(chunk_root(key[:16], data), len(data)),
-            text_value("received"),
-            structure_value(canonical_json({"kind": "order-paper"})),
-        ]
-        writer.append(key, order_file.order.received.at_us, values)
+        root = chunk_root(key[:16], data)
+        writer.append(key, received_us, _paper_values(name, digest, root, len(data), "order-paper"))
+    for paper in order_file.accounts:
+        key, file = secrets.token_bytes(32), paper.file
+        root = _keep_accounts(packs, paper, key[:16])
+        values = _paper_values(file.name, file.digest, root, file.size_bytes, "accounts-file")
+        writer.append(key, received_us, values)
+
+
+def _keep_accounts(packs: PackStore, paper: AccountsPaper, record_salt: bytes) -> bytes:
+    """Keep the bytes of a file of accounts; return their chunk root.
+
+    They are read once more, since they need not fit into memory; other bytes than those that were read before
+    are refused, and lie in the packs without a name.
+    """
+    chunks = ChunkRoot(record_salt)
+
+    def passing() -> Iterator[bytes]:
+        for piece in paper.pieces():
+            chunks.update(piece)
+            yield piece
+
+    digest, _, _ = packs.put_stream(passing())
+    if digest != paper.file.digest:
+        raise OrderAccountsUnreadable(
+            f"{paper.file.name!a}: changed while the order was taken in; add the order again"
+        )
+    return chunks.digest()
+
+
+def _paper_values(name: str, digest: bytes, root: bytes, size_bytes: int, kind: str) -> list[bytes]:
+    """Return fields 2 and on of a document of the order."""
+    media_type = "application/toml" if name.endswith(".toml") else mimetypes.guess_type(name)[0]
+    return [
+        NULL,
+        text_value(name),
+        text_value(media_type or "application/octet-stream"),
+        content_value(digest, size_bytes),
+        content_value(root, size_bytes),
+        text_value("received"),
+        structure_value(canonical_json({"kind": kind})),
+    ]
 
 
 def sealed_order(ledger: OrderLedger) -> SealedOrder:
-    """Read an order from its own log."""
+    """Read an order from its own log; `with_accounts` reads the files of accounts that its clauses name."""
     received: Event | None = None
     clauses: list[Clause] = []
     aliases: dict[str, str] = {}
@@ -158,6 +194,14 @@ def sealed_order(ledger: OrderLedger) -> SealedOrder:
             f"order {ledger.order} was never completely taken in: `scelle order add` its file again"
         )
     return SealedOrder(order_from_json(received.body), tuple(clauses), aliases, received)
+
+
+def with_accounts(sealed: SealedOrder, packs: PackStore) -> SealedOrder:
+    """Return the order with the accounts that its clauses name by files, read from the vault; for passes.
+
+    Raises ClauseWrong where a kept file is not what was sealed, and what `PackStore.read` raises.
+    """
+    return replace(sealed, clauses=load_accounts(sealed.clauses, packs.read))
 
 
 def authority_key(order: Order) -> VerifierKey | None:

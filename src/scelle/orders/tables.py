@@ -69,6 +69,26 @@ class Table:
             raise OrderValueWrong(f'{self.at(key)}: must be a list; write {key} = ["..."]')
         return tuple(_text(value, self.at(key)) for value in values)
 
+    def texts_by_name(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return a table of lists of texts, sorted by name; empty where the key is absent."""
+        return {name: table.texts(name) for name, table in self._below(key, '["..."]')}
+
+    def text_by_name(self, key: str) -> dict[str, str]:
+        """Return a table of texts, sorted by name; empty where the key is absent."""
+        return {name: table.text(name) for name, table in self._below(key, '"..."')}
+
+    def _below(self, key: str, written: str) -> "list[tuple[str, Table]]":
+        """Return the names of a table below this one, which are the file's own, each with that table."""
+        values = self.values.get(key, {})
+        if not isinstance(values, dict) or (key in self.values and not values):
+            raise OrderValueWrong(
+                f"{self.at(key)}: must be a table; write [clause.{key}] and name = {written}"
+            )
+        below = Table(f"{self.at(key)},", values, tuple(values), ((), ""))
+        for name in values:
+            _text(name, below.at(name))
+        return [(name, below) for name in sorted(values)]
+
     def flag(self, key: str) -> bool:
         """Return true or false; false where the key is absent."""
         value = self.values.get(key, False)

@@ -16,6 +16,7 @@ Strength: TypeAlias = Literal["A", "B", "C"]
 SOURCE: Final = "source"
 ACCOUNT: Final = "account"
 NATIVE: Final = "native"
+NATIVE_ID: Final = "native_id"
 RAW: Final = "raw"
 KEPT_IN_PLACE: Final = "kept-in-place"
 """The code of a content that was never in the vault: its clause keeps digests only."""
@@ -113,10 +114,14 @@ class RecordView:
 
     @property
     def native(self) -> str | None:
-        """Return the identifier in dimension `native`, for instance a path; None where there is none."""
-        if NATIVE not in self.schema.dimensions:
-            return None
-        value = self.value(self.schema.fields[self.schema.dimensions.index(NATIVE) + 1].name)
+        """Return what the source calls the record, for instance a path; None where there is no such field.
+
+        That is the identifier in dimension `native`, else the field `native_id`.
+        """
+        name = NATIVE_ID
+        if NATIVE in self.schema.dimensions:
+            name = self.schema.fields[self.schema.dimensions.index(NATIVE) + 1].name
+        value = self.value(name)
         return value if isinstance(value, str) else None
 
 
@@ -206,12 +211,32 @@ class SegmentCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Delta:
+    """Say how a package stands to an earlier one of the same order.
+
+    The log of `size` entries with `root` (hex), which the earlier one shows, is the beginning of this one's.
+    `new_segments` are the log indices of the touched segments with records that came after it, `new_hits` the hits
+    in them; `erased_since` counts the tombstones that came after it and lie on what was there before.
+    `same_query` says whether both answer the same question, byte for byte: only then are the hits below `size` the
+    same, save for these tombstones.
+    """
+
+    size: int
+    root: str
+    same_query: bool
+    new_segments: tuple[int, ...]
+    new_hits: int
+    erased_since: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProductionReport:
     """Say what a production holds. *hits = produced + withheld + erased.*
 
     `contents_withheld` and `fields_redacted` are parts of produced records. `without_holder` counts the records of
     the same period that have neither custodian nor account, and so are in no answer by one of them; None where the
     request asks by something else. `next_number` is the first production number that the matter has not used.
+    `not_searchable` are the log sources with records in segments whose schema lacks the queried dimension.
     """
 
     strength: str
@@ -232,6 +257,8 @@ class ProductionReport:
     query_sha256: str
     segments: SegmentCounts
     findings: tuple[Notice, ...]
+    not_searchable: tuple[str, ...] = ()
+    delta: Delta | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `produce --json` prints it and the production event seals it."""

@@ -4,7 +4,7 @@ The verifier decides the same from the package's entries. A rule that differs he
 accepts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -18,14 +18,16 @@ from scelle.productions.model import RAW, SOURCE, Notice, SegmentCounts, time_te
 RangeName: TypeAlias = Literal["whole", "dated", "undated"]
 
 _END_OF_TIME: Final = INT64_MAX + 1
+_LISTED: Final = 20
 
 
 @dataclass(slots=True)
 class Tombstones:
-    """Hold what is erased of one segment: commitments by position in R, and positions in X."""
+    """Hold what is erased of one segment: commitments by position in R, positions in X, and those of each record."""
 
     records: dict[int, bytes] = field(default_factory=dict)
     places: set[int] = field(default_factory=set)
+    index: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """List the segments to be answered, count those that the query touches, and note what is not right."""
+    """List the segments to be answered, count those that the query touches, and note what is not right.
+
+    `not_searchable` are the log sources of those with records whose schema lacks the queried dimension.
+    """
 
     tasks: tuple[Task, ...]
     counts: SegmentCounts
     notices: tuple[Notice, ...]
+    not_searchable: tuple[str, ...]
 
 
 def window_of(query: Query, name: RangeName) -> tuple[int, int]:
@@ -92,28 +98,35 @@ def make_plan(entries: Sequence[Entry], schema_of: Callable[[bytes], Schema], qu
     if not touched:
         known = ", ".join(sorted({entry.source for _, entry in segments}))
         raise RequestWrong(f"the log has no source {shown(query.value)}: it has {known or 'none yet'}")
-    erased = _tombstones(entries)
+    erased = tombstones(entries)
     counts = dict.fromkeys(SegmentCounts.__slots__, 0)
     tasks: list[Task] = []
-    searchable = False
+    dimensions: set[str] = set()
+    lacking: set[str] = set()
     for at, manifest in touched:
         schema = schema_of(manifest.schema)
         counts["touched"] += 1
-        searchable = searchable or query.dimension in schema.dimensions
+        dimensions |= set(schema.dimensions)
         if manifest.records == 0:
             counts["empty"] += 1
         elif query.dimension not in schema.dimensions:
             counts["not_searchable"] += 1
+            lacking.add(manifest.source)
         else:
             ordinal = schema.dimensions.index(query.dimension) + 1
             ranges = ranges_of(query, manifest)
             counts[_kind(ranges, manifest)] += 1
             if ranges:
                 tasks.append(Task(at, manifest, schema, ordinal, ranges, erased.get(at, Tombstones())))
-    if not searchable:
-        raise RequestWrong(f"no source of the log has the dimension {shown(query.dimension)}: ask by another")
-    _check_redactions(query, [schema_of(manifest.schema) for _, manifest in touched])
-    return Plan(tuple(tasks), SegmentCounts(**counts), tuple(_open_sources(entries, query)))
+    if query.dimension not in dimensions:
+        raise RequestWrong(
+            f"no source of the log has the dimension {shown(query.dimension)}: ask by one of "
+            f"{listed(dimensions)}"
+        )
+    digests = dict.fromkeys(manifest.schema for _, manifest in touched)
+    _check_redactions(query, [schema_of(digest) for digest in digests])
+    notices = tuple(_open_sources(entries, query))
+    return Plan(tuple(tasks), SegmentCounts(**counts), notices, tuple(sorted(lacking)))
 
 
 def _kind(ranges: tuple[RangeName, ...], manifest: Segment) -> str:
@@ -122,13 +135,15 @@ def _kind(ranges: tuple[RangeName, ...], manifest: Segment) -> str:
     return "undated_only" if ranges == ("undated",) and manifest.time is not None else "searched"
 
 
-def _tombstones(entries: Sequence[Entry]) -> dict[int, Tombstones]:
+def tombstones(entries: Sequence[Entry]) -> dict[int, Tombstones]:
+    """Collect what is erased, by the log index of the segment's manifest."""
     found: dict[int, Tombstones] = {}
     for entry in entries:
         if isinstance(entry, Erase):
             of_segment = found.setdefault(entry.segment[0], Tombstones())
             of_segment.records[entry.record[0]] = entry.record[1]
             of_segment.places.update(entry.index)
+            of_segment.index[entry.record[0]] = entry.index
     return found
 
 
@@ -137,7 +152,8 @@ def _check_redactions(query: Query, schemas: Sequence[Schema]) -> None:
     names = {each.name for schema in schemas for each in schema.fields}
     for name in sorted(set(query.redact) - names):
         raise RequestWrong(
-            f"no record of this answer has a field {shown(name)}: nothing would be redacted by it"
+            f"no record of this answer has a field {shown(name)}: nothing would be redacted by it; there are "
+            f"{listed(names)}"
         )
     for schema in schemas:
         if query.dimension not in schema.dimensions:
@@ -150,6 +166,12 @@ def _check_redactions(query: Query, schemas: Sequence[Schema]) -> None:
                 f"field {schema.fields[j].name} of {schema.name} is a key field and is never redacted: ask "
                 "without it"
             )
+
+
+def listed(names: Iterable[str]) -> str:
+    """List names for an error message, the first twenty of them."""
+    found = sorted(names)
+    return ", ".join([*map(shown, found[:_LISTED]), *([".."] if len(found) > _LISTED else [])])
 
 
 def key_fields(schema: Schema, dimension: str) -> set[int]:

@@ -1,13 +1,13 @@
 """Write README.txt, the first thing that the receiver of a package reads: plain ASCII."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.packages import Query
 from scelle.formats.tokens import base64_text
 from scelle.productions.loadfile import LOAD_FILE
-from scelle.productions.model import ACCOUNT, SegmentCounts, time_text
+from scelle.productions.model import ACCOUNT, Delta, SegmentCounts, time_text
 from scelle.productions.pages import Tally
 from scelle.productions.trust import grouped
 
@@ -29,10 +29,13 @@ def readme(
     verifier_sha256: bytes,
     *,
     names: Mapping[str, str],
+    not_searchable: Sequence[str] = (),
+    delta: Delta | None = None,
 ) -> bytes:
     """Return the bytes of README.txt; the same for the same package.
 
-    `names` are the log sources of which records are produced, each with what people call it, or with nothing.
+    `names` are the log sources of which records are produced, each with what people call it, or with nothing;
+    `not_searchable` are those that lack the queried dimension.
     """
     text = _TEXT.format(
         origin=checkpoint.origin,
@@ -58,6 +61,8 @@ def readme(
         loadfile=LOAD_FILE,
         sources=_sources(names),
         holders=_holders(query, tally),
+        lacking=_lacking(query, not_searchable),
+        since_then=_since_then(delta),
     )
     return text.encode("ascii")
 
@@ -77,9 +82,56 @@ def _holders(query: Query, tally: Tally) -> str:
     )
 
 
+def _lacking(query: Query, aliases: Sequence[str]) -> str:
+    if not aliases:
+        return ""
+    listed = ", ".join([*aliases[:_LISTED], *([".."] if len(aliases) > _LISTED else [])])
+    return (
+        f"  no answer about {listed}: what they hold cannot be searched by\n            "
+        f"{ascii(query.dimension)[1:-1]}\n"
+    )
+
+
+def _since_then(delta: Delta | None) -> str:
+    if delta is None:
+        return ""
+    return _SINCE_THEN.format(
+        size=delta.size,
+        root=base64_text(bytes.fromhex(delta.root)),
+        question="the same question" if delta.same_query else "another question",
+        count=len(delta.new_segments),
+        which="" if not delta.new_segments else f" (log index {_indices(delta.new_segments)})",
+        hits=delta.new_hits,
+        below=_BELOW_SAME if delta.same_query else _BELOW_OTHER,
+        erased=delta.erased_since,
+    )
+
+
+def _indices(numbers: Sequence[int]) -> str:
+    shown = [*map(str, numbers[:_LISTED]), *([".."] if len(numbers) > _LISTED else [])]
+    return ", ".join(shown)
+
+
 def _end(time_us: int | None, otherwise: str) -> str:
     return otherwise if time_us is None else f"{time_text(time_us)} ({time_us} us)"
 
+
+_LISTED: Final = 20
+_BELOW_SAME: Final = "Hits with a log index below that size are those of the earlier package"
+_BELOW_OTHER: Final = "What was asked differs, so hits below that size may differ as well"
+_SINCE_THEN: Final = """\
+
+SINCE AN EARLIER PACKAGE
+  The producer had an earlier package before it, which answers {question}
+  as the log stood with {size} entries and root {root}.
+  That log is the beginning of this one. Since then came {count} segments with
+  records that the question touches{which},
+  with {hits} hits.
+  {below}; {erased} records of that time were erased since, under tombstones.
+  Do not take this on trust: take the checkpoint out of the package that YOU hold, and give it to the program.
+     unzip -p EARLIER checkpoint > held
+     python3 -I scelle_verify.py PACKAGE --trust trust.json --query query.json --held held
+"""
 
 _TEXT: Final = """\
 PRODUCTION PACKAGE
@@ -101,10 +153,10 @@ THE ANSWER
   redacted  {fields} fields of produced records
   segments  {segments.touched} touched
             = {segments.searched} searched + {segments.undated_only} searched for undated records only
-            + {segments.left_out} left out by their bounds + {segments.not_searchable} not searchable this way
+            + {segments.left_out} left out by their bounds + {segments.not_searchable} not searchable by {dimension}
             + {segments.empty} empty
-{sources}{holders}  These numbers are a courtesy: the program below counts them anew from the proofs.
-
+{sources}{holders}{lacking}  These numbers are a courtesy: the program below counts them anew from the proofs.
+{since_then}
 HOW TO CHECK IT, IN THREE STEPS
   You need Python 3.9 or later, and trust.json, which you were given when the order was received.
   1. Take the program out of this archive:     unzip PACKAGE scelle_verify.py

@@ -25,8 +25,8 @@ UNBUFFERED_BYTES: Final = 1 << 17
 NAME_MAX_BYTES: Final = 200
 """A file name has at most 255 bytes, and scratch files have a little more than the package's."""
 
-Part = Literal["drafts", "items", "loadfile", "package", "proofs", "records", "withheld"]
-"""All the scratch files that a package can have."""
+Part = Literal["drafts", "items", "loadfile", "package", "proofs", "records", "stream", "withheld"]
+"""All the scratch files that a package, or an audit stream, can have."""
 
 
 class Scratch:

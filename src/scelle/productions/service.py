@@ -1,6 +1,6 @@
 """Make one production package from the published checkpoint of an order's log (ledger.md §11)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from scelle.errors import FormatError, RequestWrong
 from scelle.formats.audits import parse_audit_verdict
 from scelle.formats.entries import Entry, Segment
 from scelle.formats.entries import Request as RequestEntry
-from scelle.formats.notes import parse_note
+from scelle.formats.notes import NOTE_MAX_BYTES, parse_note
 from scelle.formats.packages import Query, is_item_prefix
 from scelle.formats.tokens import shown
 from scelle.formats.zips import is_member_path
@@ -20,6 +20,8 @@ from scelle.productions.loadfile import LOAD_FILE
 from scelle.productions.model import (
     ACCOUNT,
     NOTHING_WITHHELD,
+    SOURCE,
+    Delta,
     Notice,
     ProductionReport,
     Request,
@@ -30,6 +32,7 @@ from scelle.productions.model import (
 from scelle.productions.package import Members
 from scelle.productions.pages import Pages, answer_whole
 from scelle.productions.plan import Plan, Task, make_plan, touches
+from scelle.productions.previous import Previous, check_previous, delta_to
 from scelle.productions.ranges import RangeAnswer
 from scelle.productions.readme import readme
 from scelle.productions.scratch import Scratch, refuse_place, workspace
@@ -65,6 +68,8 @@ def produce(
     audit: bytes | None = None,
     cosigners: Cosigners = NO_COSIGNERS,
     source_names: Mapping[str, str] = MappingProxyType({}),
+    holders: Collection[str] = (),
+    previous: Previous | None = None,
     notices: Sequence[Notice] = (),
     progress: Progress = _silent,
     before_publishing: Callable[[ProductionReport], None] = lambda report: None,
@@ -74,16 +79,20 @@ def produce(
     Items are numbered from `first_number` under `prefix`. `tokens` are time-stamp tokens by file name
     (default: those that the ledger keeps and the package needs); `audit` is an auditor's verdict, without
     which there is no strength B; `source_names` are what people call log sources, by alias, and are shown for those
-    of which records are produced, unless accounts are redacted; `notices` are what the caller has to add to the
-    report's; `before_publishing` is told the report while the package has no name yet.
+    of which records are produced, unless accounts are redacted; `holders` are the identifiers, with their kind,
+    that sources state as theirs: one of them without a hit is no slip of the pen; `previous` is an earlier package
+    of the order, since which the report and README.txt say what came; `notices` are what the caller has to add to
+    the report's; `before_publishing` is told the report while the package has no name yet.
     Byte-equal for the same checkpoint, query, first number, prefix, withholdings and options.
 
     Atomic: the package appears under its name when it is whole and durable. Nothing in the vault or the log
     is changed; the caller has logged the request before, and remembers `next_number` after. Raises
-    `RequestWrong`, `PackageNameRefused`, `ContentNotAsSealed`, `RecordNotAsSealed` and StorageError.
+    `RequestWrong`, `PackageNameRefused`, `LogDamaged`, `ContentNotAsSealed`, `RecordNotAsSealed` and StorageError.
     """
     query, plan = _prepared(ledger, request, out, prefix, first_number)
     _check_audit(ledger, query, audit)
+    if previous is not None:
+        check_previous(ledger, previous)
     shown_tokens = published_tokens(ledger) if tokens is None else dict(tokens)
     found = [*notices, *plan.notices, *_log_notices(ledger.entries, query, shown_tokens)]
     rules = withhold.withholding() if isinstance(withhold, WithholdList) else withhold
@@ -91,29 +100,47 @@ def produce(
         total = sum(task.manifest.records for task in plan.tasks)
         names = {} if ACCOUNT in query.redact else source_names
         pages = Pages(work, contents, prefix, first_number, total, progress, names)
+        new_hits = 0
         for task in plan.tasks:
+            before = pages.tally.hits
             _answer(ledger, task, query, rules, pages)
+            if previous is not None and task.at >= previous.checkpoint.size:
+                new_hits += pages.tally.hits - before
         pages.finish()
+        delta = None if previous is None else delta_to(ledger, query, previous, new_hits)
+        if not pages.tally.hits and query.dimension != SOURCE and query.value not in holders:
+            found.append(_nobody(query, holders))
         _check_numbering(prefix, pages.next_number)
         if isinstance(withhold, WithholdList):
             found += _unmet(withhold)
-        members = _members(ledger, query, plan, pages, cosigners)
+        members = _members(ledger, query, plan, pages, cosigners, delta)
         members.add_tokens(shown_tokens)
         if audit is not None:
             members.add_bytes("audit/verdict", audit)
         package = work.scratch("package")
         count = members.write(ledger, package, progress)
-        report = _report(ledger, query, plan, pages, package, count, first_number, found)
+        report = _report(ledger, query, plan, pages, package, count, first_number, found, delta)
         before_publishing(report)  # a crash from here on wastes production numbers, and never uses one twice
         package.publish(out)
         return report
 
 
 def check_production(
-    ledger: OrderLedger, request: Request, *, out: Path, prefix: str, first_number: int
+    ledger: OrderLedger,
+    request: Request,
+    *,
+    out: Path,
+    prefix: str,
+    first_number: int,
+    audit: bytes | None = None,
+    previous: Previous | None = None,
 ) -> Query:
     """Return the query of a request that can be answered at `out`; raise as `produce`, changing nothing."""
-    return _prepared(ledger, request, out, prefix, first_number)[0]
+    query = _prepared(ledger, request, out, prefix, first_number)[0]
+    _check_audit(ledger, query, audit)
+    if previous is not None:
+        check_previous(ledger, previous)
+    return query
 
 
 def _prepared(
@@ -138,18 +165,47 @@ def _answer(
         reader.close()
 
 
+def _nobody(query: Query, holders: Collection[str]) -> Notice:
+    """Note that an answer is empty and nobody knows what it asks for: a slip of the pen finds nothing."""
+    if query.dimension != ACCOUNT:
+        detail = f"no record of the answer has this {query.dimension}: compare the spelling"
+        return Notice("value.unknown", query.value, detail)
+    kind, separator, name = query.value.partition(":")
+    if not separator:
+        detail = "no record of the answer is of it; identifiers carry their kind (custodian:.., account:..)"
+        return Notice("holder.unknown", query.value, detail)
+    known = sorted(each.partition(":")[2] for each in holders if each.startswith(f"{kind}:"))
+    there = f"; there are {', '.join(known[:5])}{' ..' if len(known) > 5 else ''}" if known else ""
+    detail = (
+        f"no source of the order is of this {kind}{there}, and no record of the answer: compare the spelling"
+    )
+    return Notice("holder.unknown", name, detail)
+
+
 def _unmet(withhold: WithholdList) -> list[Notice]:
     detail = "the list withholds it, and it is no hit: compare the spelling"
     return [Notice("withhold.no_hit", name, detail) for name in withhold.unmet()]
 
 
 def _members(
-    ledger: OrderLedgerWriter, query: Query, plan: Plan, pages: Pages, cosigners: Cosigners
+    ledger: OrderLedgerWriter,
+    query: Query,
+    plan: Plan,
+    pages: Pages,
+    cosigners: Cosigners,
+    delta: Delta | None,
 ) -> Members:
     """Collect the members that every package has."""
     policy = trust_for(ledger, cosigners).policy
     text = readme(
-        query, ledger.checkpoint, pages.tally, plan.counts, policy.verifier_sha256, names=pages.named
+        query,
+        ledger.checkpoint,
+        pages.tally,
+        plan.counts,
+        policy.verifier_sha256,
+        names=pages.named,
+        not_searchable=plan.not_searchable,
+        delta=delta,
     )
     members = Members()
     members.add_log(ledger)
@@ -170,6 +226,7 @@ def _report(
     members: int,
     first_number: int,
     notices: Sequence[Notice],
+    delta: Delta | None,
 ) -> ProductionReport:
     tally = pages.tally
     return ProductionReport(
@@ -191,6 +248,8 @@ def _report(
         query_sha256=sha256(query.encode()).hexdigest(),
         segments=plan.counts,
         findings=tuple(notices),
+        not_searchable=plan.not_searchable,
+        delta=delta,
     )
 
 
@@ -230,6 +289,16 @@ def _log_notices(entries: Sequence[Entry], query: Query, tokens: Mapping[str, by
         for anchor in sorted(missing)
     ]
     return notices
+
+
+def read_verdict(path: Path) -> bytes:
+    """Read the file of an auditor's verdict; raise `RequestWrong` where it cannot be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > NOTE_MAX_BYTES:
+            raise RequestWrong(f"{path}: no such file, or larger than 64 MiB: give the auditor's verdict")
+        return path.read_bytes()
+    except OSError as error:
+        raise RequestWrong(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _check_audit(ledger: OrderLedger, query: Query, audit: bytes | None) -> None:

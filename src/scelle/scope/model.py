@@ -10,7 +10,9 @@ The rules, in the order in which they are looked at:
    belongs to one of these accounts; a clause with custodians alone does not cover what is known to belong
    to an account, and the other way round. An item whose source knows neither is covered.
 5. *media-type*: one of the clause's types matches, without regard to case or parameters. An item whose type
-   is not known is covered.
+   is not known is covered. A record has no type, and none restricts it.
+6. *dimension*, *field*, *where*: what a clause asks of the fields of a record (``records``). A document has
+   none, so that a clause which asks for them covers it in doubt.
 
 An empty list restricts nothing. What is not known is never a reason to lose evidence: such an item is covered
 and the verdict says which doubt it profits from. An item is covered when any clause covers it; otherwise the
@@ -18,14 +20,17 @@ reason given is that of the clause that came furthest down this list, the first 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from scelle.errors import ClauseWrong
+from scelle.errors import AccountsNotLoaded, ClauseWrong
 from scelle.formats.tokens import UNDATED
+from scelle.scope.accounts import AccountSet, AccountsFile, ReadContent, reread_accounts
+from scelle.scope.expressions import EXPRESSION_MAX_CHARACTERS
 from scelle.scope.globs import compile_glob, matches_every_path, path_text
+from scelle.scope.patterns import compile_pattern
 
 PERIOD_MAX_US: Final = 2**53
 """The largest bound of a period, either way: what RFC 8785 writes exactly."""
@@ -45,12 +50,18 @@ class Reason(StrEnum):
     UNDATED = "undated"
     HOLDER_UNKNOWN = "holder-unknown"
     MEDIA_TYPE_UNKNOWN = "media-type-unknown"
+    DIMENSION_UNKNOWN = "dimension-unknown"
+    FIELD_UNKNOWN = "field-unknown"
+    WHERE_UNDECIDED = "where-undecided"
     SOURCE = "source"
     PERIOD = "period"
     PATH = "path"
     CUSTODIAN = "custodian"
     ACCOUNT = "account"
     MEDIA_TYPE = "media-type"
+    DIMENSION = "dimension"
+    FIELD = "field"
+    WHERE = "where"
 
     @property
     def covers(self) -> bool:
@@ -70,6 +81,9 @@ _DISTANCE: Final[Mapping[Reason, int]] = {
     Reason.CUSTODIAN: 3,
     Reason.ACCOUNT: 3,
     Reason.MEDIA_TYPE: 4,
+    Reason.DIMENSION: 5,
+    Reason.FIELD: 6,
+    Reason.WHERE: 7,
 }
 """How far an item came in a clause before it failed: the larger, the closer."""
 
@@ -78,18 +92,28 @@ _SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.UNDATED: "The item has no time; the period cannot exclude it, so it is covered.",
     Reason.HOLDER_UNKNOWN: "The item's source names no custodian and no account; it is covered.",
     Reason.MEDIA_TYPE_UNKNOWN: "The item's media type is not known; it is covered.",
+    Reason.DIMENSION_UNKNOWN: "The item has no such dimension as the clause names; it is covered.",
+    Reason.FIELD_UNKNOWN: "The item has no text in a field that the clause searches; it is covered.",
+    Reason.WHERE_UNDECIDED: "The clause's expression has no truth value for the item; it is covered.",
     Reason.SOURCE: "No clause names the item's source.",
     Reason.PERIOD: "The item's time lies outside the clause's period.",
     Reason.PATH: "The item's path matches none of the clause's patterns.",
     Reason.CUSTODIAN: "The item is not held by a custodian that the clause names.",
     Reason.ACCOUNT: "The item does not belong to an account that the clause names.",
     Reason.MEDIA_TYPE: "The item's media type is none that the clause names.",
+    Reason.DIMENSION: "The record's identifier of a dimension is none that the clause names.",
+    Reason.FIELD: "A field of the record does not match the clause's regular expression, or is empty.",
+    Reason.WHERE: "The clause's expression is false for the record.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One part of an order's scope; the period in microseconds since 1970 UTC, start included, end not."""
+    """One part of an order's scope; the period in microseconds since 1970 UTC, start included, end not.
+
+    ``dimensions``: the identifiers that are named for each dimension; ``match``: a regular expression for each
+    field (``patterns``); ``where``: a CEL expression (``expressions``). The first two are sorted by name.
+    """
 
     id: str
     sources: tuple[str, ...]
@@ -101,6 +125,10 @@ class Clause:
     media_types: tuple[str, ...] = ()
     restricted: bool = False
     keep: Keep = Keep.CONTENT
+    accounts_file: AccountsFile | None = None
+    dimensions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    match: tuple[tuple[str, str], ...] = ()
+    where: str | None = None
 
 
 class ItemView(NamedTuple):
@@ -153,7 +181,7 @@ def covers(clause: Clause, item: ItemView) -> Verdict:
     if item.source not in clause.sources:
         return Verdict(False, Reason.SOURCE)
     doubt = Reason.MATCH
-    for decide in (decide_period, decide_path, decide_holder, decide_media_type):
+    for decide in (decide_period, decide_path, decide_holder, decide_media_type, decide_fields):
         reason = decide(clause, item)
         if not reason.covers:
             return Verdict(False, reason)
@@ -184,7 +212,9 @@ def explain(clause: Clause, item: ItemView) -> str:
             return f"Not covered: {name} does not name the media type {item.media_type!a}."
         case Reason.MATCH:
             return f"Covered by {name}."
-        case Reason.UNDATED | Reason.HOLDER_UNKNOWN | Reason.MEDIA_TYPE_UNKNOWN:
+        case Reason.DIMENSION | Reason.FIELD | Reason.WHERE:
+            return f"Not covered by {name}: {reason.sentence[0].lower()}{reason.sentence[1:]}"
+        case _:
             return f"Covered by {name}, in doubt: {reason.sentence[0].lower()}{reason.sentence[1:]}"
 
 
@@ -211,6 +241,29 @@ def check_clause(clause: Clause) -> None:
         compile_glob(pattern)
     for media_type in clause.media_types:
         _check_media_type(media_type)
+    _check_dimensions(clause)
+    _check_match(clause)
+    if clause.where is not None and not 0 < len(clause.where.strip()) <= EXPRESSION_MAX_CHARACTERS:
+        raise ClauseWrong(f"where: empty, or longer than {EXPRESSION_MAX_CHARACTERS} characters; correct it")
+
+
+def load_accounts(clauses: Sequence[Clause], read: ReadContent) -> tuple[Clause, ...]:
+    """Return the clauses with the identifiers of their files, as a pass needs them; each file is read once.
+
+    ``read`` gives the pieces of a content by its SHA-256. Raises ClauseWrong where the bytes are not those
+    that were sealed.
+    """
+    known: dict[bytes, AccountsFile] = {}
+
+    def loaded(clause: Clause) -> Clause:
+        file = clause.accounts_file
+        if file is None or file.ids is not None:
+            return clause
+        if file.digest not in known:
+            known[file.digest] = reread_accounts(file, read)
+        return replace(clause, accounts_file=replace(file, ids=known[file.digest].ids))
+
+    return tuple(map(loaded, clauses))
 
 
 def shown_path(path: bytes) -> str:
@@ -248,15 +301,53 @@ def decide_path(clause: Clause, item: ItemView) -> Reason:
 
 def decide_holder(clause: Clause, item: ItemView) -> Reason:
     """Decide whether the item's holder is one of those that the clause names."""
-    if not clause.custodians and not clause.accounts:
-        return Reason.MATCH
-    if item.custodian is None and item.account is None:
-        return Reason.HOLDER_UNKNOWN
-    if item.custodian in clause.custodians or item.account in clause.accounts:
-        return Reason.MATCH
-    if not clause.accounts:
-        return Reason.CUSTODIAN
-    return Reason.CUSTODIAN if clause.custodians and item.custodian is not None else Reason.ACCOUNT
+    return Holders.of(clause).decide(item.custodian, item.account)
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """The custodians and accounts that a clause names, ready to be asked."""
+
+    custodians: frozenset[str]
+    accounts: frozenset[str]
+    listed: AccountSet | None
+
+    @classmethod
+    def of(cls, clause: Clause) -> "Holders":
+        """Return the holders that a clause names; raise AccountsNotLoaded."""
+        file = clause.accounts_file
+        if file is not None and file.ids is None:
+            raise AccountsNotLoaded(
+                f'clause "{clause.id}", accounts_file: the accounts of {file.name!a} were not read from the vault'
+            )
+        listed = None if file is None else file.ids
+        return cls(frozenset(clause.custodians), frozenset(clause.accounts), listed)
+
+    @property
+    def names_accounts(self) -> bool:
+        """Tell whether accounts are named, one by one or by a file."""
+        return bool(self.accounts) or self.listed is not None
+
+    @property
+    def restrict(self) -> bool:
+        """Tell whether anybody is named at all."""
+        return bool(self.custodians) or self.names_accounts
+
+    def has_account(self, account: str) -> bool:
+        """Tell whether the account is named."""
+        return account in self.accounts or (self.listed is not None and account in self.listed)
+
+    def decide(self, custodian: str | None, account: str | None) -> Reason:
+        """Decide over a holder; at most one of the two is set, as a rule."""
+        if not self.restrict:
+            return Reason.MATCH
+        if custodian is None and account is None:
+            return Reason.HOLDER_UNKNOWN
+        if custodian in self.custodians or (account is not None and self.has_account(account)):
+            return Reason.MATCH
+        if not self.names_accounts:
+            return Reason.CUSTODIAN
+        return Reason.CUSTODIAN if self.custodians and custodian is not None else Reason.ACCOUNT
 
 
 def decide_media_type(clause: Clause, item: ItemView) -> Reason:
@@ -268,6 +359,15 @@ def decide_media_type(clause: Clause, item: ItemView) -> Reason:
         return Reason.MEDIA_TYPE_UNKNOWN
     wanted = {t.lower() for t in clause.media_types}
     return Reason.MATCH if bare in wanted or f"{bare.partition('/')[0]}/*" in wanted else Reason.MEDIA_TYPE
+
+
+def decide_fields(clause: Clause, item: ItemView) -> Reason:
+    """Return the doubt in which a document is covered by a clause that asks for fields of records."""
+    if clause.dimensions:
+        return Reason.DIMENSION_UNKNOWN
+    if clause.match:
+        return Reason.FIELD_UNKNOWN
+    return Reason.MATCH if clause.where is None else Reason.WHERE_UNDECIDED
 
 
 # --- from verdicts to a match ----------------------------------------------------------------------------
@@ -313,6 +413,29 @@ def _holder_text(item: ItemView) -> str:
     held = [] if item.custodian is None else [f'held by the custodian "{item.custodian}"']
     held += [] if item.account is None else [f'of the account "{item.account}"']
     return "the item is " + " and ".join(held)
+
+
+def _check_dimensions(clause: Clause) -> None:
+    _check_names("dimensions", [name for name, _ in clause.dimensions])
+    for name, identifiers in clause.dimensions:
+        if name in ("source", "account"):
+            raise ClauseWrong(f"dimensions.{name}: is named by `{name}s`; move it there")
+        if not identifiers or "" in identifiers:
+            raise ClauseWrong(f"dimensions.{name}: needs identifiers that are not empty; name at least one")
+
+
+def _check_match(clause: Clause) -> None:
+    _check_names("match", [name for name, _ in clause.match])
+    for name, pattern in clause.match:
+        try:
+            compile_pattern(pattern)
+        except ClauseWrong as error:
+            raise ClauseWrong(f"match.{name}: {error}") from error
+
+
+def _check_names(key: str, names: list[str]) -> None:
+    if "" in names or names != sorted(set(names)):
+        raise ClauseWrong(f"{key}: names must not be empty and stand once each, in order; correct them")
 
 
 def _check_media_type(media_type: str) -> None:

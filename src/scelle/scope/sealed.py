@@ -1,15 +1,20 @@
-"""Write clauses as they are sealed in an order's events, and read them back exactly."""
+"""Write clauses as they are sealed in an order's events, and read them back exactly.
 
+The keys of ``_OPTIONAL`` stand only where a clause uses them: a clause that does not has the bytes it always had.
+"""
+
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from scelle.errors import ClauseWrong, FormatError
+from scelle.scope.accounts import AccountsFile
 from scelle.scope.model import Clause, Keep, check_clause
 
 
 def clause_to_json(clause: Clause) -> dict[str, object]:
     """Return the clause as it is sealed in events; ``clause_from_json`` gives it back exactly."""
-    return {
+    value: dict[str, object] = {
         "accounts": list(clause.accounts),
         "custodians": list(clause.custodians),
         "from_us": clause.period_from_us,
@@ -21,11 +26,31 @@ def clause_to_json(clause: Clause) -> dict[str, object]:
         "sources": list(clause.sources),
         "to_us": clause.period_to_us,
     }
+    if clause.accounts_file is not None:
+        value["accounts_file"] = _accounts_file_to_json(clause.accounts_file)
+    if clause.dimensions:
+        value["dimensions"] = {name: list(identifiers) for name, identifiers in clause.dimensions}
+    if clause.match:
+        value["match"] = dict(clause.match)
+    if clause.where is not None:
+        value["where"] = clause.where
+    return value
+
+
+def _accounts_file_to_json(file: AccountsFile) -> dict[str, object]:
+    return {
+        "accounts": file.accounts,
+        "blanks": file.blanks,
+        "duplicates": file.duplicates,
+        "name": file.name,
+        "sha256": file.digest.hex(),
+        "size_bytes": file.size_bytes,
+    }
 
 
 def clause_from_json(value: Mapping[str, object]) -> Clause:
     """Return the clause that ``clause_to_json`` wrote; raise FormatError for anything else."""
-    if set(value) != _JSON_KEYS:
+    if set(value) - _OPTIONAL != _JSON_KEYS:
         raise FormatError(f"sealed clause: keys are {sorted(value)}, must be {sorted(_JSON_KEYS)}")
     restricted = value["restricted"]
     if not isinstance(restricted, bool):
@@ -41,6 +66,10 @@ def clause_from_json(value: Mapping[str, object]) -> Clause:
         media_types=_json_texts(value, "media_types"),
         restricted=restricted,
         keep=_json_keep(value),
+        accounts_file=_json_accounts_file(value),
+        dimensions=_json_dimensions(value),
+        match=_json_match(value),
+        where=_json_text(value, "where") if "where" in value else None,
     )
     try:
         check_clause(clause)
@@ -77,4 +106,53 @@ def _json_keep(value: Mapping[str, object]) -> Keep:
         raise FormatError("sealed clause, keep: must be content or digest") from error
 
 
+def _json_table(value: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """Return an optional table; where it stands it is not empty."""
+    if key not in value:
+        return {}
+    table = value[key]
+    if not isinstance(table, dict) or not table:
+        raise FormatError(f"sealed clause, {key}: must be an object that is not empty")
+    return table
+
+
+def _json_dimensions(value: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    table = _json_table(value, "dimensions")
+    return tuple((name, _json_texts(table, name)) for name in sorted(table))
+
+
+def _json_match(value: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    table = _json_table(value, "match")
+    return tuple((name, _json_text(table, name)) for name in sorted(table))
+
+
+def _json_accounts_file(value: Mapping[str, object]) -> AccountsFile | None:
+    table = _json_table(value, "accounts_file")
+    if not table:
+        return None
+    if set(table) != _FILE_KEYS:
+        raise FormatError(f"sealed clause, accounts_file: keys must be {sorted(_FILE_KEYS)}")
+    name, digest = _json_text(table, "name"), _json_text(table, "sha256")
+    if not name or _SHA256.fullmatch(digest) is None:
+        raise FormatError("sealed clause, accounts_file: must have a name and a SHA-256 in lower-case hex")
+    return AccountsFile(
+        name,
+        bytes.fromhex(digest),
+        size_bytes=_json_count(table, "size_bytes"),
+        accounts=_json_count(table, "accounts"),
+        duplicates=_json_count(table, "duplicates"),
+        blanks=_json_count(table, "blanks"),
+    )
+
+
+def _json_count(value: Mapping[str, object], key: str) -> int:
+    count = value[key]
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise FormatError(f"sealed clause, accounts_file.{key}: must be a number from 0")
+    return count
+
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_FILE_KEYS: Final = frozenset(_accounts_file_to_json(AccountsFile("", b"", 0, 0, 0, 0)))
+_OPTIONAL: Final = frozenset({"accounts_file", "dimensions", "match", "where"})
 _JSON_KEYS: Final = frozenset(clause_to_json(Clause("", ())))

@@ -6,7 +6,7 @@ A source gives documents (`Source`) or records (`RecordSource`), never both by t
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from scelle.formats.schema import Schema
 
@@ -167,6 +167,7 @@ class Batch(NamedTuple):
     mark: bytes
 
 
+@runtime_checkable
 class RecordSource(Protocol):
     """Read the records of one live system, and change nothing in it."""
 

@@ -3,37 +3,18 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from scelle.errors import SourceNameTaken, SourceNameUnknown, SourceNameWrong, SourceOverlapsVault
 from scelle.ledger.events import Event, events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
-from scelle.sources.urls import parse_url
+from scelle.sources.model import SourceSpec, spec_from_json
+from scelle.sources.urls import local_root, open_source
 
 IDENTIFIER_MAX = 256
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-ADDED, REMOVED = "source.added", "source.removed"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """A named connection to a live system, and whose it is: a custodian's, an account's, or nobody's."""
-
-    name: str
-    url: str
-    custodian: str | None = None
-    account: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the source as it is sealed and printed."""
-        return {"name": self.name, "url": self.url, "custodian": self.custodian, "account": self.account}
-
-    @property
-    def system(self) -> str:
-        """Return the code of the kind of system, for counts in the log."""
-        return "files" if self.url.startswith("files:") else "mail"
+ADDED, REMOVED, SCHEMA = "source.added", "source.removed", "source.schema"
 
 
 def check_name(name: str) -> str:
@@ -59,7 +40,10 @@ def refuse_own_folders(spec: SourceSpec, vault: Path, keys: Path | None) -> None
 
     Sealing them would hand the key to whoever gets a package, and grow the vault by itself at every pass.
     """
-    root = Path(os.fsdecode(parse_url(spec.name, spec.url)[1])).resolve()
+    place_bytes = local_root(spec)
+    if place_bytes is None:
+        return
+    root = Path(os.fsdecode(place_bytes)).resolve()
     for what, folder in (("the vault", vault), ("the folder of the vault's key", keys)):
         place = None if folder is None else folder.resolve()
         if place is not None and (place.is_relative_to(root) or root.is_relative_to(place)):
@@ -76,12 +60,10 @@ def named_sources(ledger: OrderLedger) -> dict[str, SourceSpec]:
             found[event.body["name"]] = spec_from_json(event.body)
         elif event.kind == REMOVED:
             found.pop(event.body["name"], None)
+        elif event.kind == SCHEMA and event.body["name"] in found:
+            name = event.body["name"]
+            found[name] = replace(found[name], schema=event.body["schema"])
     return found
-
-
-def spec_from_json(body: Mapping[str, Any]) -> SourceSpec:
-    """Read a source as it was sealed."""
-    return SourceSpec(body["name"], body["url"], body["custodian"], body["account"])
 
 
 def add_source(ledger: OrderLedgerWriter, spec: SourceSpec, now_us: int, actor: str) -> None:
@@ -93,6 +75,14 @@ def add_source(ledger: OrderLedgerWriter, spec: SourceSpec, now_us: int, actor: 
             f"source {spec.name} is there already ({known.url}): choose another name, or remove it first"
         )
     record_event(ledger, now_us, actor, ADDED, spec.to_json())
+    ledger.seal(now_us)
+
+
+def set_schema(ledger: OrderLedgerWriter, name: str, schema: str, now_us: int, actor: str) -> None:
+    """Seal that a source of records is read by another schema file from now on; raises InputError."""
+    spec = replace(known_source(named_sources(ledger), name), schema=schema)
+    open_source(spec)  # refuses a schema that cannot be used, and a source that takes none
+    record_event(ledger, now_us, actor, SCHEMA, {"name": name, "schema": schema})
     ledger.seal(now_us)
 
 

@@ -3,41 +3,185 @@
 import os
 import re
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from scelle.errors import InputError, SourceAddressError, SourceSecretError
+from scelle.errors import InputError, SourceAddressError, SourceError, SourceSecretError
 from scelle.formats.tokens import shown
+from scelle.sources.credentials import check_credential, secret_from
 from scelle.sources.files.source import FilesSource
-from scelle.sources.interfaces import Source
+from scelle.sources.interfaces import Member, RecordSource, Source
 from scelle.sources.mail.eml import EmlSource
 from scelle.sources.mail.maildir import MaildirSource
 from scelle.sources.mail.mbox import MboxSource
+from scelle.sources.model import SourceSpec
 
-_OPENERS: Final[dict[str, Callable[[bytes, str], Source]]] = {
-    "files": FilesSource,
-    "mbox": MboxSource,
-    "maildir": MaildirSource,
-    "eml": EmlSource,
-}
-SCHEMES: Final = tuple(_OPENERS)
+if TYPE_CHECKING:
+    from scelle.sources.postgres.settings import PostgresSettings
+    from scelle.sources.postgres.source import PostgresSource
 
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
-def open_source(name: str, url: str, custodian: str | None = None, account: str | None = None) -> Source:
-    """Open the source at a URL; nothing is read before its methods are called.
+def open_source(spec: SourceSpec) -> Source | RecordSource:
+    """Open the source that a spec describes; nothing is read before its methods are called.
 
-    Raises SourceAddressError, SourceSecretError, or InputError for a source of a custodian and an account at
-    once.
+    Raises SourceAddressError, SourceSecretError, SchemaWrong, or InputError for a source of a custodian and an
+    account at once, or an option that this kind of source does not have.
     """
-    if custodian is not None and account is not None:
+    if spec.custodian is not None and spec.account is not None:
         raise InputError(
-            f"source {shown(name)} has a custodian and an account: the two never meet, so add it twice, "
+            f"source {shown(spec.name)} has a custodian and an account: the two never meet, so add it twice, "
             "once for each"
         )
-    scheme, root = parse_url(name, url)
-    return _OPENERS[scheme](root, name)
+    if is_database(spec.url):
+        _refuse_options(spec, "postgresql")
+        return open_database(spec)
+    scheme, root = parse_url(spec.name, spec.url)
+    _refuse_options(spec, scheme)
+    if scheme in _DOCUMENTS:
+        return _DOCUMENTS[scheme](root, spec.name)
+    return _RECORDS[scheme](root, spec)
+
+
+def _refuse_options(spec: SourceSpec, scheme: str) -> None:
+    for option, value, takers in (
+        ("--schema", spec.schema, ("records",)),
+        ("--tables", spec.tables, ("postgresql",)),
+        ("--credential", spec.credential, ("postgresql",)),
+    ):
+        if value and scheme not in takers:
+            raise InputError(f"source {shown(spec.name)}: {option} is for {takers[0]}://: leave it out")
+
+
+def _open_records(root: bytes, spec: SourceSpec) -> RecordSource:
+    from scelle.sources.records.source import RecordsSource  # start-up time of every other command
+    from scelle.sources.schema_file import parse_schema_file
+
+    if spec.schema is None:
+        raise InputError(
+            f"source {shown(spec.name)}: records need a schema: give --schema FILE; `scelle source schema {spec.url} "
+            "--infer --to FILE` writes one from a sample"
+        )
+    return RecordsSource(root, spec.name, parse_schema_file(spec.schema), spec.holder)
+
+
+def needs_schema(spec: SourceSpec) -> bool:
+    """Tell whether a source cannot be read before it has a schema."""
+    return spec.scheme == "records" and spec.schema is None
+
+
+def schema_text(reference: str) -> str:
+    """Return the text of a schema file, or of a shipped one (`builtin:debezium`); raises SchemaWrong."""
+    from scelle.sources.records.builtin import schema_text as read  # start-up time of every other command
+
+    return read(reference)
+
+
+def inferred_schema(spec: SourceSpec) -> str:
+    """Return the text of a schema file made from a sample of a source of records; raises InputError, SourceError."""
+    from scelle.sources.records.sample import infer  # start-up time of every other command
+
+    scheme, root = parse_url(spec.name, spec.url)
+    if scheme != "records":
+        raise InputError(f"source {shown(spec.name)}: a schema is inferred for records:// only")
+    return infer(root, spec.name)
+
+
+def _open_git(root: bytes, spec: SourceSpec) -> RecordSource:
+    from scelle.sources.git.source import GitSource  # start-up time of every other command
+
+    return GitSource(root, spec.name, spec.holder)
+
+
+def open_database(spec: SourceSpec) -> "PostgresSource":
+    """Open a PostgreSQL database; the password is fetched for each connection and kept nowhere."""
+    from scelle.sources.postgres.source import PostgresSource  # start-up time of every other command
+
+    return PostgresSource(database_settings(spec))
+
+
+def database_settings(spec: SourceSpec) -> "PostgresSettings":
+    """Return what a spec tells a source of a PostgreSQL database; raises InputError."""
+    from scelle.sources.postgres.address import parse_address  # start-up time of every other command
+    from scelle.sources.postgres.settings import settings_of
+
+    settings = settings_of(parse_address(spec.url, spec.name), spec.tables or ("public.*",))
+    settings = replace(settings, holder=spec.holder)
+    if spec.credential is None:
+        return settings
+    where = check_credential(spec.credential, "--credential")
+    return replace(settings, password=partial(secret_from, where, "--credential"))
+
+
+_DOCUMENTS: Final[dict[str, Callable[[bytes, str], Source]]] = {
+    "files": FilesSource,
+    "mbox": MboxSource,
+    "maildir": MaildirSource,
+    "eml": EmlSource,
+}
+_RECORDS: Final[dict[str, Callable[[bytes, SourceSpec], RecordSource]]] = {
+    "records": _open_records,
+    "git": _open_git,
+}
+SCHEMES: Final = (*_DOCUMENTS, *_RECORDS)
+DATABASES: Final = ("postgresql", "postgres")
+
+
+def local_root(spec: SourceSpec) -> bytes | None:
+    """Return the path that a source reads on this machine; None where it reads a server."""
+    return None if is_database(spec.url) else parse_url(spec.name, spec.url)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """How the records of a source would be sealed, or why that is not known now; a source of documents has none."""
+
+    members: tuple[Member, ...] = ()
+    trouble: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is printed beside the source; nothing for a source of documents."""
+        if self.trouble is not None:
+            return {"unreachable": self.trouble}
+        if not self.members:
+            return {}
+        return {
+            "members": [
+                {
+                    "name": each.name,
+                    "schema": each.schema.name,
+                    "version": each.schema.version,
+                    "profile": each.profile,
+                    "dimensions": list(each.schema.dimensions),
+                    "fields": {field.name: field.type for field in each.schema.fields},
+                    "notes": list(each.notes),
+                }
+                for each in self.members
+            ]
+        }
+
+    def lines(self) -> list[str]:
+        """Return one line for each shape."""
+        if self.trouble is not None:
+            return [f"cannot be read now: {self.trouble}"]
+        return [f"{each.name}: {'; '.join(each.notes) or 'as its schema says'}" for each in self.members]
+
+
+def shapes_of(spec: SourceSpec) -> Shapes:
+    """Ask a source of records for its shapes; a source that cannot be read now is no error here."""
+    try:
+        source = open_source(spec)
+        return Shapes(tuple(source.members())) if isinstance(source, RecordSource) else Shapes()
+    except (InputError, SourceError) as error:
+        return Shapes(trouble=str(error))
+
+
+def is_database(url: str) -> bool:
+    """Tell whether a URL is of a PostgreSQL database."""
+    return url.partition("://")[0] in DATABASES
 
 
 def parse_url(name: str, url: str) -> tuple[str, bytes]:
@@ -51,8 +195,8 @@ def parse_url(name: str, url: str) -> tuple[str, bytes]:
             f"the URL of source {shown(name)} carries a user name or a password: take it out, a secret never "
             "stands in a URL"
         )
-    if not separator or scheme not in _OPENERS:
-        schemes = ", ".join(f"{each}://" for each in SCHEMES)
+    if not separator or scheme not in SCHEMES:
+        schemes = ", ".join(f"{each}://" for each in (*SCHEMES, "postgresql"))
         raise _wrong(name, f"has none of the schemes {schemes}; write for example files:///srv/documents")
     if "?" in rest or "#" in rest:
         raise _wrong(

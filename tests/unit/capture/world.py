@@ -18,7 +18,16 @@ from scelle.ledger.events import Event, events
 from scelle.ledger.segments import Row
 from scelle.ledger.service import OrderLedgerWriter, order_folder
 from scelle.scope.model import Clause
-from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, Document, Kind, Offered, Trouble
+from scelle.sources.interfaces import (
+    PIECE_BYTES,
+    WHOLE_BYTES,
+    Document,
+    Kind,
+    Offered,
+    RecordSource,
+    Source,
+    Trouble,
+)
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
 from scelle.vault.contents import CONTENTS_TABLES, CatalogContentIndex
 from scelle.vault.keys import VaultKey
@@ -178,6 +187,10 @@ class World:
         self._open: tuple[OrderLedgerWriter, PackStore, Catalog] | None = None
 
     @property
+    def reader(self) -> Source | RecordSource:
+        return self.source
+
+    @property
     def things(self) -> dict[bytes, Thing]:
         return self.source.things
 
@@ -224,7 +237,7 @@ class World:
     def run(self) -> PassReport:
         ledger, packs, catalog = self.begin()
         tools = PassTools(ledger, packs, catalog, self.key, self.clock, "tester", self.progress)
-        sources = [NamedSource("docs", ALIAS, "files", self.custodian, None, self.source)]
+        sources = [NamedSource("docs", ALIAS, "files", self.custodian, None, self.reader)]
         if self.second is not None:
             sources.append(NamedSource("more", "s0002", "files", None, None, self.second))
         try:
@@ -241,16 +254,16 @@ class World:
 
     # --- what there is afterwards
 
-    def rows(self) -> list[Row]:
+    def rows(self, alias: str = ALIAS) -> list[Row]:
         """All rows that are sealed, or flushed and found again."""
         ledger, _, _ = self.begin()
         found: list[Row] = []
         for _, manifest in ledger.manifests():
-            if manifest.source == ALIAS and manifest.records:
+            if manifest.source == alias and manifest.records:
                 reader = ledger.segment(manifest)
                 found += reader.rows()
                 reader.close()
-        writer = ledger.open_rows(ALIAS)
+        writer = ledger.open_rows(alias)
         found += writer.flushed_rows() if writer is not None else ()
         self.end()
         return found

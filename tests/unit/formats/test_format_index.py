@@ -5,7 +5,20 @@ import pytest
 
 from scelle.errors import FormatError
 from scelle.formats import index
-from scelle.formats.index import Tagger, entry_leaf, index_leaf, index_leaves, inner, sort_key, tag, u2, u3
+from scelle.formats.flat import Part
+from scelle.formats.index import (
+    TagColumn,
+    Tagger,
+    entry_leaf,
+    index_leaf,
+    index_leaves,
+    inner,
+    sort_key,
+    tag,
+    u2,
+    u3,
+)
+from scelle.formats.values import NULL, text_value
 
 KEY = bytes(range(32))
 SALT = bytes(range(16))
@@ -121,3 +134,40 @@ def test_sort_key_orders_signed_numbers() -> None:
     ]
     backwards = pairs[::-1]
     assert sorted(backwards, key=lambda pair: sort_key(*pair)) == pairs
+
+
+def test_columns_are_those_of_each_record() -> None:
+    keys = [sha256(bytes([number])).digest() for number in range(5)]
+    rcs = [sha256(key).digest() for key in keys]
+    tags = [tag(KEY, "account", f"account:{number % 3}") for number in range(5)]
+    times = [-(2**63), -1, 0, 5, 2**63 - 1]
+    numbers = b"".join(
+        time.to_bytes(8, "big", signed=True) + seq.to_bytes(8, "big") for seq, time in enumerate(times)
+    )
+    shared = [
+        inner(key[16:], time, seq, rc)
+        for seq, (key, time, rc) in enumerate(zip(keys, times, rcs, strict=True))
+    ]
+    flat = index.inner_column(Part(b"".join(keys), 32, 16, 32), numbers, b"".join(rcs))
+    assert flat == b"".join(shared)
+    for dimension in (1, 2, 32):
+        expected = [index.index_leaf_of(dimension, own, each) for own, each in zip(tags, shared, strict=True)]
+        assert index.leaf_column(dimension, b"".join(tags), flat) == b"".join(expected)
+    assert index.leaf_column(1, b"", b"") == b""
+
+
+@pytest.mark.parametrize(("tags", "inners"), [(16, 31), (16, 64), (15, 32), (32, 32), (0, 32)])
+def test_columns_of_another_width_are_refused(tags: int, inners: int) -> None:
+    with pytest.raises(FormatError, match="width"):
+        index.leaf_column(1, bytes(tags), bytes(inners))
+    with pytest.raises(FormatError, match="dimension"):
+        index.leaf_column(33, bytes(16), bytes(32))
+
+
+def test_tags_of_a_column_are_those_of_each_identifier_and_few_are_kept() -> None:
+    tags = TagColumn(Tagger(KEY), "modèle", 3)
+    for _ in range(2):
+        for name in ("a", "é", "b" * 100, "", "c", "d"):
+            assert tags[text_value(name)] == tag(KEY, "modèle", name)
+            assert len(tags) <= 3
+    assert tags[NULL] == tag(KEY, "modèle", None)

@@ -139,3 +139,21 @@ def test_chunk_root_may_be_asked_for_on_the_way() -> None:
     assert root.digest() == chunk_root(SALT, b"a")
     root.update(b"b" * CHUNK_BYTES)
     assert root.digest() == chunk_root(SALT, b"a" + b"b" * CHUNK_BYTES)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 256, 300])
+@pytest.mark.parametrize("many", [1, 3])
+def test_commitments_of_many_records_are_those_of_each(count: int, many: int) -> None:
+    keys = [bytes([number]) * 16 + bytes(16) for number in range(many)]
+    rows = [[integer_value(number * count + field) for field in range(count)] for number in range(many)]
+    for profile, made in (
+        (0, records_of_whole(keys, rows, count)),
+        (1, records.field_commitments(keys, list(zip(*rows, strict=True)))),
+    ):
+        assert made == [
+            record_commitment(profile, key[:16], row) for key, row in zip(keys, rows, strict=True)
+        ]
+
+
+def records_of_whole(keys: list[bytes], rows: list[list[bytes]], count: int) -> list[bytes]:
+    return records.whole_commitments(keys, [b"".join(row) for row in rows], count)

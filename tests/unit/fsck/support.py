@@ -21,7 +21,7 @@ from scelle.ledger.events import record_event
 from scelle.ledger.frames import FrameWriter
 from scelle.ledger.log import LogReader, LogWriter
 from scelle.ledger.segments import Row
-from scelle.ledger.service import ORDER_SOURCE, OrderLedger, OrderLedgerWriter
+from scelle.ledger.service import ORDER_SOURCE, Looked, OrderLedger, OrderLedgerWriter
 from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.vault.catalog import CATALOG_NAME, create_catalog
 from scelle.vault.contents import CatalogContentIndex
@@ -150,7 +150,7 @@ def add_order(
             Gap(order, "s0001", (START_US, START_US + 5), "vanished-while-read", 1, None),
             Count(order, "s0001", (START_US, START_US + 5), 4, 4, 0, 0, 0, "files"),
         ]
-        ledger.seal(START_US + 10, looked=[("s0002", DOCUMENT_V1)], entries=entries)
+        ledger.seal(START_US + 10, looked=[Looked("s0002", DOCUMENT_V1)], entries=entries)
 
 
 def codes(report: VerifyReport) -> list[str]:

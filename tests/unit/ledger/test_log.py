@@ -11,7 +11,7 @@ from scelle.formats.notes import parse_note
 from scelle.formats.tiles import encode_bundle
 from scelle.ledger.events import events, record_event
 from scelle.ledger.log import LogReader, bring_lock_forward
-from scelle.ledger.service import OrderLedgerWriter, SignerMemory
+from scelle.ledger.service import Looked, OrderLedgerWriter, SignerMemory
 from scelle.merkle.hashing import leaf_hash, tree_root
 from scelle.merkle.tiles import root_from_tiles
 from scelle.vault.keys import VaultKey
@@ -59,7 +59,7 @@ def test_more_entries_than_one_bundle_are_committed_and_old_partials_dropped(
     assert state.next_number == 0
     schema = add_documents(ledger, 1).schema
     for number in range(300):
-        ledger.seal(START_US + number + 1, looked=[("s0001", schema)])
+        ledger.seal(START_US + number + 1, looked=[Looked("s0001", schema)])
     assert ledger.log.size == 301
     assert reader(tmp_path, vault_key).log.root == ledger.log.root
     bundles = sorted(

@@ -10,7 +10,7 @@ from scelle.formats.records import record_commitment
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.events import record_event
 from scelle.ledger.segments import SegmentReader, decode_rows, parse_sort_key, split_values
-from scelle.ledger.service import OrderLedgerWriter
+from scelle.ledger.service import Looked, OrderLedgerWriter
 from scelle.merkle.hashing import EMPTY_ROOT, tree_root
 from scelle.vault.keys import VaultKey
 
@@ -90,7 +90,7 @@ def test_a_single_row_is_found_by_its_sequence_number(
 
 
 def test_a_source_that_offered_nothing_gets_a_manifest_of_no_records(ledger: OrderLedgerWriter) -> None:
-    ledger.seal(START_US + 1, looked=[("s0009", DOCUMENT_V1)])
+    ledger.seal(START_US + 1, looked=[Looked("s0009", DOCUMENT_V1)])
     manifest = ledger.entries[-1]
     assert isinstance(manifest, Segment)
     assert (manifest.records, manifest.time, manifest.index_size) == (0, None, 0)
@@ -176,11 +176,16 @@ def test_a_row_that_overruns_its_frame_is_refused() -> None:
         list(decode_rows(bytes(32) + b"\x00\x00\x00\xff" + b"short", 0))
 
 
-def test_a_record_out_of_sequence_is_refused(ledger: OrderLedgerWriter) -> None:
-    writer = add_documents(ledger, 2)
-    rows = [b"t" + b"\0\0\0\x08" + bytes(8), b"i" + b"\0\0\0\x08" + (9).to_bytes(8, "big")]
-    with pytest.raises(SegmentDamaged, match="record 9 stands where 2 belongs"):
-        writer._add(bytes(32), rows)
+@pytest.mark.parametrize("seq_lo", [1, 4])
+def test_a_record_out_of_sequence_is_refused(open_ledger: Opener, tmp_path: Path, seq_lo: int) -> None:
+    ledger = open_ledger()
+    add_documents(ledger, 2)
+    ledger.flush()
+    ledger.close()
+    path = tmp_path / "po" / "o1" / "seg" / "s0001" / "0.open" / "head"
+    path.write_bytes(path.read_bytes().replace(b'"seq_lo":0', b'"seq_lo":%d' % seq_lo))
+    with pytest.raises(SegmentDamaged, match=f"record 0 stands where {seq_lo} belongs"):
+        open_ledger()
 
 
 def test_an_open_segment_without_a_row_is_not_sealed(open_ledger: Opener, tmp_path: Path) -> None:
@@ -195,7 +200,7 @@ def test_an_open_segment_without_a_row_is_not_sealed(open_ledger: Opener, tmp_pa
     assert [manifest.source for _, manifest in ledger.manifests()] == ["scelle.events"]
     assert list((tmp_path / "po" / "o1" / "seg" / "s0001").iterdir()) == []
     ledger.writer("s0001", DOCUMENT_V1, START_US)
-    ledger.seal(START_US + 2, looked=[("s0001", DOCUMENT_V1)])
+    ledger.seal(START_US + 2, looked=[Looked("s0001", DOCUMENT_V1)])
     assert [manifest.records for _, manifest in ledger.manifests() if manifest.source == "s0001"] == [0]
     assert list((tmp_path / "po" / "o1" / "seg" / "s0001").iterdir()) == []
 

@@ -41,7 +41,9 @@ def test_children_of_another_width_are_refused(left: int, right: int) -> None:
         node_hash(bytes(left), bytes(right))
 
 
-@pytest.mark.parametrize("count", [*range(20), 31, 32, 33, 255, 256, 257, 1000])
+@pytest.mark.parametrize(
+    "count", [*range(20), 31, 32, 33, 255, 256, 257, 1000, 2048, 2049, 4097, 8191, 16_385]
+)
 def test_root_is_that_of_rfc_6962(count: int) -> None:
     flat = _leaves(count)
     expected = _mth([flat[at : at + 32] for at in range(0, len(flat), 32)])
@@ -88,3 +90,14 @@ def test_odd_hash_rises_as_it_is() -> None:
     flat = _leaves(3)
     assert next_level(flat) == node_hash(flat[:32], flat[32:64]) + flat[64:]
     assert next_level(flat[:32]) == flat[:32]
+
+
+@pytest.mark.parametrize("size", [1, 255, 8192, 8193, 20_001])
+@pytest.mark.parametrize("start", [0, 1, 3, 8192, 12_288])
+def test_leaves_come_in_pieces_of_any_size(start: int, size: int) -> None:
+    flat, hasher = _leaves(start + size), TreeHasher()
+    hasher.extend(flat[: 32 * start])
+    hasher.extend(bytearray(flat[32 * start :]))
+    assert (hasher.root(), hasher.size) == (tree_root(flat), start + size)
+    hasher.append(flat[:32])
+    assert hasher.root() == tree_root(flat + flat[:32])

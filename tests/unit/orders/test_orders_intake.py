@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scelle.errors import (
     AuthorityKeyWrong,
     InputError,
+    OrderAccountsUnreadable,
+    OrderClauseWrong,
     OrderDocumentUnreadable,
     OrderFileUnreadable,
     OrderKeyMissing,
@@ -31,7 +33,7 @@ from scelle.orders import (
     order_to_json,
     read_order_file,
 )
-from scelle.orders.intake import DOCUMENT_MAX_BYTES, FILE_MAX_BYTES
+from scelle.orders.intake import ACCOUNTS_MAX_BYTES, DOCUMENT_MAX_BYTES, FILE_MAX_BYTES
 from scelle.scope import Keep, clause_to_json
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "orders"
@@ -426,3 +428,104 @@ def test_sources_that_the_vault_does_not_have(read: Read) -> None:
         'clause "all", sources: no source "docs"; did you mean "dosc"?'
     )
     assert "scelle source add" in refusal(OrderSourceUnknown, lambda: check_sources(found, ()))
+
+
+# --- clauses on records ------------------------------------------------------------------------------------
+
+
+def test_a_clause_on_records(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes(b"4711\r\n\r\n4712\r\n4711\r\n")
+    found = read(
+        clause="accounts_file = 'ids.txt'\nwhere = \"r.score > 5\"\n"
+        "[clause.match]\nprompt = '(?i)fox'\noutput = 'x'\n"
+        '[clause.dimensions]\nsurface = ["web"]\nmodel = ["imagine-2", "imagine-1"]\n'
+    )
+    (clause,) = found.clauses
+    assert clause.dimensions == (("model", ("imagine-2", "imagine-1")), ("surface", ("web",)))
+    assert clause.match == (("output", "x"), ("prompt", "(?i)fox"))
+    assert clause.where == "r.score > 5"
+    file = clause.accounts_file
+    assert file is not None
+    assert (file.name, file.accounts, file.duplicates, file.blanks) == ("ids.txt", 2, 1, 1)
+    assert file.ids is not None
+    assert "4712" in file.ids
+    (paper,) = found.accounts
+    assert b"".join(paper.pieces()) == (tmp_path / "ids.txt").read_bytes()
+    canonical_json(clause_to_json(clause))  # can be sealed
+
+
+def test_a_file_of_accounts_is_read_once_for_all_clauses(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes(b"4711\n")
+    (tmp_path / "copy.txt").write_bytes(b"4711\n")
+    more = "\n[[clause]]\nid = '{}'\nsources = ['docs']\naccounts_file = '{}'\n"
+    found = read(
+        clause="accounts_file = 'ids.txt'" + more.format("b", "ids.txt") + more.format("c", "copy.txt")
+    )
+    first, second, third = (clause.accounts_file for clause in found.clauses)
+    assert first is second
+    assert third is not None
+    assert third.name == "copy.txt"
+    assert len(found.accounts) == 1
+
+
+@pytest.mark.parametrize(
+    ("clause", "said"),
+    [
+        ("[clause.dimensions]", "dimensions: must be a table"),
+        ("dimensions = ['model']", "dimensions: must be a table"),
+        ("dimensions = { model = 'x' }", "dimensions, model: must be a list"),
+        ("dimensions = { model = [7] }", "dimensions, model: must be a string in quotes"),
+        ("match = 'x'", "match: must be a table"),
+        ("match = { prompt = ['x'] }", "match, prompt: must be a string in quotes"),
+        ("match = { \"a\\nb\" = 'x' }", "match, 'a\\nb': has the control character U+000A"),
+        ("match = { prompt = '' }", "match, prompt: empty"),
+        ("where = true", "where: must be a string in quotes"),
+        ("accounts_file = ['x']", "accounts_file: must be a string in quotes"),
+    ],
+)
+def test_values_of_clauses_on_records_that_are_none(read: Read, clause: str, said: str) -> None:
+    assert f"clause 'all', {said}" in refusal(OrderValueWrong, lambda: read(clause=clause))
+
+
+@pytest.mark.parametrize(
+    ("clause", "said"),
+    [
+        ("dimensions = { account = ['1'] }", "dimensions.account: is named by `accounts`"),
+        ("dimensions = { model = [] }", "dimensions.model: needs identifiers"),
+        ("match = { prompt = '(a' }", "match.prompt: no regular expression"),
+        ("match = { prompt = '(a)\\1' }", "match.prompt: character 4:"),
+        ("where = 'r.score >'", "where: no CEL expression"),
+        ("where = 'score > 5'", "where: unknown name 'score'; write r.score"),
+    ],
+)
+def test_clauses_on_records_that_mean_nothing(read: Read, clause: str, said: str) -> None:
+    message = refusal(OrderClauseWrong, lambda: read(clause=clause))
+    assert "clause 'all', " in message
+    assert said in message
+
+
+def test_files_of_accounts_that_are_none(read: Read, tmp_path: Path) -> None:
+    def said(name: str) -> str:
+        return refusal(OrderAccountsUnreadable, lambda: read(clause=f"accounts_file = '{name}'"))
+
+    assert 'accounts_file: "gone.txt": cannot be read (No such file' in said("gone.txt")
+    assert "is a directory" in said(".")
+    os.mkfifo(tmp_path / "pipe")
+    assert "no regular file" in said("pipe")
+    (tmp_path / "ids.txt").write_bytes(b"")
+    assert "is empty; give the accounts" in said("ids.txt")
+    (tmp_path / "ids.txt").write_bytes(b"\n\n")
+    assert '"ids.txt", names no account' in said("ids.txt")
+    (tmp_path / "ids.txt").write_bytes(b"a\nb\xff\n")
+    assert '"ids.txt", line 2: not UTF-8' in said("ids.txt")
+    with (tmp_path / "ids.txt").open("wb") as huge:
+        huge.truncate(ACCOUNTS_MAX_BYTES + 1)
+    assert "larger than 1024 MiB; give the accounts alone" in said("ids.txt")
+
+
+def test_identifiers_with_a_kind_are_asked_about(read: Read) -> None:
+    found = read(clause="accounts = ['account:4711', '4712']\ncustodians = ['custodian:ann']")
+    assert [warning.partition(" is compared")[0] for warning in found.warnings] == [
+        "clause \"all\", accounts: 'account:4711'",
+        "clause \"all\", custodians: 'custodian:ann'",
+    ]

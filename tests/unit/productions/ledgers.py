@@ -21,7 +21,7 @@ from scelle.formats.packages import Trust
 from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1, EVENT_V1, Field, Schema
 from scelle.formats.values import NULL, UNDATED, content_value, encode_value, structure_value, text_value
-from scelle.ledger.service import EVENTS_SOURCE, ORDER_SOURCE, OrderLedgerWriter
+from scelle.ledger.service import EVENTS_SOURCE, ORDER_SOURCE, Looked, OrderLedgerWriter
 from scelle.merkle.hashing import leaf_hash
 from scelle.productions.model import ProductionReport, Request, query_for
 from scelle.productions.service import produce
@@ -58,6 +58,22 @@ LOGIN = Schema(
     ("source", "account"),
     (Field("time", "t"), Field("seq", "i"), Field("account", "s"), Field("ip", "s"), Field("scan", "h")),
 )
+PROMPT = Schema(
+    "prompt",
+    1,
+    ("source", "account", "model", "surface"),
+    (
+        Field("time", "t"),
+        Field("seq", "i"),
+        Field("account", "s"),
+        Field("model", "s"),
+        Field("surface", "s"),
+        Field("native_id", "s"),
+        Field("prompt", "s"),
+        Field("origin", "j"),
+    ),
+)
+"""A shape as sources of records give it: two dimensions more, and where each record was read."""
 
 
 @dataclass
@@ -141,6 +157,29 @@ class Small:
         seq = writer.append(secrets.token_bytes(32), time_us, values)
         return self._note(alias, seq, time_us, account)
 
+    def prompt(
+        self,
+        alias: str,
+        time_us: int,
+        account: str | None,
+        model: str | None,
+        native: str | None = "p-1",
+        prompt: str = "a red boat",
+        origin: int = 1,
+        profile: int = 1,
+    ) -> Sealed:
+        values = [
+            _text(account),
+            _text(model),
+            _text("web"),
+            _text(native),
+            text_value(prompt),
+            structure_value(canonical_json({"line": origin})),
+        ]
+        writer = self.ledger.writer(alias, PROMPT, self.now_us, profile)
+        seq = writer.append(secrets.token_bytes(32), time_us, values)
+        return self._note(alias, seq, time_us, account, native)
+
     def login(self, alias: str, time_us: int, account: str | None, ip: str = "192.0.2.1") -> Sealed:
         writer = self.ledger.writer(alias, LOGIN, self.now_us)
         seq = writer.append(secrets.token_bytes(32), time_us, [_text(account), text_value(ip), NULL])
@@ -162,7 +201,7 @@ class Small:
         self.records.append(record)
         return record
 
-    def seal(self, looked: Sequence[tuple[str, Schema]] = ()) -> None:
+    def seal(self, looked: Sequence[Looked] = ()) -> None:
         self.now_us += HOUR_US // 6
         self.ledger.seal(self.now_us, looked=looked)
 
@@ -229,6 +268,21 @@ def verify(small: Small, request: Request, name: str = "p.scelle", *arguments: s
     command = [sys.executable, "-I", str(VERIFIER), str(small.folder / name), "--trust", str(trust)]
     done = subprocess.run(
         [*command, "--query", str(query), "--json", *arguments], capture_output=True, check=False, timeout=120
+    )
+    assert done.stdout, done.stderr.decode()
+    return Verdict(done.returncode, json.loads(done.stdout))
+
+
+def verify_opening(small: Small, data: bytes) -> Verdict:
+    """Let the shipped verifier judge the proof of one record, in a clean process."""
+    trust, opening = small.folder / "trust.json", small.folder / "judged.proof"
+    trust.write_bytes(small.trust().encode())
+    opening.write_bytes(data)
+    done = subprocess.run(
+        [sys.executable, "-I", str(VERIFIER), "--opening", str(opening), "--trust", str(trust), "--json"],
+        capture_output=True,
+        check=False,
+        timeout=120,
     )
     assert done.stdout, done.stderr.decode()
     return Verdict(done.returncode, json.loads(done.stdout))

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from scelle.errors import ClauseWrong, FormatError
+from scelle.formats.canonical_json import canonical_json, parse_json_strict
 from scelle.scope import (
     UNDATED,
+    AccountsFile,
     Clause,
     ItemView,
     Keep,
@@ -33,6 +35,14 @@ NARROW = Clause(
     accounts=("4711",),
     media_types=("text/*", "image/png"),
 )
+ACCOUNTS = {
+    "accounts": 1,
+    "blanks": 0,
+    "duplicates": 0,
+    "name": "x",
+    "sha256": "0f" * 32,
+    "size_bytes": 9,
+}
 ITEM = ItemView("docs", b"weather/a.txt", 1500, "text/plain", "ann", None)
 
 
@@ -252,6 +262,64 @@ def test_accepts_media_types(media_type: str) -> None:
 def test_sealed_form_round_trips() -> None:
     for clause in (NARROW, Clause("plain", ("docs", "mail"), restricted=True, keep=Keep.DIGEST)):
         assert clause_from_json(clause_to_json(clause)) == clause
+
+
+FULL = replace(
+    NARROW,
+    accounts_file=AccountsFile("ids.txt", bytes(32), 10, 2, 1, 0),
+    dimensions=(("model", ("imagine-2",)),),
+    match=(("prompt", "fox"),),
+    where="r.score > 5",
+)
+
+
+def test_a_clause_has_the_sealed_bytes_that_it_always_had() -> None:
+    sealed = canonical_json(clause_to_json(Clause("plain", ("docs",), accounts=("4711",))))
+    assert sealed == (
+        b'{"accounts":["4711"],"custodians":[],"from_us":null,"id":"plain","keep":"content","media_types":[],'
+        b'"paths":[],"restricted":false,"sources":["docs"],"to_us":null}'
+    )
+
+
+def test_sealed_form_of_clauses_on_records_round_trips() -> None:
+    sealed = canonical_json(clause_to_json(FULL))
+    assert clause_from_json(parse_json_strict(sealed)) == FULL
+    assert (
+        b'"accounts_file":{"accounts":2,"blanks":0,"duplicates":1,"name":"ids.txt","sha256":"'
+        + b"00" * 32
+        + b'","size_bytes":10}'
+    ) in sealed
+    assert b'"dimensions":{"model":["imagine-2"]}' in sealed
+    assert b'"match":{"prompt":"fox"}' in sealed
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dimensions", {}),
+        ("dimensions", []),
+        ("dimensions", {"model": "x"}),
+        ("dimensions", {"model": []}),
+        ("match", {}),
+        ("match", {"prompt": ["x"]}),
+        ("match", {"prompt": "("}),
+        ("where", None),
+        ("where", ""),
+        ("accounts_file", None),
+        ("accounts_file", {}),
+        ("accounts_file", {"name": "x"}),
+        ("accounts_file", {**ACCOUNTS, "name": ""}),
+        ("accounts_file", {**ACCOUNTS, "sha256": "AA" * 32}),
+        ("accounts_file", {**ACCOUNTS, "sha256": "00" * 31}),
+        ("accounts_file", {**ACCOUNTS, "accounts": True}),
+        ("accounts_file", {**ACCOUNTS, "blanks": -1}),
+        ("accounts_file", {**ACCOUNTS, "size_bytes": "9"}),
+    ],
+)
+def test_refuses_sealed_values_of_clauses_on_records(key: str, value: object) -> None:
+    clause_from_json({**clause_to_json(NARROW), "accounts_file": ACCOUNTS})
+    with pytest.raises(FormatError):
+        clause_from_json({**clause_to_json(NARROW), key: value})
 
 
 @pytest.mark.parametrize(

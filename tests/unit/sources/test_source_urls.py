@@ -11,6 +11,7 @@ from scelle.sources.interfaces import Offered
 from scelle.sources.mail.eml import EmlSource
 from scelle.sources.mail.maildir import MaildirSource
 from scelle.sources.mail.mbox import MboxSource
+from scelle.sources.model import SourceSpec
 from scelle.sources.urls import open_source, parse_url
 
 
@@ -19,7 +20,7 @@ from scelle.sources.urls import open_source, parse_url
     [("files", FilesSource), ("mbox", MboxSource), ("maildir", MaildirSource), ("eml", EmlSource)],
 )
 def test_each_scheme_opens_its_source(scheme: str, kind: type) -> None:
-    assert isinstance(open_source("docs", f"{scheme}:///srv/docs", "staff-017@example.org"), kind)
+    assert isinstance(open_source(SourceSpec("docs", f"{scheme}:///srv/docs", "staff-017@example.org")), kind)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_a_path_is_bytes(url: str, path: bytes) -> None:
 )
 def test_a_wrong_url_is_refused(url: str) -> None:
     with pytest.raises(SourceAddressError) as caught:
-        open_source("docs", url)
+        open_source(SourceSpec("docs", url))
     assert caught.value.code == "sources.address"
     assert "'docs'" in str(caught.value)
 
@@ -100,7 +101,7 @@ def test_a_wrong_url_is_refused(url: str) -> None:
 )
 def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(SourceSecretError) as caught:
-        open_source("docs", url)
+        open_source(SourceSpec("docs", url))
     assert caught.value.code == "sources.secret_in_address"
     assert "tr0mbone" not in str(caught.value)
     assert "ada" not in str(caught.value)
@@ -111,21 +112,22 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
 )
 def test_no_refusal_repeats_any_part_of_the_url(url: str) -> None:
     with pytest.raises(InputError) as caught:
-        open_source("docs", url)
+        open_source(SourceSpec("docs", url))
     assert "tr0mbone" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
 def test_a_custodian_and_an_account_never_meet() -> None:
     with pytest.raises(InputError, match="never meet"):
-        open_source("docs", "files:///srv", "staff-017@example.org", "4711")
+        open_source(SourceSpec("docs", "files:///srv", "staff-017@example.org", "4711"))
 
 
 def test_a_source_is_opened_at_a_path_that_is_not_utf_8(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/\xff"
     Path(os.fsdecode(folder)).mkdir()
     Path(os.fsdecode(folder), "a").write_text("x")
-    source = open_source("docs", f"files://{tmp_path}/%FF")
+    source = open_source(SourceSpec("docs", f"files://{tmp_path}/%FF"))
+    assert isinstance(source, FilesSource)
     (each,) = source.offered()
     assert isinstance(each, Offered)
     assert source.read(each).data == b"x"

@@ -401,7 +401,7 @@ def consistency(leaves: list[bytes], old: int, complete: bool = True) -> list[by
     return [*consistency(leaves[k:], old - k, False), root_of(leaves[:k])]
 
 
-@pytest.mark.parametrize("new", [1, 2, 3, 5, 8, 13, 16, 21])
+@pytest.mark.parametrize("new", [1, 2, 3, 5, 8, 10, 13, 14, 16, 21])
 def test_consistency_against_the_recursive_definition(new: int) -> None:
     root = root_of(LEAVES[:new])
     for old in range(1, new + 1):

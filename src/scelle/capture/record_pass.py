@@ -1,0 +1,427 @@
+"""Take one source of records through one pass: read each unit, match its records, seal what is not sealed yet."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Final
+
+from scelle.capture.content import keep_content
+from scelle.capture.families import Family
+from scelle.capture.interfaces import NamedSource, PassTools
+from scelle.capture.model import Counts, Problem, SourceReport
+from scelle.capture.problems import ProblemLog, event_recorder
+from scelle.capture.record_rows import RecordKeys, SealedStates, record_side, sealed_states
+from scelle.capture.sealed import RECORDS_VANISHED, vanished_records
+from scelle.capture.units import KnownUnit, UnitCounts, UnitIndex
+from scelle.errors import (
+    InputError,
+    ItemChanged,
+    ItemError,
+    ItemUnreadable,
+    ItemVanished,
+    SourceError,
+    UnitRewritten,
+)
+from scelle.formats.canonical_json import canonical_json
+from scelle.formats.tokens import TIME_MAX, TIME_MIN
+from scelle.formats.values import UNDATED, content_value
+from scelle.ledger.segments import MAX_RECORDS, SegmentWriter
+from scelle.ledger.service import EVENTS_SOURCE, Looked
+from scelle.scope.compiled import compile_record_clauses
+from scelle.scope.model import Clause, Match
+from scelle.scope.records import RecordView
+from scelle.scope.sealed import clause_to_json
+from scelle.sources.interfaces import (
+    BadRecord,
+    Batch,
+    Member,
+    Record,
+    RecordSource,
+    Trouble,
+    Unit,
+    native_text,
+)
+
+GROUP_BYTES: Final = 64 << 20
+GROUP_US: Final = 5_000_000
+_ROW_BYTES: Final = 256
+_KEYS_AT_ONCE: Final = 8192
+_SAID_AT_ONCE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a pass knows of one member: its log source and the decision of its records."""
+
+    member: Member
+    alias: str
+    decide: Callable[[RecordView], Match]
+
+
+class RecordPass:
+    """One source of records in one pass.
+
+    A crash loses at most what was read since the last group commit, as if it was never offered; rows that became
+    durable before the catalog learned of them are recognised one by one when the pass goes on.
+    """
+
+    def __init__(
+        self,
+        tools: PassTools,
+        named: NamedSource,
+        source: RecordSource,
+        clauses: Sequence[Clause],
+        *,
+        pass_id: int,
+        run: tuple[str, int],
+    ) -> None:
+        self._tools, self._named, self._source, self._clauses = tools, named, source, clauses
+        self._pass_id = pass_id
+        ledger = tools.ledger
+        self._keys = RecordKeys(tools.vault_key, named.name)
+        self._family = Family(ledger, named.alias)
+        self._units = UnitIndex(tools.catalog, tools.vault_key, ledger.order, named.alias)
+        self._report = SourceReport(named.name, named.alias)
+        self._counts = self._report.counts
+        self._record = event_recorder(tools, named.alias, *run)
+        self._failed = ProblemLog(self._record, "items.failed", self._report.failed)
+        self._lost = ProblemLog(self._record, "items.lost", self._report.lost)
+        self._waiting = ProblemLog(self._record, "items.waiting", self._report.waiting)
+        self._shapes: dict[str, _Shape] = {}
+        self._tails: dict[int, SealedStates] = {}
+        self._all_states: dict[int, SealedStates] | None = None
+        self._seen_units: set[int] = set()
+        self._record_keys: Iterator[bytes] = iter(())
+        self._group_bytes = 0
+        self._group_started_us = tools.now_us()
+        self._pending: dict[int, KnownUnit] = {}
+
+    def run(self) -> SourceReport:
+        """Read every unit; then note which are no longer there."""
+        self._catch_up()
+        try:
+            self._source.test()
+            self._name_members()
+            for unit in self._source.units():
+                if isinstance(unit, Trouble):
+                    self._trouble(unit)
+                else:
+                    self._take_unit(unit)
+                self._tools.progress(self._named.name, self._counts)
+        except SourceError as error:
+            self._report.unreachable = f"{error.code}: {error}"
+            self._report.vanished_unknown = True
+        if not self._report.vanished_unknown:
+            self._note_vanished_units()
+        self._commit(self._tools.now_us())
+        for log in (self._failed, self._lost, self._waiting):
+            log.flush()
+        return self._report
+
+    def looked(self) -> list[Looked]:
+        """List the log sources that this pass looked at."""
+        return [
+            Looked(shape.alias, shape.member.schema, shape.member.profile) for shape in self._shapes.values()
+        ]
+
+    # --- before: what is sealed already
+
+    def _catch_up(self) -> None:
+        """Find the rows that the catalog does not know of: after a crash, or all of them where it was lost."""
+        ledger = self._tools.ledger
+        for alias, seq in self._units.catch_up(ledger, self._family.aliases).items():
+            for unit, states in sealed_states(ledger, alias, seq, self._pass_id).items():
+                self._tails.setdefault(unit, SealedStates()).extend(states)
+
+    def _name_members(self) -> None:
+        """Give every member its log source and say, once, which is whose."""
+        for member in self._source.members():
+            is_new = self._family.find(member) is None
+            alias = self._family.assign(member)
+            decide = compile_record_clauses(
+                self._clauses, self._named.name, member.schema, self._named.custodian, self._named.account
+            )
+            self._shapes[member.name] = _Shape(member, alias, decide)
+            self._report.notes += [f"{member.name}: {note}" for note in member.notes]
+            if is_new:
+                self._record(
+                    "source.member",
+                    {
+                        "log_source": alias,
+                        "member": member.name,
+                        "schema": member.schema.digest.hex(),
+                        "profile": member.profile,
+                        "notes": list(member.notes),
+                    },
+                )
+
+    def _basis(self, unit: Unit) -> bytes:
+        """Digest what decides what becomes of a unit's records: shapes and clauses."""
+        members = [self._shapes[name].member for name in unit.members]
+        shapes = [[member.name, member.schema.digest.hex(), member.profile] for member in members]
+        clauses = [clause_to_json(each) for each in self._clauses if self._named.name in each.sources]
+        return sha256(canonical_json({"clauses": clauses, "members": shapes})).digest()
+
+    def _states_of(self, key: int) -> SealedStates:
+        """Return all sealed states of a unit, from all members of the family; one scan serves all units."""
+        if self._all_states is None:
+            self._flush_rows()
+            self._all_states = {}
+            for alias in self._family.aliases:
+                found = sealed_states(self._tools.ledger, alias, 0, self._pass_id)
+                for unit, states in found.items():
+                    self._all_states.setdefault(unit, SealedStates()).extend(states)
+        return self._all_states.pop(key, None) or SealedStates()
+
+    def _states_before(self, reading: _Reading, known: KnownUnit | None) -> SealedStates:
+        """Return what is sealed of a unit that is read from its start; of one never seen there is nothing."""
+        if known is None and not reading.was_begun:
+            return SealedStates()
+        return self._states_of(reading.key)
+
+    # --- one unit
+
+    def _trouble(self, trouble: Trouble) -> None:
+        self._counts.offered += 1
+        self._seen_units.add(self._keys.unit(trouble.native))
+        self._fail(self._counts, native_text(trouble.native), trouble.cause, "")
+
+    def _take_unit(self, unit: Unit) -> None:
+        """Count an unchanged unit from memory; read the others, once more where they change meanwhile."""
+        key, basis = self._keys.unit(unit.native), self._basis(unit)
+        self._seen_units.add(key)
+        known, tail = self._units.find(key), self._tails.pop(key, None)
+        if known is not None and known.basis != basis:
+            known = replace(known, stamp=b"", mark=b"")
+        if known is not None and tail is None and unit.stamp and unit.stamp == known.stamp and not known.gone:
+            self._settle(self._base(known))
+            return
+        reading = _Reading(unit, key, basis)
+        try:
+            try:
+                self._read_on(reading, known, tail)
+            except ItemChanged:
+                self._all_states = None  # it does not know what was sealed since
+                self._read_on(reading, reading.known(self._pass_id), None)
+        except ItemVanished as error:
+            self._end_early(reading, error, self._lost)
+        except ItemError as error:
+            self._end_early(reading, error, self._failed)
+        except InputError as error:  # what reads this kind of unit is not installed: the others are read
+            self._end_early(reading, ItemUnreadable(str(error), "no-reader"), self._failed)
+        except SourceError as error:
+            self._end_early(reading, error, self._failed)
+            raise
+
+    def _read_on(self, reading: _Reading, known: KnownUnit | None, tail: SealedStates | None) -> None:
+        """Read behind the mark; where there is none, or the unit was rewritten, from its start."""
+        if known is not None and known.mark:
+            reading.begin(self._base(known), known.mark, None if tail is None else tail.sort())
+            try:
+                self._read(reading)
+                return
+            except UnitRewritten:
+                self._record("unit.rewritten", {"unit": native_text(reading.unit.native)})
+        states = tail if known is None and tail is not None else self._states_before(reading, known)
+        reading.begin(UnitCounts(), b"", states.sort() if len(states) else None)
+        self._read(reading)
+        if reading.states is not None:
+            self._note_vanished_records(reading)
+
+    def _base(self, known: KnownUnit) -> UnitCounts:
+        """Return the counts up to the mark: what this very pass sealed stays new."""
+        return known.counts if known.pass_id == self._pass_id else known.counts.in_a_later_pass()
+
+    def _settle(self, counts: UnitCounts) -> None:
+        counts.add_to(self._counts)
+
+    def _read(self, reading: _Reading) -> None:
+        for batch in self._source.read(reading.unit, reading.mark):
+            self._take_batch(reading, batch)
+            reading.mark = batch.mark
+            self._pending[reading.key] = reading.known(self._pass_id)
+            self._keep_pace(reading.counts)
+        waits = self._source.waiting(reading.unit)
+        reading.is_whole = waits is None  # what waits is looked at again, whether or not the file changes
+        self._pending[reading.key] = reading.known(self._pass_id)
+        self._settle(reading.counts)
+        if waits is not None:
+            self._waiting.add(Problem(native_text(reading.unit.native), "incomplete-line", waits))
+
+    def _end_early(self, reading: _Reading, error: SourceError, log: ProblemLog) -> None:
+        """Count what was read of a unit, and the unit itself: what could not be read is no known number of records."""
+        reading.counts.add_to(self._counts)
+        self._pending[reading.key] = reading.known(self._pass_id)
+        self._report.vanished_unknown = True
+        cause = error.cause if isinstance(error, ItemError) else "source-unreachable"
+        self._counts.offered += 1
+        if log is self._lost:
+            self._counts.lost += 1
+        else:
+            self._counts.failed += 1
+            self._counts.failed_by[cause] += 1
+        log.add(Problem(native_text(reading.unit.native), cause, str(error)))
+
+    # --- records
+
+    def _take_batch(self, reading: _Reading, batch: Batch) -> None:
+        counts, states, keys, pass_id = reading.counts, reading.states, self._keys, self._pass_id
+        path = reading.unit.native
+        name, shape, writer = "", None, None
+        for record in batch.records:
+            counts.offered += 1
+            if isinstance(record, BadRecord):
+                self._fail(counts, record.place, record.cause, record.detail)
+                continue
+            if record.member != name or shape is None:
+                name, shape, writer = record.member, self._shapes[record.member], None
+            match = shape.decide(RecordView(path, record.time_us, record.account, record.values))
+            if not match.covered:
+                reason = match.excluded_by
+                counts.excluded_by["rule" if reason is None else reason.value] += 1
+                continue
+            item, version = keys.item(record.native), keys.version(record.version)
+            sealed = None if states is None else states.take(item, version)
+            if sealed is not None:
+                counts.bytes += record.size_bytes
+                if sealed:
+                    counts.new += 1
+                else:
+                    counts.unchanged += 1
+                continue
+            if writer is None or writer.records >= MAX_RECORDS:
+                writer = self._writer(shape)
+            try:
+                self._seal(writer, record, record_side(reading.key, item, version, pass_id))
+            except ItemError as error:  # of a content, before anything of the record was appended
+                self._fail(counts, native_text(record.native), error.cause, str(error))
+                continue
+            counts.bytes += record.size_bytes
+            counts.new += 1
+        self._group_bytes += sum(_weight(record) for record in batch.records)
+
+    def _seal(self, writer: SegmentWriter, record: Record, side: bytes) -> None:
+        """Append one record, its contents first; an ItemError of a content leaves no record."""
+        key, values = self._record_key(), record.values
+        for content in record.contents:
+            kept = keep_content(self._tools.packs, content.document, key[:16])
+            values[content.field - 2] = content_value(kept.digest, kept.size_bytes)
+            self._group_bytes += kept.size_bytes
+        time_us = record.time_us
+        if not TIME_MIN <= time_us <= TIME_MAX:
+            time_us = UNDATED
+        writer.append(key, time_us, values, side)
+
+    def _fail(self, counts: Counts | UnitCounts, place: str, cause: str, detail: str) -> None:
+        counts.failed += 1
+        counts.failed_by[cause] += 1
+        self._failed.add(Problem(place, cause, detail))
+
+    def _writer(self, shape: _Shape) -> SegmentWriter:
+        ledger, now_us = self._tools.ledger, self._tools.now_us()
+        if ledger.is_full(shape.alias, now_us):
+            self._commit(now_us)
+        writer = ledger.writer(shape.alias, shape.member.schema, now_us, shape.member.profile)
+        writer.before_frame = self._tools.packs.sync  # else a kill could leave rows whose contents never came
+        return writer
+
+    def _record_key(self) -> bytes:
+        for key in self._record_keys:
+            return key
+        drawn = secrets.token_bytes(32 * _KEYS_AT_ONCE)
+        self._record_keys = iter([drawn[at : at + 32] for at in range(0, len(drawn), 32)])
+        return self._record_key()
+
+    # --- durable
+
+    def _keep_pace(self, of_unit: UnitCounts) -> None:
+        """Commit what was gathered once it is large or a few seconds old, also where the clock jumped back."""
+        now_us = self._tools.now_us()
+        so_far = Counts()
+        so_far.add(self._counts)
+        of_unit.add_to(so_far)
+        self._tools.progress(self._named.name, so_far)
+        if self._group_bytes >= GROUP_BYTES or not 0 <= now_us - self._group_started_us < GROUP_US:
+            self._commit(now_us)
+
+    def _flush_rows(self) -> None:
+        """Make rows durable before they are read back."""
+        self._tools.packs.sync()
+        self._tools.ledger.flush()
+
+    def _commit(self, now_us: int) -> None:
+        """Make contents, rows, then the catalog durable: a mark never stands behind rows that could be lost.
+
+        Segments that are full, or were open for 15 minutes, are sealed.
+        """
+        tools, ledger = self._tools, self._tools.ledger
+        self._flush_rows()
+        for unit, known in self._pending.items():
+            self._units.remember(unit, known)
+        self._pending.clear()
+        self._units.learn(ledger, self._family.aliases)
+        tools.catalog.commit()
+        aliases = [*self._family.aliases, EVENTS_SOURCE]
+        full = [alias for alias in aliases if ledger.is_full(alias, now_us)]
+        if full:
+            ledger.seal(now_us, only=full)
+        self._group_bytes = 0
+        self._group_started_us = now_us
+
+    # --- what is no longer there
+
+    def _note_vanished_records(self, reading: _Reading) -> None:
+        """Name the records of a unit that were sealed before and are not in it any more; they stay sealed."""
+        unseen = [] if reading.states is None else reading.states.unseen()
+        if not unseen:
+            return
+        alias = self._named.alias
+        said = set(vanished_records(self._tools.ledger, alias))
+        fresh = [place for place in unseen if place not in said]
+        self._counts.vanished += len(fresh)
+        for at in range(0, len(fresh), _SAID_AT_ONCE):
+            records = [[f"{alias}/{number}", seq] for number, seq in fresh[at : at + _SAID_AT_ONCE]]
+            body = {"unit": native_text(reading.unit.native), "records": records}
+            self._record(RECORDS_VANISHED, body)
+
+    def _note_vanished_units(self) -> None:
+        """Count the records of units that are gone, and say so once."""
+        for key, known in list(self._units.all()):
+            if key in self._seen_units or known.gone:
+                continue
+            sealed = known.counts.new + known.counts.unchanged
+            self._counts.vanished += sealed
+            body = {"unit": native_text(known.native), "records": sealed}
+            self._record("unit.vanished", body)
+            self._pending[key] = replace(known, stamp=b"", gone=True)
+
+
+class _Reading:
+    """How far one unit was read in this pass."""
+
+    def __init__(self, unit: Unit, key: int, basis: bytes) -> None:
+        self.unit, self.key, self._basis_bytes = unit, key, basis
+        self.begin(UnitCounts(), b"", None)
+        self.was_begun = False
+
+    def begin(self, counts: UnitCounts, mark: bytes, states: SealedStates | None) -> None:
+        """Start reading behind `mark`."""
+        self.counts, self.mark, self.states, self.is_whole = counts, mark, states, False
+        self.was_begun = True
+
+    def known(self, pass_id: int) -> KnownUnit:
+        """Return what is to be remembered of it now; without a mark only once it was read to its end."""
+        stamp = self.unit.stamp if self.is_whole else b""
+        counts = replace(
+            self.counts,
+            excluded_by=self.counts.excluded_by.copy(),
+            failed_by=self.counts.failed_by.copy(),
+        )
+        return KnownUnit(self.unit.native, self._basis_bytes, stamp, self.mark, pass_id, counts)
+
+
+def _weight(record: Record | BadRecord) -> int:
+    return _ROW_BYTES if isinstance(record, BadRecord) else record.size_bytes + _ROW_BYTES

@@ -1,0 +1,168 @@
+"""Tell which states of which records are sealed, from what is kept beside their rows.
+
+Nothing is remembered for each record elsewhere: a catalog of millions of rows would cost more than the rows. What is
+sealed of a unit is read back from the segments where it is needed, that is, where a unit was rewritten, is always
+read whole (a table), or was being read when a pass was interrupted.
+"""
+
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from hashlib import blake2b
+from typing import Final
+
+from scelle.ledger.segments import Row
+from scelle.ledger.service import OrderLedgerWriter
+from scelle.vault.keys import VaultKey
+
+_SIDE: Final = struct.Struct(">QQQQ")
+RECORD_SIDE_BYTES: Final = _SIDE.size
+_KEY_BYTES: Final = 8
+_SEQ_BITS: Final = 47
+_SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
+_pack = _SIDE.pack
+
+
+class RecordKeys:
+    """Make the keyed hashes of one source's units, records and their states (BLAKE2b, 64 bits).
+
+    Two different states of a table of 10^9 rows are taken for one with a probability below 10^-9 for each row
+    that is compared; the key is the vault's, so that nobody can look for such a pair.
+    """
+
+    def __init__(self, vault_key: VaultKey, source: str) -> None:
+        key, start = vault_key.derive("record-keys"), source.encode() + b"\0"
+        self._unit = blake2b(start, key=key, digest_size=_KEY_BYTES, person=b"scelle-unit")
+        self._item = blake2b(start, key=key, digest_size=_KEY_BYTES, person=b"scelle-item")
+        self._version = blake2b(key=key, digest_size=_KEY_BYTES, person=b"scelle-version")
+
+    def unit(self, native: bytes) -> int:
+        """Return the key of a unit."""
+        return _number(self._unit, native)
+
+    def item(self, native: bytes) -> int:
+        """Return the key of a record's native id."""
+        return _number(self._item, native)
+
+    def version(self, state: bytes) -> int:
+        """Return the key of a state of a record."""
+        return _number(self._version, state)
+
+
+def _number(state: "blake2b", data: bytes) -> int:
+    copy = state.copy()
+    copy.update(data)
+    return int.from_bytes(copy.digest(), "big")
+
+
+def record_side(unit: int, item: int, version: int, pass_id: int) -> bytes:
+    """Return the 32 bytes that are kept beside a record: keys of unit, native id and state; the pass."""
+    return _pack(unit, item, version, pass_id)
+
+
+class SealedStates:
+    """Hold the sealed states of one unit's records in flat arrays: 24 bytes for each, 41 once sorted.
+
+    Each state answers once: of two equal rows that are sealed, two equal rows are unchanged and a third is new.
+    """
+
+    def __init__(self) -> None:
+        self._items, self._versions, self._notes = array("Q"), array("Q"), array("Q")
+        self._taken, self._seen = bytearray(), bytearray()
+        self._item_order = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: int, version: int, note: int) -> None:
+        """Add a sealed state; all of them before `sort`. `note` is what `row_note` made."""
+        self._items.append(item)
+        self._versions.append(version)
+        self._notes.append(note)
+
+    def extend(self, other: "SealedStates") -> "SealedStates":
+        """Add the states of the same unit that another member of the family holds."""
+        self._items.extend(other._items)
+        self._versions.extend(other._versions)
+        self._notes.extend(other._notes)
+        return self
+
+    def sort(self) -> "SealedStates":
+        """Make ready to be asked."""
+        items, versions, notes = self._items, self._versions, self._notes
+        order = sorted(range(len(items)), key=versions.__getitem__)
+        self._items = array("Q", (items[at] for at in order))
+        self._versions = array("Q", (versions[at] for at in order))
+        self._notes = array("Q", (notes[at] for at in order))
+        self._item_order = array("Q", sorted(self._items))
+        self._taken, self._seen = bytearray(len(order)), bytearray(len(order))
+        return self
+
+    def take(self, item: int, version: int) -> int | None:
+        """Look a state up: None where it is not sealed, else whether (1 or 0) this pass sealed it."""
+        self._mark_seen(item)
+        versions, taken = self._versions, self._taken
+        at = bisect_left(versions, version)
+        while at < len(versions) and versions[at] == version:
+            if not taken[at] and self._items[at] == item:
+                taken[at] = 1
+                return self._notes[at] & 1
+            at += 1
+        return None
+
+    def _mark_seen(self, item: int) -> None:
+        at = bisect_left(self._item_order, item)
+        if at < len(self._item_order) and self._item_order[at] == item:
+            self._seen[at] = 1
+
+    def unseen(self) -> list[tuple[int, int]]:
+        """List (family number, sequence number) of the newest state of each record that was not asked for."""
+        newest: dict[int, int] = {}
+        order, seen = self._item_order, self._seen
+        for item, note in zip(self._items, self._notes, strict=True):
+            if not seen[bisect_left(order, item)]:
+                newest[item] = max(note >> 1, newest.get(item, 0))
+        return sorted((place >> _SEQ_BITS, place & _SEQ_MASK) for place in newest.values())
+
+
+def row_note(number: int, seq: int, *, is_of_this_pass: bool) -> int:
+    """Pack the family number (16 bits), sequence number (47 bits) and whether this pass sealed the row."""
+    return (number << _SEQ_BITS | seq) << 1 | is_of_this_pass
+
+
+def sealed_states(
+    ledger: OrderLedgerWriter, alias: str, from_seq: int, pass_id: int
+) -> dict[int, SealedStates]:
+    """Read what is sealed under a family's member from a sequence number on, by unit; not sorted yet."""
+    number = int(alias.rpartition("/")[2])
+    found: dict[int, SealedStates] = {}
+    for row in rows_from(ledger, alias, from_seq):
+        if len(row.side) == RECORD_SIDE_BYTES:
+            unit, item, version, sealed_by = _SIDE.unpack(row.side)
+            states = found.get(unit)
+            if states is None:
+                states = found[unit] = SealedStates()
+            states.add(item, version, row_note(number, row.seq, is_of_this_pass=sealed_by == pass_id))
+    return found
+
+
+def rows_from(ledger: OrderLedgerWriter, alias: str, from_seq: int) -> Iterator[Row]:
+    """Yield the durable rows of a log source from a sequence number on, those of the open segment last."""
+    for _, manifest in ledger.manifests():
+        if manifest.source == alias and manifest.seq[1] > max(from_seq, manifest.seq[0]):
+            with closing(ledger.segment(manifest)) as reader:
+                yield from _at_least(reader.rows(), from_seq)
+    writer = ledger.open_rows(alias)
+    if writer is not None:
+        yield from _at_least(writer.flushed_rows(), from_seq)
+
+
+def _at_least(rows: Iterable[Row], from_seq: int) -> Iterator[Row]:
+    return (row for row in rows if row.seq >= from_seq)
+
+
+def pass_of(row: Row) -> int | None:
+    """Return the id of the pass that sealed a record's row; None where the row is no record's."""
+    return _SIDE.unpack(row.side)[3] if len(row.side) == RECORD_SIDE_BYTES else None

@@ -1,0 +1,1 @@
+"""Search the metadata of what is sealed."""

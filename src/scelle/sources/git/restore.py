@@ -1,0 +1,229 @@
+"""Write a bare repository from the objects and ref positions that were sealed of another."""
+
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import new as new_hash
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple
+
+from scelle.errors import InputError, IntegrityError, StorageFailed
+from scelle.formats.tokens import shown
+from scelle.formats.values import decode_value
+from scelle.sources.git.command import Answer, Git
+from scelle.sources.git.reflogs import split_worktree
+from scelle.sources.git.schemas import OBJECT_V1, OBJECTS, REF_V1, REFS
+
+_PACK_TYPES: Final = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+_PACK_HEAD: Final = b"PACK" + (2).to_bytes(4, "big")
+_PACK: Final = "objects/pack/pack-restored.pack"
+_COUNT_AT: Final = len(_PACK_HEAD)
+_COPY_BYTES: Final = 1 << 20
+_NEVER_PRUNED: Final = (
+    "gc.auto=0",
+    "gc.pruneExpire=never",
+    "gc.reflogExpire=never",
+    "gc.reflogExpireUnreachable=never",
+)
+
+
+class GitObject(NamedTuple):
+    """Carry an object to write: `kind` is commit, tree, blob or tag, `oid` its id in hex, `pieces` its content."""
+
+    kind: str
+    oid: str
+    size_bytes: int
+    pieces: Iterable[bytes]
+
+
+class RefPosition(NamedTuple):
+    """Carry where a ref stood: on an object, or following another ref."""
+
+    name: bytes
+    target: str | None
+    symref: bytes | None = None
+
+
+class Restored(NamedTuple):
+    """Count what was written; `left_out` names positions that a bare repository has no place for."""
+
+    objects: int
+    refs: int
+    left_out: tuple[bytes, ...]
+
+
+def restore(
+    records: Iterable[GitObject | RefPosition],
+    to: Path,
+    object_format: str = "sha1",
+    shallow: Sequence[str] = (),
+) -> Restored:
+    """Write a bare repository to the folder `to`, which is not there yet or is empty.
+
+    Every object is written, also those that no ref leads to, and the repository is set never to remove any. Give one
+    position of each ref; `shallow` are the commits whose parents the source's clone did not have. What is established:
+    each content has its id, and each ref that is written stands on an object that is there. `git fsck --full` accepts
+    the result where it accepted the source. Reflogs are not written: entries name objects that git removed long ago.
+
+    Raises InputError for a folder that is in use, IntegrityError for content that is not its id's and for refs that
+    cannot stand, SourceUnreadable without git, and StorageFailed where the folder cannot be written.
+    """
+    git = _new_repository(to, object_format)
+    try:
+        positions, objects = _write_objects(records, to, object_format)
+    except OSError as error:
+        raise StorageFailed(
+            f"{shown(str(to))} cannot be written ({error.strerror}): make room, then restore anew"
+        ) from error
+    if objects:
+        _must(git.run("index-pack", _PACK), "the objects cannot be packed")
+    if shallow:
+        (to / "shallow").write_text("".join(f"{oid}\n" for oid in shallow), encoding="ascii")
+    return Restored(objects, *_write_refs(git, positions))
+
+
+def restorable(
+    member: str, values: Sequence[bytes], pieces: Iterable[bytes] = ()
+) -> GitObject | RefPosition | None:
+    """Make what `restore` takes of a sealed record: its values from field 2 on, and the pieces of its content.
+
+    Gives None for records of the other members.
+    """
+    if member == OBJECTS:
+        field = _fields(OBJECT_V1.field_number, values)
+        return GitObject(field("type"), field("native_id"), field("size"), pieces)
+    if member == REFS:
+        field = _fields(REF_V1.field_number, values)
+        raw = field("raw")
+        symref = field("symref")
+        if raw is not None:
+            name, _, followed = raw.partition(b"\n")
+            return RefPosition(name, field("target"), followed or None)
+        return RefPosition(field("native_id").encode(), field("target"), symref.encode() if symref else None)
+    return None
+
+
+def _fields(number_of: Any, values: Sequence[bytes]) -> Any:
+    return lambda name: decode_value(values[number_of(name) - 2])[1]
+
+
+def _new_repository(to: Path, object_format: str) -> Git:
+    if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
+        raise InputError(f"{shown(str(to))} is in use: name a folder that is not there yet, or an empty one")
+    to.mkdir(parents=True, exist_ok=True)
+    git = Git(os.fsencode(to.absolute()), "restored")
+    options = ("--quiet", "--bare", "--template=", f"--object-format={object_format}")
+    _must(git.run("init", *options), "git cannot make a repository")
+    for setting in _NEVER_PRUNED:
+        name, _, value = setting.partition("=")
+        _must(git.run("config", name, value), "git cannot be set up")
+    return git
+
+
+def _write_objects(
+    records: Iterable[GitObject | RefPosition], to: Path, object_format: str
+) -> tuple[list[RefPosition], int]:
+    """Write one pack of all objects; gather the ref positions that come with them."""
+    positions: list[RefPosition] = []
+    written: set[bytes] = set()
+    place = to / _PACK
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("w+b") as pack:
+        pack.write(_PACK_HEAD + bytes(4))
+        for record in records:
+            if isinstance(record, RefPosition):
+                positions.append(record)
+            elif bytes.fromhex(record.oid) not in written:
+                _write_object(pack, record, object_format)
+                written.add(bytes.fromhex(record.oid))
+        pack.seek(_COUNT_AT)
+        pack.write(len(written).to_bytes(4, "big"))
+        pack.write(_trailer(pack, object_format))
+    if not written:
+        place.unlink()
+    return positions, len(written)
+
+
+def _write_object(pack: IO[bytes], each: GitObject, object_format: str) -> None:
+    if each.kind not in _PACK_TYPES:
+        raise IntegrityError(f"object {each.oid} is a {shown(each.kind)}: git has no such objects")
+    digest: Any = new_hash(object_format, usedforsecurity=False)
+    digest.update(f"{each.kind} {each.size_bytes}\0".encode("ascii"))
+    squeeze = zlib.compressobj()
+    pack.write(_pack_entry_head(_PACK_TYPES[each.kind], each.size_bytes))
+    for piece in each.pieces:
+        digest.update(piece)
+        pack.write(squeeze.compress(piece))
+    pack.write(squeeze.flush())
+    if digest.hexdigest() != each.oid:
+        raise IntegrityError(
+            f"the content of object {each.oid} is not that of its id: nothing can be restored from it"
+        )
+
+
+def _pack_entry_head(kind: int, size_bytes: int) -> bytes:
+    """Write type and size: 4 bits of the size beside the type, then 7 at a time, lowest first (gitformat-pack)."""
+    head = bytearray()
+    byte, size_bytes = kind << 4 | size_bytes & 15, size_bytes >> 4
+    while size_bytes:
+        head.append(byte | 0x80)
+        byte, size_bytes = size_bytes & 0x7F, size_bytes >> 7
+    head.append(byte)
+    return bytes(head)
+
+
+def _trailer(pack: IO[bytes], object_format: str) -> bytes:
+    """Give the digest of a whole pack and leave its file at the end."""
+    digest: Any = new_hash(object_format, usedforsecurity=False)
+    pack.seek(0)
+    while piece := pack.read(_COPY_BYTES):
+        digest.update(piece)
+    result: bytes = digest.digest()
+    return result
+
+
+def _write_refs(git: Git, positions: Sequence[RefPosition]) -> tuple[int, tuple[bytes, ...]]:
+    """Write all positions: those on objects in one transaction, then those that follow another ref."""
+    kept, left_out = _parted(positions)
+    direct = [ref for ref in kept if ref.symref is None]
+    # HEAD by itself: it may lead, freshly made, to a branch that is written too, and git refuses both at once.
+    for together in (
+        [ref for ref in direct if ref.name != b"HEAD"],
+        [ref for ref in direct if ref.name == b"HEAD"],
+    ):
+        given = b"".join(_commands(together))
+        _must(git.run("update-ref", "--no-deref", "--stdin", "-z", given=given), "refs cannot be written")
+    for ref in kept:
+        if ref.symref is not None:
+            _must(git.run("symbolic-ref", ref.name, ref.symref), f"{shown(ref.name)} cannot be written")
+    return len(kept), left_out
+
+
+def _commands(refs: Iterable[RefPosition]) -> Iterator[bytes]:
+    for ref in refs:
+        if ref.target is None:
+            raise IntegrityError(f"ref {shown(ref.name)} stands on nothing and follows nothing: leave it out")
+        yield b"update %b\0%b\0\0" % (ref.name, ref.target.encode("ascii"))
+
+
+def _parted(positions: Sequence[RefPosition]) -> tuple[list[RefPosition], tuple[bytes, ...]]:
+    """Part what a bare repository can hold from what belongs to other worktrees and to unfinished commands."""
+    kept: list[RefPosition] = []
+    left_out: list[bytes] = []
+    for ref in positions:
+        is_common = not split_worktree(ref.name)[0] and (ref.name == b"HEAD" or ref.name.startswith(b"refs/"))
+        if is_common:
+            kept.append(ref)
+        else:
+            left_out.append(ref.name)
+    counted = Counter(ref.name for ref in kept)
+    twice = next((name for name, count in counted.items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"ref {shown(twice)} has several positions: give one, the newest")
+    return kept, tuple(left_out)
+
+
+def _must(answer: Answer, what: str) -> None:
+    if answer.code:
+        raise IntegrityError(f"{what}: {answer.complaint}")

@@ -1,0 +1,75 @@
+"""Describe a source as the vault keeps it: a name, where it is, whose it is, and how to read it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+_SYSTEMS: Final = {
+    "mbox": "mail",
+    "maildir": "mail",
+    "eml": "mail",
+    "postgresql": "postgres",
+    "postgres": "postgres",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A named connection to a live system, and whose it is: a custodian's, an account's, or nobody's.
+
+    `schema` is the text of a schema file (sources of records); `tables` are patterns, `credential` says where a
+    secret is found (`env:NAME`, `file:PATH`, `exec:CMD`) and is never the secret itself (PostgreSQL).
+    """
+
+    name: str
+    url: str
+    custodian: str | None = None
+    account: str | None = None
+    schema: str | None = None
+    tables: tuple[str, ...] = ()
+    credential: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the source as it is sealed and printed; options that are not set are left out."""
+        document: dict[str, Any] = {
+            "name": self.name,
+            "url": self.url,
+            "custodian": self.custodian,
+            "account": self.account,
+        }
+        options: dict[str, Any] = {
+            "schema": self.schema,
+            "tables": list(self.tables),
+            "credential": self.credential,
+        }
+        return document | {name: value for name, value in options.items() if value}
+
+    @property
+    def scheme(self) -> str:
+        """Return the scheme of the URL."""
+        return self.url.partition(":")[0]
+
+    @property
+    def system(self) -> str:
+        """Return the code of the kind of system, for counts in the log."""
+        return _SYSTEMS.get(self.scheme, self.scheme)
+
+    @property
+    def holder(self) -> str | None:
+        """Return the identifier of dimension account, with its kind (ledger.md §2)."""
+        if self.custodian is not None:
+            return f"custodian:{self.custodian}"
+        return None if self.account is None else f"account:{self.account}"
+
+
+def spec_from_json(body: Mapping[str, Any]) -> SourceSpec:
+    """Read a source as it was sealed."""
+    return SourceSpec(
+        body["name"],
+        body["url"],
+        body["custodian"],
+        body["account"],
+        schema=body.get("schema"),
+        tables=tuple(body.get("tables", ())),
+        credential=body.get("credential"),
+    )

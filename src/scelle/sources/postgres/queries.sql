@@ -1,0 +1,108 @@
+What PostgreSQL's catalogs say of the tables that are read; all of it inside the snapshot, with no lock on any table.
+
+-- name: begin
+BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: settings
+SET LOCAL DateStyle = 'ISO, YMD';
+SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL TimeZone = 'UTC';
+SET LOCAL extra_float_digits = 3;
+SET LOCAL bytea_output = 'hex';
+SET LOCAL search_path = '';
+SET LOCAL quote_all_identifiers = off;
+SET LOCAL row_security = off;
+SET LOCAL synchronize_seqscans = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL jit = off;
+SET LOCAL lock_timeout = '30s';
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL statement_timeout = 0;
+
+-- name: export
+SELECT pg_export_snapshot(), (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint,
+  pg_is_in_recovery(), current_setting('server_encoding');
+
+-- name: held_back
+SELECT coalesce(age(backend_xmin), 0)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid();
+
+-- name: relations
+SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relpersistence::text,
+  has_schema_privilege(n.oid, 'USAGE')
+    AND CASE WHEN c.relkind = 'S' THEN true ELSE has_table_privilege(c.oid, 'SELECT') END,
+  row_security_active(c.oid),
+  EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+          AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')),
+  (c.relpages::bigint + coalesce(t.relpages, 0)) * current_setting('block_size')::bigint
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";
+
+-- name: columns
+WITH RECURSIVE base (oid, base) AS (
+  SELECT oid, oid FROM pg_type WHERE typtype <> 'd'
+  UNION ALL
+  SELECT d.oid, b.base FROM pg_type d JOIN base b ON d.typbasetype = b.oid WHERE d.typtype = 'd'
+)
+SELECT a.attrelid, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+  CASE WHEN bn.nspname = 'pg_catalog' THEN bt.typname ELSE bn.nspname || '.' || bt.typname END,
+  bt.typlen, CASE WHEN a.atttypmod >= 0 THEN a.atttypmod ELSE t.typtypmod END, a.attnotnull,
+  CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' ELSE
+    CASE a.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity by default' END END,
+  CASE WHEN a.attcollation <> 0 THEN quote_ident(cn.nspname) || '.' || quote_ident(co.collname) END,
+  col_description(a.attrelid, a.attnum)
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN base b ON b.oid = a.atttypid
+JOIN pg_type bt ON bt.oid = b.base
+JOIN pg_namespace bn ON bn.oid = bt.typnamespace
+LEFT JOIN pg_collation co ON co.oid = a.attcollation
+LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
+WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum;
+
+-- name: keys
+SELECT i.indrelid, k.attnum
+FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k (attnum, place)
+WHERE i.indrelid = ANY(%s) AND i.indisprimary AND k.place <= i.indnkeyatts
+ORDER BY i.indrelid, k.place;
+
+-- name: descendants
+WITH RECURSIVE tree (root, oid) AS (
+  SELECT h.inhparent, h.inhrelid FROM pg_inherits h WHERE h.inhparent = ANY(%s)
+  UNION ALL
+  SELECT t.root, h.inhrelid FROM tree t JOIN pg_inherits h ON h.inhparent = t.oid
+)
+SELECT t.root, t.oid, c.relkind::text, n.nspname, c.relname, c.relpersistence::text,
+  (c.relpages::bigint + coalesce(s.relpages, 0)) * current_setting('block_size')::bigint
+FROM tree t
+JOIN pg_class c ON c.oid = t.oid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_class s ON s.oid = c.reltoastrelid
+ORDER BY t.root, t.oid;
+
+-- name: is_same_table
+-- The functions in this and the next two queries look at now, whatever the snapshot is: they find a table that was
+-- dropped and made again, one that was emptied or rewritten, partitions that came or went.
+SELECT to_regclass(%s)::oid IS NOT DISTINCT FROM %s::oid;
+
+-- name: rewritten
+SELECT c.oid::regclass::text FROM pg_class c
+WHERE c.oid = ANY(%s) AND c.relkind = 'r' AND c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
+ORDER BY c.oid LIMIT 1;
+
+-- name: leaves_now
+SELECT coalesce(array_agg(relid::oid::bigint ORDER BY relid::oid), '{}') FROM pg_partition_tree(%s::oid::regclass) WHERE isleaf;
+
+-- name: large_object_piece
+SELECT lo_get(%s::oid, %s::bigint, %s::integer);
+
+-- name: large_objects
+SELECT m.oid, pg_get_userbyid(m.lomowner),
+  CASE WHEN count(DISTINCT r.account) = 1 THEN min(r.account) END, min(r.time)::text
+FROM pg_largeobject_metadata m JOIN (/*rows*/) r ON r.oid = m.oid
+WHERE m.oid > %s
+GROUP BY m.oid, m.lomowner
+ORDER BY m.oid;

@@ -1,0 +1,23 @@
+"""Read no faster than an operator allows."""
+
+from collections.abc import Callable
+
+
+class Throttle:
+    """Keep the mean of what is spent under a number of bytes a second; unused time is forgotten after one."""
+
+    def __init__(
+        self, bytes_per_second: int | None, clock_s: Callable[[], float], wait_s: Callable[[float], None]
+    ) -> None:
+        self._rate, self._clock_s, self._wait_s = bytes_per_second, clock_s, wait_s
+        self._free_s = clock_s()
+        """When what was spent so far will have taken its time."""
+
+    def spend(self, size_bytes: int) -> None:
+        """Wait until `size_bytes` more may be read."""
+        if self._rate is None:
+            return
+        now_s = self._clock_s()
+        self._free_s = max(self._free_s, now_s - 1) + size_bytes / self._rate
+        if self._free_s > now_s:
+            self._wait_s(self._free_s - now_s)
