@@ -84,6 +84,7 @@ TARGETS = {
             "tests/unit/verify/test_verify_tools.py",
             "tests/unit/verify/test_verify_report.py",
             "tests/unit/verify/test_verify_report_shape.py",
+            "tests/unit/verify/test_verify_constants.py",
             "tests/unit/verify/test_verify_limits.py",
             "tests/unit/verify/test_verify_exact_findings.py",
             "tests/unit/verify/test_verify_honest.py",

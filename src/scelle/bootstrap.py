@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ from scelle.sources.registry import (
     order_sources,
     refuse_own_folders,
 )
-from scelle.sources.urls import open_source
+from scelle.sources.urls import is_open_at, open_source
 from scelle.vault import durable
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
 from scelle.vault.contents import CatalogContentIndex
@@ -166,7 +167,12 @@ class Session:
                 spec = specs[name]
                 refuse_own_folders(spec, self.path, self.key_folder)
                 source = open_source(spec)
-                found.append(NamedSource(name, alias, spec.system, spec.custodian, spec.account, source))
+                may_be_read = partial(is_open_at, spec.window)
+                found.append(
+                    NamedSource(
+                        name, alias, spec.system, spec.custodian, spec.account, source, is_open_at=may_be_read
+                    )
+                )
         return found
 
     def pass_tools(self, ledger: OrderLedgerWriter, progress: Progress) -> PassTools:

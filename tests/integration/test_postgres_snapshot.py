@@ -763,6 +763,22 @@ def test_a_table_without_grant_or_under_row_security_leaves_the_others(db: Datab
     db.run("DROP OWNED BY reader", "DROP ROLE reader")
 
 
+def test_a_large_object_without_grant_is_failed_by_itself(db: Database) -> None:
+    one, two = (db.sql.execute(b"SELECT lo_from_bytea(0, 'x'::bytea)").fetchone() or (0,) for _ in range(2))
+    db.run(
+        "DROP ROLE IF EXISTS reader", f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'",
+        f"CREATE TABLE files AS SELECT {one[0]}::oid AS content UNION ALL SELECT {two[0]}::oid",
+        "GRANT SELECT ON files TO reader", f"GRANT SELECT ON LARGE OBJECT {two[0]} TO reader",
+    )  # fmt: skip
+    with db.source(user="reader") as source:
+        (batch, _) = source.read(units_of(source)["pg_largeobject"], b"")
+        denied, given = batch.records
+        assert isinstance(denied, BadRecord)
+        assert (denied.place, denied.cause) == (f"pg_largeobject {one[0]}", "permission-denied")
+        assert isinstance(given, Record)
+    db.run("DROP OWNED BY reader", "DROP ROLE reader")
+
+
 def test_the_printed_grants_are_enough_and_no_more(db: Database) -> None:
     db.run(
         "DROP ROLE IF EXISTS \"sce'lle\"",
@@ -792,6 +808,11 @@ def test_the_printed_grants_are_enough_and_no_more(db: Database) -> None:
         ("ALTER TABLE victim RENAME TO other", ItemVanished, "vanished"),
         ("TRUNCATE victim", ItemUnreadable, "changed-while-read"),
         ("DROP TABLE victim; CREATE TABLE victim (id int, body text)", ItemUnreadable, "changed-while-read"),
+        (
+            "ALTER TABLE victim RENAME TO old; ALTER TABLE twin RENAME TO victim",
+            ItemUnreadable,
+            "changed-while-read",
+        ),
         ("ALTER TABLE victim DROP COLUMN body", ItemUnreadable, "changed-while-read"),
         ("ALTER TABLE victim ALTER COLUMN id TYPE bigint", ItemUnreadable, "changed-while-read"),
     ],
@@ -799,6 +820,7 @@ def test_the_printed_grants_are_enough_and_no_more(db: Database) -> None:
 def test_a_table_that_changes_its_shape_in_mid_pass_is_named_and_the_rest_goes_on(
     db: Database, statement: str, error: type[SourceError], cause: str
 ) -> None:
+    db.run("CREATE TABLE twin AS SELECT 2 AS id, 'other' AS body")
     db.run(
         "CREATE TABLE first (id int)", "CREATE TABLE victim (id int, body text)", "CREATE TABLE zulu (id int)"
     )

@@ -24,6 +24,8 @@ class NamedSource:
     custodian: str | None
     account: str | None
     source: Source | RecordSource
+    is_open_at: Callable[[int], bool] = lambda time_us: True
+    """Tell whether the source may be read at this time (microseconds)."""
 
     @property
     def holder(self) -> str | None:

@@ -103,6 +103,7 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
         source.test()
         found.members = list(source.members())
         found.warnings = [_never_redacted(each) for each in found.members if each.profile == 0]
+        found.warnings += source.warnings()
         decide = {
             each.name: compile_record_clauses(
                 clauses, named.name, each.schema, named.custodian, named.account
@@ -123,6 +124,8 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
                 found.troubles += 1
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
+    finally:
+        source.close()
     return found
 
 

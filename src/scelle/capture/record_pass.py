@@ -23,12 +23,13 @@ from scelle.errors import (
     ItemUnreadable,
     ItemVanished,
     SourceError,
+    SourceUnreadable,
     UnitRewritten,
 )
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
 from scelle.formats.values import UNDATED, content_value
-from scelle.ledger.segments import MAX_RECORDS, SegmentWriter
+from scelle.ledger.segments import SegmentWriter
 from scelle.ledger.service import EVENTS_SOURCE, Looked
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause, Match
@@ -103,8 +104,10 @@ class RecordPass:
         """Read every unit; then note which are no longer there."""
         self._catch_up()
         try:
+            self._refuse_out_of_window()
             self._source.test()
             self._name_members()
+            self._report.notes += self._source.warnings()
             for unit in self._source.units():
                 if isinstance(unit, Trouble):
                     self._trouble(unit)
@@ -114,6 +117,8 @@ class RecordPass:
         except SourceError as error:
             self._report.unreachable = f"{error.code}: {error}"
             self._report.vanished_unknown = True
+        finally:
+            self._source.close()
         if not self._report.vanished_unknown:
             self._note_vanished_units()
         self._commit(self._tools.now_us())
@@ -128,6 +133,12 @@ class RecordPass:
         ]
 
     # --- before: what is sealed already
+
+    def _refuse_out_of_window(self) -> None:
+        if not self._named.is_open_at(self._tools.now_us()):
+            raise SourceUnreadable(
+                f"source {self._named.name} may not be read now, outside its window: run the pass again inside it"
+            )
 
     def _catch_up(self) -> None:
         """Find the rows that the catalog does not know of: after a crash, or all of them where it was lost."""
@@ -292,7 +303,7 @@ class RecordPass:
                 else:
                     counts.unchanged += 1
                 continue
-            if writer is None or writer.records >= MAX_RECORDS:
+            if writer is None or writer.records >= writer.max_records:
                 writer = self._writer(shape)
             try:
                 self._seal(writer, record, record_side(reading.key, item, version, pass_id))

@@ -56,6 +56,16 @@ def write_new(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 
 
+def read_text(path: Path) -> str:
+    """Read a file that somebody wrote; raise InputError where it cannot be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): correct its name") from error
+
+
 def warn(text: str) -> None:
     """Print a warning on standard error, one line."""
     print(f"warning: {one_line(text)}", file=sys.stderr)

@@ -63,6 +63,10 @@ def preview(
         if each.troubles:
             lines.append(f"    cannot be listed or read: {each.troubles}; a pass counts them as failed")
         lines += [f"    clause {clause}: {count}" for clause, count in sorted(each.by_clause.items())]
+        lines += [f"    {member.name}: {note}" for member in each.members for note in member.notes]
+        lines += [f"    mind: {warning}" for warning in each.warnings]
+        if each.restricted:
+            lines.append(f"    restricted: {each.restricted} of {each.covered}")
         lines += [f"    e.g. {native}" for native in each.sample[:3]]
         if each.unreachable:
             lines.append(f"    cannot be read: {each.unreachable}")

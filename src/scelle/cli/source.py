@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
-from scelle.cli.output import emit, write_new
+from scelle.cli.output import emit, read_text, write_new
 from scelle.errors import InputError
 
 app = typer.Typer(
@@ -43,6 +43,29 @@ def add(
             metavar="WHERE", help="PostgreSQL: where the password is: env:NAME, file:PATH or exec:CMD."
         ),
     ] = None,
+    shards: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PostgreSQL: further databases of the same shape, a URL a line."),
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", help="PostgreSQL: at most so many connections (2).")
+    ] = None,
+    max_bytes_per_second: Annotated[
+        int | None, typer.Option(metavar="N", help="PostgreSQL: read no faster than this.")
+    ] = None,
+    snapshot_max_age: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="PostgreSQL: hold a snapshot no longer (3600).")
+    ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="HH:MM-HH:MM", help="PostgreSQL: read only at this time of day (UTC)."),
+    ] = None,
+    print_grants: Annotated[
+        bool,
+        typer.Option(
+            "--print-grants", help="PostgreSQL: print the SQL of a role that may just read, and end."
+        ),
+    ] = False,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -58,14 +81,14 @@ def add(
     """
     from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
-    from scelle.sources.model import SourceSpec
+    from scelle.sources.model import LIMITS, SourceSpec
     from scelle.sources.registry import (
         add_source,
         check_identifier,
         check_name,
         refuse_own_folders,
     )
-    from scelle.sources.urls import inferred_schema, needs_schema, open_source, schema_text
+    from scelle.sources.urls import grants, inferred_schema, needs_schema, open_source, schema_text
 
     if custodian is not None and account is not None:
         raise InputError(f"source {name}: a custodian or an account, not both: name two sources")
@@ -80,7 +103,20 @@ def add(
         schema=None if schema is None else schema_text(schema),
         tables=tuple(each for each in (tables or "").split(",") if each),
         credential=credential,
+        shards=None if shards is None else read_text(shards),
+        limits={
+            name: limit
+            for name, limit in zip(
+                LIMITS, (max_connections, max_bytes_per_second, snapshot_max_age), strict=True
+            )
+            if limit is not None
+        },
+        window=window,
     )
+    if print_grants:
+        sql = grants(spec)
+        emit({"sql": sql}, sql.splitlines(), as_json)
+        return
     check = partial(inferred_schema, spec) if needs_schema(spec) else open_source(spec).test
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         refuse_own_folders(spec, session.path, session.key_folder)

@@ -16,7 +16,7 @@ from scelle.formats.schema import Schema
 from scelle.formats.values import UNDATED, integer_value, time_value
 from scelle.merkle.hashing import HASH_BYTES
 
-_STEP: Final = 512
+_STEP: Final = 2048
 KEY_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
 _TAGS_KEPT: Final = 32_768

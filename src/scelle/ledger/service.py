@@ -16,7 +16,6 @@ from scelle.ledger.log import LogReader, LogWriter
 from scelle.ledger.model import Chain, LogState
 from scelle.ledger.segments import (
     MAX_OPEN_US,
-    MAX_RECORDS,
     SegmentHead,
     SegmentReader,
     SegmentWriter,
@@ -269,7 +268,7 @@ class OrderLedgerWriter(OrderLedger):
         """Tell whether the open segment of `alias` must close: 2^20 records, or 15 minutes of age."""
         writer = self._writers.get(alias)
         return writer is not None and (
-            writer.records >= MAX_RECORDS or now_us - writer.head.opened_us >= MAX_OPEN_US
+            writer.records >= writer.max_records or now_us - writer.head.opened_us >= MAX_OPEN_US
         )
 
     def flush(self) -> None:

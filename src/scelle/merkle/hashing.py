@@ -11,7 +11,7 @@ HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"").digest()
 _PAIR_BYTES: Final = 2 * HASH_BYTES
 _PAIRS_AT_ONCE: Final = 1024
-_BLOCK_LEVEL: Final = 10
+_BLOCK_LEVEL: Final = 12
 _pairs_at: Final = struct.Struct(f"{_PAIR_BYTES}s" * _PAIRS_AT_ONCE).unpack_from
 """Cuts 1,024 pairs of hashes out of a buffer at once: what is hashed most is cut most."""
 

@@ -191,6 +191,12 @@ class RecordSource(Protocol):
     def waiting(self, unit: Unit) -> str | None:
         """Say, after `read` ended, what of the unit is not offered yet: a last line without its end."""
 
+    def warnings(self) -> Sequence[str]:
+        """Say what people should know of the live system while it is read; asked once `members` was."""
+
+    def close(self) -> None:
+        """Let go of what reading held in the live system: a snapshot, connections, processes. It may be used again."""
+
 
 def native_text(native: bytes) -> str:
     """Write a native id as text: bytes outside UTF-8 percent-encoded, and then `%` as `%25` (ledger.md §2).

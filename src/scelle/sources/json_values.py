@@ -239,6 +239,8 @@ def json_text(value: Any) -> str:
 
     NaN and infinities stand as the words NaN, Infinity and -Infinity; bytes as `{"b64": ..}`.
     """
+    if type(value) is str:
+        return encode_basestring(value)
     if isinstance(value, (IntegerToken, DecimalToken)):
         return value
     if isinstance(value, dict):

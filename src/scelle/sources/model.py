@@ -1,7 +1,7 @@
 """Describe a source as the vault keeps it: a name, where it is, whose it is, and how to read it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 _SYSTEMS: Final = {
@@ -13,12 +13,17 @@ _SYSTEMS: Final = {
 }
 
 
+LIMITS: Final = ("max_connections", "max_bytes_per_second", "snapshot_max_age_s")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
     """A named connection to a live system, and whose it is: a custodian's, an account's, or nobody's.
 
-    `schema` is the text of a schema file (sources of records); `tables` are patterns, `credential` says where a
-    secret is found (`env:NAME`, `file:PATH`, `exec:CMD`) and is never the secret itself (PostgreSQL).
+    `schema` is the text of a schema file (sources of records). The others are for PostgreSQL: `tables` are patterns,
+    `credential` says where a secret is found (`env:NAME`, `file:PATH`, `exec:CMD`) and is never the secret itself,
+    `shards` is the text of a list of databases, `limits` are numbers by name (`LIMITS`), `window` is the time of day
+    at which it may be read (`22:00-06:00`, UTC).
     """
 
     name: str
@@ -28,6 +33,9 @@ class SourceSpec:
     schema: str | None = None
     tables: tuple[str, ...] = ()
     credential: str | None = None
+    shards: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
+    window: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as it is sealed and printed; options that are not set are left out."""
@@ -41,6 +49,9 @@ class SourceSpec:
             "schema": self.schema,
             "tables": list(self.tables),
             "credential": self.credential,
+            "shards": self.shards,
+            "limits": dict(self.limits),
+            "window": self.window,
         }
         return document | {name: value for name, value in options.items() if value}
 
@@ -72,4 +83,7 @@ def spec_from_json(body: Mapping[str, Any]) -> SourceSpec:
         schema=body.get("schema"),
         tables=tuple(body.get("tables", ())),
         credential=body.get("credential"),
+        shards=body.get("shards"),
+        limits=dict(body.get("limits", {})),
+        window=body.get("window"),
     )

@@ -19,8 +19,8 @@ from scelle.sources.model import SourceSpec
 
 if TYPE_CHECKING:
     from scelle.sources.postgres.settings import PostgresSettings
-    from scelle.sources.postgres.source import PostgresSource
 
+_WINDOW: Final = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
 _BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
@@ -51,6 +51,9 @@ def _refuse_options(spec: SourceSpec, scheme: str) -> None:
         ("--schema", spec.schema, ("records",)),
         ("--tables", spec.tables, ("postgresql",)),
         ("--credential", spec.credential, ("postgresql",)),
+        ("--shards", spec.shards, ("postgresql",)),
+        ("--window", spec.window, ("postgresql",)),
+        ("a limit", spec.limits, ("postgresql",)),
     ):
         if value and scheme not in takers:
             raise InputError(f"source {shown(spec.name)}: {option} is for {takers[0]}://: leave it out")
@@ -66,6 +69,33 @@ def _open_records(root: bytes, spec: SourceSpec) -> RecordSource:
             "--infer --to FILE` writes one from a sample"
         )
     return RecordsSource(root, spec.name, parse_schema_file(spec.schema), spec.holder)
+
+
+def grants(spec: SourceSpec) -> str:
+    """Return the SQL that makes a role which may read what a spec names, and nothing else; raises InputError."""
+    from scelle.sources.postgres.grants import grants_sql  # start-up time of every other command
+
+    if not is_database(spec.url):
+        raise InputError(f"source {shown(spec.name)}: --print-grants is for postgresql://")
+    return "\n".join(grants_sql(settings) for settings in database_settings(spec))
+
+
+def parse_window(text: str) -> tuple[int, int]:
+    """Read `HH:MM-HH:MM` (UTC): the minutes of the day from which, and before which, a source may be read."""
+    match = _WINDOW.fullmatch(text)
+    if match is None or match[1] == match[2]:
+        raise InputError(f"window {shown(text)}: write two times of day in UTC, as in 22:00-06:00")
+    start, end = (int(each[:2]) * 60 + int(each[3:]) for each in match.groups())
+    return start, end
+
+
+def is_open_at(window: str | None, time_us: int) -> bool:
+    """Tell whether a source may be read at this time; one without a window always."""
+    if window is None:
+        return True
+    start, end = parse_window(window)
+    minute = time_us // 60_000_000 % 1440
+    return start <= minute < end if start < end else minute >= start or minute < end
 
 
 def needs_schema(spec: SourceSpec) -> bool:
@@ -96,24 +126,39 @@ def _open_git(root: bytes, spec: SourceSpec) -> RecordSource:
     return GitSource(root, spec.name, spec.holder)
 
 
-def open_database(spec: SourceSpec) -> "PostgresSource":
-    """Open a PostgreSQL database; the password is fetched for each connection and kept nowhere."""
-    from scelle.sources.postgres.source import PostgresSource  # start-up time of every other command
+def open_database(spec: SourceSpec) -> RecordSource:
+    """Open a PostgreSQL database, or its shards; the password is fetched for each connection and kept nowhere."""
+    from scelle.sources.postgres.shards import ShardedSource  # start-up time of every other command
+    from scelle.sources.postgres.source import PostgresSource
 
-    return PostgresSource(database_settings(spec))
+    if spec.window is not None:
+        parse_window(spec.window)
+    databases = [PostgresSource(settings) for settings in database_settings(spec)]
+    return databases[0] if spec.shards is None else ShardedSource(databases)
 
 
-def database_settings(spec: SourceSpec) -> "PostgresSettings":
-    """Return what a spec tells a source of a PostgreSQL database; raises InputError."""
-    from scelle.sources.postgres.address import parse_address  # start-up time of every other command
+def database_settings(spec: SourceSpec) -> "list[PostgresSettings]":
+    """Return what a spec tells the source of each database it names; raises InputError."""
+    from scelle.sources.postgres.address import (  # start-up time of every other command
+        parse_address,
+        parse_shards,
+    )
     from scelle.sources.postgres.settings import settings_of
 
-    settings = settings_of(parse_address(spec.url, spec.name), spec.tables or ("public.*",))
-    settings = replace(settings, holder=spec.holder)
-    if spec.credential is None:
-        return settings
-    where = check_credential(spec.credential, "--credential")
-    return replace(settings, password=partial(secret_from, where, "--credential"))
+    first = parse_address(spec.url, spec.name)
+    addresses = (first,) if spec.shards is None else parse_shards(spec.shards, spec.name)
+    found = []
+    for address in addresses:
+        settings = settings_of(address, spec.tables or ("public.*",))
+        limits: dict[str, Any] = dict(spec.limits)
+        settings = replace(settings, holder=spec.holder, **limits)
+        if spec.shards is not None:
+            settings = replace(settings, shard=f"{address.host}:{address.port}:{address.database}")
+        if spec.credential is not None:
+            where = check_credential(spec.credential, "--credential")
+            settings = replace(settings, password=partial(secret_from, where, "--credential"))
+        found.append(settings)
+    return found
 
 
 _DOCUMENTS: Final[dict[str, Callable[[bytes, str], Source]]] = {
@@ -174,7 +219,12 @@ def shapes_of(spec: SourceSpec) -> Shapes:
     """Ask a source of records for its shapes; a source that cannot be read now is no error here."""
     try:
         source = open_source(spec)
-        return Shapes(tuple(source.members())) if isinstance(source, RecordSource) else Shapes()
+        if not isinstance(source, RecordSource):
+            return Shapes()
+        try:
+            return Shapes(tuple(source.members()))
+        finally:
+            source.close()
     except (InputError, SourceError) as error:
         return Shapes(trouble=str(error))
 

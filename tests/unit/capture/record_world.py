@@ -53,6 +53,8 @@ class ScriptedRecords:
         self.unreachable: BaseException | None = None
         self.given = 0  # rows handed out
         self.on_batch: Callable[[], None] = lambda: None
+        self.warns: list[str] = []
+        self.closed = 0
         self.damaged: set[str] = set()
         """Native ids of records with a content that cannot be read."""
 
@@ -90,6 +92,12 @@ class ScriptedRecords:
 
     def waiting(self, unit: Unit) -> str | None:
         return self.tables[unit.native.decode()].waits
+
+    def warnings(self) -> list[str]:
+        return list(self.warns)
+
+    def close(self) -> None:
+        self.closed += 1
 
     def _record(self, unit: Unit, number: int, row: tuple[str, str, str]) -> Record | BadRecord:
         native, account, text = row

@@ -231,6 +231,24 @@ def test_a_record_that_does_not_fit_is_refused_and_leaves_nothing(
     assert_holds(opened(tmp_path, vault_key, manifest), Model(given, 1, 0))
 
 
+@pytest.mark.parametrize("profile", [0, 1])
+def test_records_of_unequal_numbers_of_values_are_committed_as_they_are(
+    tmp_path: Path, vault_key: VaultKey, profile: int
+) -> None:
+    """No schema allows them; whoever verifies is to find them as they were sealed."""
+    drawn = random.Random(5)
+    given = [
+        (key, time_us, (rest * 2)[: drawn.randrange(2, 8)], side) for key, time_us, rest, side in records(80)
+    ]
+    writer = start(tmp_path, vault_key, profile=profile)
+    for record in given[:40]:
+        writer.append(*record)
+    writer.flush()
+    writer.abandon()
+    manifest = seal(resume(tmp_path, vault_key), given[40:])
+    assert_holds(opened(tmp_path, vault_key, manifest), Model(given, profile, 0))
+
+
 def test_values_may_be_reused_by_the_caller(tmp_path: Path, vault_key: VaultKey) -> None:
     given = records(50)
     writer, rest = start(tmp_path, vault_key), [NULL] * 4

@@ -212,6 +212,19 @@ def test_without_keys_no_checkpoint_is_checked(tmp_path: Path, monkeypatch: pyte
     assert found == [("verifier.exception", "explode"), ("checkpoint.unchecked", "step_5_checkpoints")]
 
 
+def test_without_any_keys_neither_verdict_nor_promise_is_checked(tmp_path: Path) -> None:
+    draft = draft_of()
+    draft.removed.add("policy.json")
+    draft.members["audit/verdict"] = b"no note"
+    given = tmp_path / "promise"
+    given.write_bytes(promise(draft.log))
+    findings = run([files(draft, tmp_path)[0], "--promise", given]).document["findings"]
+    assert [(f["code"], f["subject"], f["detail"]) for f in findings if f["code"].endswith("_missing")] == [
+        ("audit.signature_missing", "step_12_audit", "no keys to check it with"),
+        ("promise.signature_missing", f"promise {given}", "no keys to check it with"),
+    ]
+
+
 # -- the log ----------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.unit.verify.builder import (
@@ -42,40 +41,6 @@ def fault_of(call: Callable[[], object]) -> tuple[str, str]:
 
 
 # -- forms ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("pattern", "good", "bad"),
-    [
-        (v.ORDER, ["o", "0", "o-1.b", "o" * 63], ["", "-o", ".o", "o_1", "O", "o" * 64, "o\n", "o/1"]),
-        (
-            v.ALIAS,
-            ["s0001", "s0001/12", "a._-", "a" * 63, "a" * 63 + "/1"],
-            ["", "_a", "A", "a/", "a/b", "a/1/2", "a" * 64, "/1"],
-        ),
-        (
-            v.HOST,
-            ["platform.example", "platform.example:8443", "127.0.0.1", "-"],
-            ["", "Platform.example", "platform.example:", "platform.example:x", "a/b", "a b", ":1"],
-        ),
-        (v.CODE, ["a", "chat-db", "0", "--", "-a"], ["", "-", "A", "a_b", "a b"]),
-        (v.DECIMAL, ["0", "1", "9" * 19], ["", "00", "01", "-1", "9" * 20, "\u0661"]),
-        (v.HEX, ["", "0123456789abcdef"], ["A", "g", " ", "\u0660"]),
-        (
-            v.NUMBER_TOKEN,
-            ["0", "-0", "007", "1.50", "1e5", "1E+5", "1.0e-05"],
-            ["", "1.", ".5", "1e", "+1", "--1", "e5", "1 ", "\u0661"],
-        ),
-    ],
-    ids=["order", "alias", "host", "code", "decimal", "hex", "number"],
-)
-def test_words_of_a_log(pattern: Any, good: list[str], bad: list[str]) -> None:
-    assert [text for text in good if pattern.fullmatch(text) is None] == []
-    assert [text for text in bad if pattern.fullmatch(text) is not None] == []
-
-
-def test_the_words_of_a_log_are_those_of_its_entries() -> None:
-    assert v.PATTERNS == {"order": v.ORDER, "alias": v.ALIAS, "host": v.HOST, "code": v.CODE}
 
 
 def test_base64_of_another_kind_has_one_code() -> None:
@@ -289,6 +254,14 @@ def test_each_minute_of_a_day() -> None:
 @pytest.mark.parametrize("text", ["X", "Xylophone", "XX", "XXXX", "x=1", " =1", "\n=1"])
 def test_plain_cells_stay_as_they_are(text: str) -> None:
     assert v.csv_cell(text) == text
+
+
+def test_behind_the_last_line_there_is_none() -> None:
+    lines = v.Ahead(iter([(1, {"at": 5, "pos": 7})]))
+    assert (lines.at(), lines.pos()) == (5, 7)
+    assert lines.take() == (1, {"at": 5, "pos": 7})
+    assert (lines.at(), lines.pos()) == (-1, -1)
+    assert fault_of(lines.take) == ("verifier.exception", "no line is left")
 
 
 # -- archives ---------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from scelle.formats.canonical_json import canonical_json
 from scelle.formats.values import NULL, UNDATED, integer_value, structure_value
 from scelle.sources.generation.bundles import bundle_digests
 from scelle.sources.generation.cap import Chains
-from scelle.sources.generation.entries import Entry, identifier
+from scelle.sources.generation.entries import CAP, Entry, identifier
 from scelle.sources.generation.making import time_of
 from scelle.sources.generation.model import AttemptClass, class_of
 from scelle.sources.generation.reading import FileKind, kind_of_file, opened
 from scelle.sources.generation.schemas import CHECK
 from scelle.sources.generation.tally import Counted, Named, Tally
-from scelle.sources.interfaces import BadRecord, Record
+from scelle.sources.interfaces import BadRecord, Record, native_text
 from scelle.sources.json_values import encode_text
 from scelle.sources.tree import Tree
 from scelle.sources.unfit import Unfit
@@ -57,9 +57,8 @@ class Checks:
             for path in self._paths():
                 yield from self._scan(path, tally, chains)
             for chain, numbers in chains.ends():
-                yield self._record(
-                    "cap-chain", chain, NOTE, f"chain {chain} was followed", body={"chain": chain, **numbers}
-                )
+                body = {"chain": chain, **numbers}
+                yield self._record("cap-chain", chain, NOTE, "the chain was followed", body=body)
             for named in tally.named():
                 yield from self._of_named(named)
             if self._classify(tally):
@@ -72,8 +71,9 @@ class Checks:
 
     def _scan(self, path: bytes, tally: Tally, chains: Chains) -> Iterator[Record]:
         sampled: Counter[str] = Counter()
+        place = native_text(path)
         try:
-            for entry in self._entries(path):
+            for entry in self._entries(path, is_first=True):
                 if isinstance(entry, BadRecord):
                     self._numbers["unreadable"] += 1
                     continue
@@ -83,7 +83,7 @@ class Checks:
                 _count(entry, time_us, tally)
                 if entry.sampling:
                     sampled[entry.sampling] += 1
-                if entry.said is not None and entry.form == "cap-srp":
+                if entry.said is not None and entry.form == CAP:
                     for fault in chains.take(entry):
                         yield self._record(
                             fault.kind, entry.spot.text, FINDING, fault.message, time_us=time_us, entry=entry,
@@ -91,33 +91,23 @@ class Checks:
                         )  # fmt: skip
         except ItemError as error:
             self._numbers["files_unreadable"] += 1
-            yield self._record(
-                "file-unreadable",
-                path.hex(),
-                FINDING,
-                "a file could not be checked",
-                body={"cause": error.cause},
-            )
+            body = {"cause": error.cause, "file": place}
+            yield self._record("file-unreadable", place, FINDING, "a file could not be checked", body=body)
         for why, count in sorted(sampled.items()):
-            place = path.decode("utf-8", "backslashreplace")
-            yield self._record(
-                "sampled",
-                f"{place} {why}",
-                FINDING,
-                _MESSAGES["sampled"],
-                count=count,
-                body={"file": place, "why": why},
-            )
+            body = {"file": place, "why": why}
+            subject, message = f"{place} {why}", _MESSAGES["sampled"]
+            yield self._record("sampled", subject, FINDING, message, count=count, body=body)
 
-    def _entries(self, path: bytes) -> Iterator[Entry | BadRecord]:
-        """Yield a file's events; of one that holds none, take the digests."""
+    def _entries(self, path: bytes, *, is_first: bool) -> Iterator[Entry | BadRecord]:
+        """Yield a file's events; of one that holds none, take the digests the first time."""
         self._files.add(path.decode("utf-8", "surrogateescape"))
         if kind_of_file(path) is not FileKind.BUNDLE:
             with opened(self._tree, path) as file:
                 if file.holds is not FileKind.BUNDLE:
                     yield from file.entries(_ignore)
                     return
-        self._digests.update(bundle_digests(self._tree, path))
+        if is_first:
+            self._digests.update(bundle_digests(self._tree, path))
 
     # --- what it says
 
@@ -160,10 +150,10 @@ class Checks:
         """Read once more, for what the findings are about."""
         for path in self._paths():
             try:
-                for entry in self._entries(path):
+                for entry in self._entries(path, is_first=False):
                     if isinstance(entry, BadRecord) or not (entry.is_attempt or entry.is_outcome):
                         continue
-                    attempt = identifier(entry.row.get("attempt_id")) or ""
+                    attempt = _name(entry, "attempt_id") or ""
                     found = tally.take_wanted(_attempt_key(entry, attempt))
                     if found is not None:
                         kind, requests, outcomes = found
@@ -176,14 +166,8 @@ class Checks:
                 continue
 
     def _sums(self) -> dict[str, Any]:
-        names = (
-            "attempts",
-            *(each.value for each in AttemptClass),
-            _ORPHAN,
-            "events",
-            "unreadable",
-            "files_unreadable",
-        )
+        classes = [each.value for each in AttemptClass]
+        names = ("attempts", *classes, _ORPHAN, "events", "unreadable", "files_unreadable")
         return {**{name: self._numbers[name] for name in names}, "grace_us": str(self._grace_us)}
 
     def _record(
@@ -201,7 +185,7 @@ class Checks:
         body: dict[str, Any],
     ) -> Record:
         account = self._holder
-        if entry is not None and (own := identifier(entry.row.get("account"))) is not None:
+        if entry is not None and (own := _name(entry, "account")) is not None:
             account = f"account:{own}"
         native = f"check:{kind}:{subject}"
         texts = (account, native, attempt, kind, config, severity, message)
@@ -241,13 +225,26 @@ def _attempt_key(entry: Entry, attempt: str) -> str:
 def _count(entry: Entry, time_us: int, tally: Tally) -> None:
     row = entry.row
     if entry.is_attempt or entry.is_outcome:
-        attempt = _attempt_key(entry, identifier(row.get("attempt_id")) or "")
-        event = identifier(row.get("event_id")) or entry.spot.text
-        (tally.request if entry.is_attempt else tally.outcome)(attempt, event, time_us)
+        attempt, event = _name(entry, "attempt_id"), _name(entry, "event_id") or entry.spot.text
+        if attempt is not None:
+            count = tally.request if entry.is_attempt else tally.outcome
+            count(_attempt_key(entry, attempt), event, time_us)
     for role in ("config_digest", "bundle_digest"):
-        if (name := identifier(row.get(role))) is not None:
+        if (name := _name(entry, role)) is not None:
             tally.name(role, name, time_us, entry.spot.text)
     for role in ("bundle", "config"):
-        value = row.get(role)
-        if type(value) is str and value:
-            tally.name("path", value, time_us, entry.spot.text)
+        name = _name(entry, role)
+        if name is not None and type(row[role]) is str:
+            tally.name("path", name, time_us, entry.spot.text)
+
+
+def _name(entry: Entry, role: str) -> str | None:
+    """Give an identifier that an event names; None where it has none, or one without a UTF-8 form."""
+    text = identifier(entry.row.get(role))
+    if text is None or text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
+    return text

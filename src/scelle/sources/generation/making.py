@@ -1,6 +1,7 @@
 """Make records of events."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -11,11 +12,13 @@ from scelle.sources.generation.schemas import EVENT, EVENT_WHOLE, TYPED
 from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, Content, Document, Record, native_text
 from scelle.sources.json_values import (
     DecimalToken,
+    Encoder,
     IntegerToken,
     SourceRow,
     encode_text,
     encoder,
     event_time,
+    json_text,
     lone_surrogate,
     said,
     structure,
@@ -27,7 +30,11 @@ VALUE_MAX_BYTES: Final = 16 << 20
 IDENTIFIER_MAX_BYTES: Final = 1 << 20
 
 _CLOCK: Final = EventClock()
-_ENCODERS: Final = tuple((name, letter, encoder(letter, _CLOCK)) for name, letter in TYPED)
+_ENCODERS: Final = {name: (number, encoder(letter, _CLOCK)) for number, (name, letter) in enumerate(TYPED)}
+_NO_FIELDS: Final = (NULL,) * len(TYPED)
+_COMMON_MAX: Final = 128
+_encode_common: Final = lru_cache(maxsize=4096)(encode_text)
+"""For short values that many events share."""
 DIMENSIONS: Final = (
     ("attempt_id",),
     ("event",),
@@ -38,9 +45,10 @@ DIMENSIONS: Final = (
     ("config_digest",),
 )
 """The members that give the dimensions from `attempt` on; the first that is there."""
-_FIRST_NAMES: Final = tuple((names[0], names[1:]) for names in DIMENSIONS)
+_MANY_VALUES: Final = frozenset(["attempt_id", "conversation"])
+_FIRST_NAMES: Final = tuple((names[0], names[1:], names[0] not in _MANY_VALUES) for names in DIMENSIONS)
 _HELD: Final = frozenset(
-    ["account", "event_id", "ts", *(name for name, _ in _FIRST_NAMES), *(name for name, _ in TYPED)]
+    ["account", "event_id", "ts", *(names[0] for names in DIMENSIONS), *(name for name, _ in TYPED)]
 )
 _NUMBERS: Final = (IntegerToken, DecimalToken)
 
@@ -60,32 +68,57 @@ class EventMaker:
 
         Whatever else has no exact form is named in `raw_only` and stands in `raw` alone.
         """
-        row, raw, spot = entry.row, entry.raw, entry.spot
-        field = "account"
+        row, raw = entry.row, entry.raw
         extra = row.keys() - _HELD
+        native, account, time_us, values = self._told_apart(entry, extra)
+        raw_only: list[str] = []
+        first = len(values)
+        values += _NO_FIELDS
+        for name in row.keys() & _ENCODERS.keys():
+            if (value := row[name]) is not None:
+                number, encode = _ENCODERS[name]
+                values[first + number] = _typed(name, encode, value, extra, raw_only)
+        values.append(NULL if entry.schema_url is None else encode_text(entry.schema_url))
+        values += _more(row, extra, raw_only) if extra else (NULL, NULL)
+        values.append(structure_value(structure(sorted(raw_only))) if raw_only else NULL)
+        origin = entry.spot.origin
+        values += (
+            b"s" + len(raw).to_bytes(4, "big") + raw,
+            NULL,
+            b"j" + len(origin).to_bytes(4, "big") + origin,
+        )
+        contents = _contents(values, time_us, raw) if len(raw) > IDENTIFIER_MAX_BYTES else ()
+        return Record(EVENT, native, time_us, account, values, raw, len(raw), contents)
+
+    def _told_apart(self, entry: Entry, extra: set[str]) -> tuple[bytes, str | None, int, list[bytes]]:
+        """Give native id, account and time, and the values up to `ts`; names that say more go to `extra`."""
+        row, spot = entry.row, entry.spot
+        field = "account"
         try:
             account, account_value = self._holder, self._holder_value
             if (value := row.get("account")) is not None and value != "":
                 account = "account:" + _strict_identifier(value, extra, field)
                 account_value = encode_text(account)
             field = "event_id"
-            value = row.get(field)
-            if value == "":
-                value = None
+            value = row.get(field) or None
             text = native_text(spot.native) if value is None else _strict_identifier(value, extra, field)
             values = [account_value, encode_text(text)]
-            native = values[1][5:] if value is not None else spot.native
-            for name, others in _FIRST_NAMES:
+            native = spot.native if value is None else values[1][5:]
+            for name, others, is_common in _FIRST_NAMES:
                 field = name
                 value = row.get(field)
                 if value is None and others:
                     field = next((each for each in others if row.get(each) is not None), name)
                     value = row.get(field)
                     extra.discard(field)
-                values.append(NULL if value is None else _dimension(value, extra, field))
+                if type(value) is str:
+                    is_cached = is_common and len(value) <= _COMMON_MAX
+                    values.append(_encode_common(value) if is_cached else encode_text(value))
+                else:
+                    values.append(NULL if value is None else _dimension(value, extra, field))
             field = "ts"
-            values += (encode_text(entry.form), self._printed_time(row, extra))
-            time_us = entry.time_us if entry.time_us is not None else time_of(row)
+            values += (_encode_common(entry.form), self._printed_time(row, extra))
+            time_us = time_of(row) if entry.time_us is None else entry.time_us
         except UnicodeEncodeError:
             fault = lone_surrogate()
             fault.field = field
@@ -93,24 +126,7 @@ class EventMaker:
         except Unfit as fault:
             fault.field = fault.field or field
             raise
-        raw_only: list[str] = []
-        for name, letter, encode in _ENCODERS:
-            value = row.get(name)
-            if value is None:
-                values.append(NULL)
-            else:
-                values.append(_typed(name, letter, encode, value, extra, raw_only))
-        values.append(NULL if entry.schema_url is None else encode_text(entry.schema_url))
-        values.append(_more(row, extra, raw_only) if extra else NULL)
-        values.append(structure_value(structure(sorted(raw_only))) if raw_only else NULL)
-        values.append(b"s" + len(raw).to_bytes(4, "big") + raw)
-        values.append(NULL)
-        origin = spot.origin
-        values.append(b"j" + len(origin).to_bytes(4, "big") + origin)
-        contents = ()
-        if len(raw) > IDENTIFIER_MAX_BYTES:
-            contents = _contents(values, time_us, raw)
-        return Record(EVENT, native, time_us, account, values, raw, len(raw), contents)
+        return native, account, time_us, values
 
     @staticmethod
     def _printed_time(row: SourceRow, extra: set[str]) -> bytes:
@@ -140,8 +156,6 @@ def _strict_identifier(value: Any, extra: set[str], name: str) -> str:
 
 def _dimension(value: Any, extra: set[str], name: str) -> bytes:
     """Write a dimension; what is neither text nor a number is kept in `more`, and the dimension says nothing."""
-    if type(value) is str:
-        return encode_text(value)
     if name == "attempt_id":
         return encode_text(_strict_identifier(value, extra, name))
     extra.add(name)
@@ -149,33 +163,48 @@ def _dimension(value: Any, extra: set[str], name: str) -> bytes:
     return NULL if text is None else encode_text(text)
 
 
-def _typed(name: str, letter: str, encode: Any, value: Any, extra: set[str], raw_only: list[str]) -> bytes:
+def _typed(name: str, encode: Encoder, value: Any, extra: set[str], raw_only: list[str]) -> bytes:
     """Write a field; what is of another type is kept in `more`."""
     try:
         encoded: bytes = encode(value)
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, RecursionError):
         raw_only.append(name)
         return NULL
     except Unfit:
-        (raw_only.append if letter == "j" else extra.add)(name)
+        extra.add(name)
         return NULL
     return encoded
 
 
-def _more(row: SourceRow, names: set[str], raw_only: list[str]) -> bytes:
-    """Write the rest; members that have no exact form are left to `raw`."""
+def _more(row: SourceRow, names: set[str], raw_only: list[str]) -> tuple[bytes, bytes]:
+    """Write the rest: as a structure, and what has no exact form there as JSON text with its own digits."""
     try:
-        return structure_value(structure({name: row[name] for name in names}))
+        return structure_value(structure({name: row[name] for name in names})), NULL
     except Unfit:
-        exact = {}
-    for name in names:
+        pass
+    exact: SourceRow = {}
+    inexact: SourceRow = {}
+    for name in sorted(names):
+        member = {name: row[name]}
         try:
-            structure({name: row[name]})
+            structure(member)
+            exact |= member
         except Unfit:
-            raw_only.append(name.encode("utf-8", "backslashreplace").decode())
-        else:
-            exact[name] = row[name]
-    return structure_value(structure(exact)) if exact else NULL
+            if _has_text(member):
+                inexact |= member
+            else:
+                raw_only.append(name.encode("utf-8", "backslashreplace").decode())
+    text = encode_text(json_text(inexact)) if inexact else NULL
+    return structure_value(structure(exact)) if exact else NULL, text
+
+
+def _has_text(value: Any) -> bool:
+    """Say whether a value has JSON text in UTF-8."""
+    try:
+        json_text(value).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def _contents(values: list[bytes], time_us: int, raw: bytes) -> tuple[Content, ...]:

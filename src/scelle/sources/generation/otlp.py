@@ -225,7 +225,7 @@ def _sampling(
             if "sampl" in name.lower() and value is not None and str(value).lower() not in _ALWAYS_ON:
                 return f"{where} attribute {name}"
     state = said.get("traceState")
-    found = re.search(r"(?:^|[,;:])th:([0-9a-f]+)", state) if isinstance(state, str) else None
+    found = re.search(r"(?:^|[=,;])th:([0-9a-f]+)", state) if isinstance(state, str) else None
     return "traceState has a sampling threshold" if found and found[1].strip("0") else ""
 
 

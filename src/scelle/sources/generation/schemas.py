@@ -4,6 +4,7 @@ from typing import Final
 
 from scelle.formats.schema import Field, Schema
 from scelle.sources.interfaces import Member
+from scelle.sources.json_values import JSON_TEXT
 
 EVENT: Final = "ai.event"
 BUNDLE: Final = "ai.bundle"
@@ -21,17 +22,20 @@ TYPED: Final = (
     ("bundle_digest", "s"),
     ("prompt", "s"),
     ("decision", "s"),
-    ("scores", "j"),
-    ("outputs", "j"),
+    ("scores", JSON_TEXT),
+    ("outputs", JSON_TEXT),
     ("post", "s"),
     ("recommender_version", "s"),
     ("impressions", "i"),
-    ("diff", "j"),
+    ("diff", JSON_TEXT),
     ("approver", "s"),
-    ("surfaces", "j"),
+    ("surfaces", JSON_TEXT),
     ("reason", "s"),
 )
-"""Members of an event that have a field of their own and are no dimension, and its type."""
+"""Members of an event that have a field of their own and are no dimension, and its type.
+
+Structures keep their JSON text, because scores such as 0.94 are no exact doubles (ledger.md §2, type `j`).
+"""
 
 EVENT_V1: Final = Schema(
     "scelle.ai.event",
@@ -51,9 +55,10 @@ EVENT_V1: Final = Schema(
     (
         *_HEAD,
         *_texts("attempt", "kind", "model", "surface", "conversation", "safeguard", "config", "format", "ts"),
-        *(Field(name, letter) for name, letter in TYPED),
+        *(Field(name, "s" if letter == JSON_TEXT else letter) for name, letter in TYPED),
         Field("schema_url", "s"),
         Field("more", "j"),
+        Field("more_text", "s"),
         Field("raw_only", "j"),
         Field("raw", "s"),
         Field("whole", "h"),

@@ -1,4 +1,4 @@
-"""Offer what a generation service recorded: its events, its configurations and policies, and what they show together."""
+"""Offer what a generation service recorded: events, configurations and policies, and what they show together."""
 
 import os
 import time
@@ -95,6 +95,13 @@ class GenerationSource:
     def waiting(self, unit: Unit) -> str | None:
         """Say, after `read` ended, what of the file is not offered yet."""
         return self._waiting.get(unit.native)
+
+    def warnings(self) -> Sequence[str]:
+        """Say nothing: files are read without harm to what writes them."""
+        return ()
+
+    def close(self) -> None:
+        """Do nothing: files are closed as they are read."""
 
     def _unit(self, offered: Offered) -> Unit | Trouble:
         path = offered.path

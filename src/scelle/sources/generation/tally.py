@@ -21,7 +21,9 @@ PRAGMA temp_store = FILE;
 PRAGMA cache_size = -16000;
 CREATE TABLE seen (attempt BLOB, role INTEGER, event BLOB, time INTEGER);
 CREATE TABLE wanted (attempt BLOB PRIMARY KEY, kind TEXT, requests INTEGER, outcomes INTEGER) WITHOUT ROWID;
-CREATE TABLE named (role TEXT, name TEXT, events INTEGER, time INTEGER, place TEXT, PRIMARY KEY (role, name)) WITHOUT ROWID;
+CREATE TABLE named (
+    role TEXT, name TEXT, events INTEGER, time INTEGER, place TEXT, PRIMARY KEY (role, name)
+) WITHOUT ROWID;
 """
 _COUNTED: Final = """
 SELECT attempt, COUNT(DISTINCT CASE role WHEN 0 THEN event END), COUNT(DISTINCT CASE role WHEN 1 THEN event END),

@@ -36,6 +36,13 @@ class GitSource:
         self._holder = holder
         self._waiting: str | None = None
 
+    def warnings(self) -> Sequence[str]:
+        """Say nothing: what cannot be seen is in the members' notes and the record of the repository."""
+        return ()
+
+    def close(self) -> None:
+        """Hold nothing: every git process ends with the reading that started it."""
+
     def test(self) -> None:
         """Raise SourceMissing or SourceUnreadable when git cannot read a repository at the root."""
         open_repository(self._root, self._name)

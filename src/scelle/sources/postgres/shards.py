@@ -81,8 +81,14 @@ class ShardedSource:
         }
 
     def warnings(self) -> Sequence[str]:
-        """Say what to know of each shard's server."""
-        return [said for source in self._shards.values() for said in source.warnings()]
+        """Say what to know of the server of each shard that can be reached."""
+        found: list[str] = []
+        for source in self._shards.values():
+            try:
+                found += source.warnings()
+            except SourceError:
+                continue  # `units` says so
+        return found
 
     def _renamed_unit(self, shard: str, unit: Unit) -> Unit:
         return unit._replace(members=tuple(self._named[shard, name] for name in unit.members))

@@ -47,6 +47,13 @@ class RecordsSource:
         self._makers: dict[str, RowMaker] = {}
         self._waiting: dict[bytes, str] = {}
 
+    def warnings(self) -> Sequence[str]:
+        """Say nothing: files are read as they are."""
+        return ()
+
+    def close(self) -> None:
+        """Hold nothing: every file is closed when it was read."""
+
     def test(self) -> None:
         """Raise a SourceError when the source cannot be read at all."""
         self._tree.test()
