@@ -54,6 +54,7 @@ GIGABYTE = 1 << 30
 LIKELY = 120  # tests that a mutant meets in the first round
 QUICK = 0.3  # seconds; a test that takes longer waits for the second round
 SLOW = 3.0  # seconds; a test that takes longer is no test of a mutant
+DEFINED = 10.0  # seconds; a constant whose definition takes longer would be noticed when it is imported
 SURVIVED, KILLED, BROKEN = range(3)  # exit codes of the process of one mutant
 AT_ONCE = "at once"  # the killer of a constant whose definition fails
 
@@ -537,6 +538,7 @@ class Session:
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
+            signal.setitimer(signal.ITIMER_REAL, DEFINED)  # a power without its modulus never ends
             try:
                 install(mutant)
             except Exception:

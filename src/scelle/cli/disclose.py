@@ -59,6 +59,6 @@ def disclose(
     lines = [
         f"{to}: record {report.source}:{report.seq}, {report.fields - len(report.redacted)} of {report.fields} fields "
         f"open; {human_bytes(report.bytes)}",
-        f"check it: scelle-verify --opening {to} --trust TRUST",
+        f"check it: scelle-verify {to} --trust TRUST",
     ]
     emit(document, lines, as_json)

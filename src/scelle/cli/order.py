@@ -121,6 +121,10 @@ def show(
 def trust(
     order: OrderArgument,
     to: Annotated[Path, typer.Option(metavar="FILE", help="The trust file; must not exist.")],
+    cosigner: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VKEY", help="Count this key's cosignatures and audits. Repeat for more."),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -131,11 +135,15 @@ def trust(
     Example: scelle order trust ec-2026-0108 --to trust.json
     """
     from scelle.bootstrap import refuse_in_vault  # start-up time of --help
+    from scelle.formats.notes import parse_vkey
     from scelle.productions.service import write_trust
+    from scelle.productions.trust import Cosigners
+
+    cosigners = Cosigners(tuple(map(parse_vkey, cosigner or ())))
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         refuse_in_vault(session, to)
-        document = write_trust(session.order_ledger(order), to)
+        document = write_trust(session.order_ledger(order), to, cosigners)
     emit(
         document,
         [

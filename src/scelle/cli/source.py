@@ -73,10 +73,12 @@ def add(
 ) -> None:
     """Name a source and check that it can be read.
 
-    Examples:
-    scelle source add docs files:///srv/docs --custodian staff-017@example.org
+    Example: scelle source add docs files:///srv/docs --custodian staff-017@example.org
+
     scelle source add posts records:///srv/export --schema posts.toml
+
     scelle source add code git:///srv/repo
+
     scelle source add db postgresql://reader@db.internal:5432/app --tables 'public.*' --credential env:DB_PASSWORD
     """
     from scelle.bootstrap import actor, now_us  # start-up time of --help
@@ -195,8 +197,8 @@ def schema_of(
     What the sample does not decide is marked `# unsure`: read those lines before the file is used. A changed
     schema seals what comes from now on under the next member of the source's family; what was sealed stays.
 
-    Examples:
-    scelle source schema posts --infer --to posts.toml
+    Example: scelle source schema posts --infer --to posts.toml
+
     scelle source schema posts --use posts.toml
     """
     from scelle.bootstrap import actor, now_us  # start-up time of --help

@@ -26,7 +26,7 @@ from scelle.vault.keys import VaultKey
 
 HEAD_MAX_BYTES: Final = 4096
 _BUILT_IN: Final = {schema.digest: schema for schema in (DOCUMENT_V1, EVENT_V1)}
-_NAMES: Final = ("head", "index", "keys", "rows", "tree")
+_NAMES: Final = ("head", "index", "keys", "nodes", "rows", "tree")
 
 
 class State(Enum):

@@ -29,6 +29,9 @@ from scelle.vault.keys import VaultKey
 MAX_RECORDS = 1 << 20
 MAX_OPEN_US = 15 * 60 * 1_000_000
 FRAME_ROWS = 8192
+NODES_LEVEL = 8
+NODES_FROM = 1 << 16
+"""Entries of X from which on `nodes` is kept: below, the tree is hashed in no time."""
 FRAME_BYTES = 4 << 20
 COLUMNS_MAX_BYTES = 192 << 20
 """What the columns of an open segment take; closing it needs 120 MB more."""
@@ -350,7 +353,8 @@ class SegmentWriter:
         tree_file.truncate(0)
         context = _context(self._origin, self.alias, self.number, "index")
         frames = FrameWriter(index_file, self._keys_file, self._vault_key, context, 0)
-        commitments, records, entries = self._columns.take_commitments(), TreeHasher(), TreeHasher()
+        records, entries = TreeHasher(NODES_LEVEL), TreeHasher(NODES_LEVEL)
+        commitments = self._columns.take_commitments()
         tree_file.write(commitments)
         records.extend(commitments)
         del commitments
@@ -363,6 +367,8 @@ class SegmentWriter:
         index_file.close()
         tree_file.sync()
         tree_file.close()
+        if entries.size >= NODES_FROM:
+            durable.write_file(self.folder / "nodes", bytes(records.kept + entries.kept))
         return records.root(), entries.root()
 
     def _manifest(
@@ -574,6 +580,20 @@ class SegmentReader:
     def index_hashes(self) -> bytes:
         """Return the leaf hashes of X as kept beside the rows (32 bytes each, sorted)."""
         return self.hashes(self.manifest.records, self.manifest.records + self.manifest.index_size)
+
+    def nodes(self) -> tuple[bytes, bytes] | None:
+        """Return the nodes of R and of X at `NODES_LEVEL` as kept beside the tree; None where they are not.
+
+        Derived, and not authenticated: whoever uses them shows that they lead to the manifest's roots.
+        """
+        try:
+            data = (self.folder / "nodes").read_bytes()
+        except OSError:
+            return None
+        of_records = HASH_BYTES * (self.manifest.records >> NODES_LEVEL)
+        if len(data) != of_records + HASH_BYTES * (self.manifest.index_size >> NODES_LEVEL):
+            return None
+        return data[:of_records], data[of_records:]
 
     def index_keys(self, dimension: int) -> Iterator[bytes]:
         """Yield the sort keys (tag || time + 2^63 || seq + 2^63) of one dimension (1 ..), in their order."""

@@ -62,10 +62,16 @@ def tree_root(flat: Flat) -> bytes:
 
 
 class TreeHasher:
-    """Compute a root while leaf hashes arrive, keeping one hash for each bit of the size."""
+    """Compute a root while leaf hashes arrive, keeping one hash for each bit of the size.
 
-    def __init__(self) -> None:
+    With `kept_level` it also keeps the roots of all perfect subtrees of 2^kept_level leaves, in order, in `kept`.
+    """
+
+    def __init__(self, kept_level: int | None = None) -> None:
         self.size = 0
+        self.kept = bytearray()
+        self._kept_level = kept_level
+        self._largest = _BLOCK_LEVEL if kept_level is None else min(_BLOCK_LEVEL, kept_level)
         self._frontier: list[bytes] = []
 
     def append(self, leaf: bytes) -> None:
@@ -78,7 +84,7 @@ class TreeHasher:
         """Take the leaf hashes of a flat buffer, in order: in the largest perfect subtrees that its place allows."""
         count, at = leaf_count(flat), 0
         while at < count:
-            level = min((count - at).bit_length() - 1, _BLOCK_LEVEL)
+            level = min((count - at).bit_length() - 1, self._largest)
             if self.size:
                 level = min(level, (self.size & -self.size).bit_length() - 1)
             stop = at + (1 << level)
@@ -87,10 +93,15 @@ class TreeHasher:
 
     def _push(self, node: bytes, level: int) -> None:
         """Take the root of a perfect subtree of 2^level leaves; the leaves before it are a multiple of that."""
-        rest, frontier = self.size >> level, self._frontier
+        rest, frontier, height = self.size >> level, self._frontier, level
+        if height == self._kept_level:
+            self.kept += node
         while rest & 1:
             node = sha256(b"\1" + frontier.pop() + node).digest()
             rest >>= 1
+            height += 1
+            if height == self._kept_level:
+                self.kept += node
         frontier.append(node)
         self.size += 1 << level
 

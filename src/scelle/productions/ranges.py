@@ -10,13 +10,12 @@ from scelle.formats.index import index_leaf, inner, tag, u2, u3
 from scelle.formats.packages import FarNeighbour, Hit, NearNeighbour, Neighbour, Query, RangeLine
 from scelle.formats.tokens import is_reserved_alias
 from scelle.ledger.segments import SegmentReader, parse_sort_key
-from scelle.merkle.hashing import HASH_BYTES, tree_root
-from scelle.merkle.proofs import Tree
+from scelle.merkle.hashing import HASH_BYTES
 from scelle.productions.model import ACCOUNT, Withholding
 from scelle.productions.pages import Pages
 from scelle.productions.plan import RangeName, Task, window_of
 from scelle.productions.records import Draft, Drafter
-from scelle.productions.search import FoundRange, IndexBlock, Rows, SegmentTree, find_range
+from scelle.productions.search import FoundRange, IndexBlock, RecordHashes, Rows, SegmentTree, find_range
 
 LINE_HITS: Final = 4096
 """Hits on a line that shows a part of a segment: with their paths at most 6 MB."""
@@ -53,7 +52,6 @@ class RangeAnswer:
         self._salts = bytearray()
         self._edge_salts: dict[int, bytes] = {}
         self._drafts, self._draft_sizes = array("Q"), array("Q")
-        self._tree: Tree | None = None
 
     def _count_without_holder(self, nobody: bytes, query: Query) -> None:
         """Count the records of the same times that have neither custodian nor account."""
@@ -67,11 +65,12 @@ class RangeAnswer:
         Raises `RecordNotAsSealed` where rows, index and trees do not agree, and `ContentNotAsSealed`.
         """
         manifest = self._task.manifest
-        self._index = SegmentTree(self._reader, manifest.records, manifest.index_size, manifest.index_root)
-        self._record_hashes = self._reader.hashes(0, manifest.records)
-        if tree_root(self._record_hashes) != manifest.record_root:
-            self._refuse("tree", "its hashes do not lead to the record root of the manifest")
+        of_records, of_index = self._reader.nodes() or (None, None)
+        self._index = SegmentTree(
+            self._reader, manifest.records, manifest.index_size, manifest.index_root, of_index
+        )
         self._find_hits()
+        self._records = RecordHashes(self._reader, of_records, len(self._seqs))
         self._draft_in_capture_order()
         self._write_records()
         slots, slot = {}, 0
@@ -197,10 +196,7 @@ class RangeAnswer:
         return FarNeighbour(other, below)
 
     def _rc(self, seq: int) -> bytes:
-        place = HASH_BYTES * (seq - self._task.manifest.seq[0])
-        return self._record_hashes[place : place + HASH_BYTES]
+        return self._records.commitment(seq - self._task.manifest.seq[0])
 
     def _path(self, seq: int) -> tuple[bytes, ...]:
-        if self._tree is None:
-            self._tree = Tree(self._record_hashes)
-        return tuple(self._tree.inclusion_path(seq - self._task.manifest.seq[0]))
+        return self._records.path(seq - self._task.manifest.seq[0])

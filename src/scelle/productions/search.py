@@ -10,7 +10,7 @@ from scelle.formats.index import sort_key
 from scelle.formats.tokens import INT64_MAX, INT64_MIN
 from scelle.ledger.segments import FRAME_ROWS, Row, SegmentReader
 from scelle.merkle.hashing import HASH_BYTES, tree_root
-from scelle.merkle.proofs import Tree, range_proof_cached, root_cached
+from scelle.merkle.proofs import Tree, inclusion_path_cached, range_proof_cached, root_cached
 
 KEY_BYTES: Final = 32
 _FRAMES_KEPT: Final = 8
@@ -126,32 +126,81 @@ class Rows:
         return low + (seq - first) * (high - low + 1) // (beyond - first)
 
 
-class SegmentTree:
-    """Give nodes of X, whose leaf hashes lie in a segment's file; keeps one hash for 256 leaves.
+class RecordHashes:
+    """Give commitments and paths of a segment's records: of few of them by the nodes, of many by the whole tree."""
 
-    Raises `RecordNotAsSealed` when the leaves do not lead to `root`, which the log committed to.
+    def __init__(self, reader: SegmentReader, nodes: bytes | None, wanted: int) -> None:
+        manifest = reader.manifest
+        self._sparse: SegmentTree | None = None
+        self._whole: Tree | None = None
+        self._flat = b""
+        if wanted << _BLOCK_LEVEL < manifest.records:
+            self._sparse = SegmentTree(reader, 0, manifest.records, manifest.record_root, nodes)
+            return
+        self._flat = reader.hashes(0, manifest.records)
+        if tree_root(self._flat) != manifest.record_root:
+            raise RecordNotAsSealed(
+                f"{reader.folder / 'tree'}: its hashes do not lead to the record root of the manifest: nothing was "
+                "produced; run `scelle verify`"
+            )
+
+    def commitment(self, place: int) -> bytes:
+        """Return the leaf hash in R of the record at `place`."""
+        if self._sparse is not None:
+            return self._sparse.leaves(place, place + 1)
+        return self._flat[HASH_BYTES * place : HASH_BYTES * (place + 1)]
+
+    def path(self, place: int) -> tuple[bytes, ...]:
+        """Return its PATH in R, from the leaf up."""
+        if self._sparse is not None:
+            return self._sparse.path(place)
+        if self._whole is None:
+            self._whole = Tree(self._flat)
+        return tuple(self._whole.inclusion_path(place))
+
+
+class SegmentTree:
+    """Give nodes of R or X, whose leaf hashes lie in a segment's file; keeps one hash for 256 leaves.
+
+    `nodes` are those that the segment keeps at level 8; where they do not lead to `root`, which the log committed
+    to, or there are none, all leaves are hashed. Raises `RecordNotAsSealed` when those do not lead there either.
+    What is read later is not compared with `root` again: a leaf that changed meanwhile makes a proof that fails.
     """
 
-    def __init__(self, reader: SegmentReader, start: int, size: int, root: bytes) -> None:
+    def __init__(
+        self, reader: SegmentReader, start: int, size: int, root: bytes, nodes: bytes | None = None
+    ) -> None:
         self._reader, self._start, self.size = reader, start, size
+        if nodes is not None and self._leads_to(root, nodes):
+            return
+        if not self._leads_to(root, self._hashed()):
+            raise RecordNotAsSealed(
+                f"{reader.folder / 'tree'}: its hashes do not lead to the root in the manifest: "
+                "nothing was produced; run `scelle verify`"
+            )
+
+    def _leads_to(self, root: bytes, nodes: bytes) -> bool:
+        self._blocks = Tree(nodes)
+        return root_cached(self.size, self.node) == root
+
+    def _hashed(self) -> bytes:
         width = HASH_BYTES << _BLOCK_LEVEL
         blocks = bytearray()
         for piece in self._pieces():
             full = len(piece) // width * width
             for at in range(0, full, width):
                 blocks += tree_root(piece[at : at + width])
-        self._blocks = Tree(bytes(blocks))
-        if root_cached(size, self.node) != root:
-            raise RecordNotAsSealed(
-                f"{reader.folder / 'tree'}: its hashes do not lead to the index root of the manifest: "
-                "nothing was produced; run `scelle verify`"
-            )
+        return bytes(blocks)
 
     def node(self, level: int, index: int) -> bytes:
         """Give the hash of the perfect subtree over leaves [index << level, (index + 1) << level)."""
         if level >= _BLOCK_LEVEL:
             return self._blocks.node(level - _BLOCK_LEVEL, index)
         return tree_root(self.leaves(index << level, (index + 1) << level))
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """Give the RFC 6962 PATH of a leaf, from the leaf up."""
+        return tuple(inclusion_path_cached(self.size, index, self.node))
 
     def leaves(self, lo: int, hi: int) -> bytes:
         """Return leaf hashes [lo, hi)."""

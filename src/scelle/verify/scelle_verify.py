@@ -64,6 +64,7 @@ MAX_TIME = 2**63 - 1
 UNDATED = -(2**63)
 HOUR = 3_600_000_000
 OPEN_AFTER = 2 * HOUR
+PROOF_LINE = b"c2sp.org/tlog-proof@v1\n"  # the first line of a C2SP tlog-proof
 # RFC 8785 bytes of the built-in schema scelle.document v1, whose field `chunks` names no item (§2)
 DOCUMENT_V1 = "c2140841615c2ae3d4bbf684de3a9305b2dc8b67ffa4005e901a7a8bd89086ee"
 
@@ -2807,7 +2808,7 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     lines = head.decode("utf-8").split("\n")
     words = [line.split(" ")[0] for line in lines[:3]]
     need(
-        words == ["c2sp.org/tlog-proof@v1", "extra", "index"], "opening.format", "not a tlog-proof with extra"
+        words == [PROOF_LINE[:-1].decode(), "extra", "index"], "opening.format", "not a tlog-proof with extra"
     )
     extra = parse_json(parse_base64(lines[1][6:], None, "extra"))
     index = parse_decimal(lines[2][6:], "index")
@@ -3199,7 +3200,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         epilog="Exit code: 0 valid; 1 not valid; 2 a file named here, or the output, cannot be read or written.",
     )
     add = parser.add_argument
-    add("package", nargs="?", help="the package, NAME.scelle")
+    add("package", nargs="?", help="the package, NAME.scelle, or a proof of one record")
     add("--trust", metavar="FILE", help="trust.json, as you were given it at the beginning")
     add("--query", metavar="FILE", help="query.json, the question you asked")
     add("--held", metavar="CHECKPOINT", action="append", default=[], help="a checkpoint you hold")
@@ -3208,6 +3209,8 @@ def main(argv: Optional[List[str]] = None) -> int:
     add("--write-loadfile", metavar="FILE", help="write a CSV load file from the proven bytes")
     add("--json", action="store_true", help="print one JSON document and nothing else")
     options = parser.parse_args(argv)
+    if options.opening is None and options.package is not None and is_opening(options.package):
+        options.opening, options.package = options.package, None
     if (options.package is None) == (options.opening is None):
         parser.error("give a package, or --opening FILE")
     try:
@@ -3220,6 +3223,15 @@ def main(argv: Optional[List[str]] = None) -> int:
     except Unreadable as error:
         print(f"scelle-verify: {ascii_only(error)}", file=sys.stderr)
         return 2
+
+
+def is_opening(path: str) -> bool:
+    """Tell by its first line whether a file is a proof of one record; one that cannot be read is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(PROOF_LINE)) == PROOF_LINE
+    except (OSError, ValueError):
+        return False
 
 
 def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:

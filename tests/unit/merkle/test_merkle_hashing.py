@@ -101,3 +101,15 @@ def test_leaves_come_in_pieces_of_any_size(start: int, size: int) -> None:
     assert (hasher.root(), hasher.size) == (tree_root(flat), start + size)
     hasher.append(flat[:32])
     assert hasher.root() == tree_root(flat + flat[:32])
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 8, 9, 63, 64, 65, 200])
+@pytest.mark.parametrize("piece", [1, 3, 7, 64])
+def test_kept_nodes_are_those_of_full_subtrees(size: int, piece: int) -> None:
+    flat = b"".join(sha256(b"%d" % number).digest() for number in range(size))
+    hasher = TreeHasher(kept_level=2)
+    for at in range(0, size, piece):
+        hasher.extend(flat[at * 32 : (at + piece) * 32])
+    expected = [tree_root(flat[at * 32 : (at + 4) * 32]) for at in range(0, size - 3, 4)]
+    assert bytes(hasher.kept) == b"".join(expected)
+    assert hasher.root() == tree_root(flat)

@@ -135,5 +135,5 @@ def test_a_tree_in_a_file_proves_what_a_tree_in_memory_does(size: int) -> None:
 
 def test_a_tree_with_another_root_is_refused() -> None:
     reader = FakeReader([bytes(32)], hashes=bytes(32 * 300))
-    with pytest.raises(RecordNotAsSealed, match="index root"):
+    with pytest.raises(RecordNotAsSealed, match="root in the manifest"):
         SegmentTree(reader, 0, 300, bytes(32))  # type: ignore[arg-type]

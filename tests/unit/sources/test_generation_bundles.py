@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scelle.formats.canonical_json import canonical_json
+from scelle.sources.generation import GenerationSource
 from scelle.sources.generation.schemas import BUNDLE, BUNDLE_V1
 from tests.unit.sources.reading_generation import (
     bad,
@@ -130,3 +131,10 @@ def test_units_are_stamped_and_the_checks_come_last(tmp_path: Path) -> None:
     assert [unit.stamp for unit in units(read)] == [unit.stamp for unit in first]
     put(tmp_path, "configs/d.json", b"{}")
     assert units(read)[-1].stamp != first[-1].stamp
+
+
+def test_a_file_just_written_is_always_read_again_and_so_are_the_checks(tmp_path: Path) -> None:
+    write(tmp_path, [event("removed")])
+    now_ns = (tmp_path / "events/a.jsonl").stat().st_mtime_ns + 10**9
+    read = GenerationSource(bytes(tmp_path), "ai", None, now_ns=lambda: now_ns)
+    assert [unit.stamp for unit in units(read)] == [b"", b""]

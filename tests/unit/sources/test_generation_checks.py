@@ -74,6 +74,13 @@ def test_an_outcome_without_its_attempt_is_reported(tmp_path: Path) -> None:
     assert sums_of(tmp_path)["attempts"] == 0
 
 
+def test_the_ids_of_one_format_are_not_those_of_another(tmp_path: Path) -> None:
+    denied = {"EventType": "GEN_DENY", "EventID": "e-2", "ChainID": "c", "AttemptID": "at-1"}
+    read = write(tmp_path, [event("requested", "at-1"), event("completed", "at-1"), denied])
+    assert "attempt-with-several-outcomes" not in checks_of(read)
+    assert "outcome-without-attempt" in checks_of(read)
+
+
 def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     write(tmp_path, [event("removed"), {"event": "imagined"}, r'{"event":"requested","attempt_id":"\ud800"}'])
     sums = sums_of(tmp_path)

@@ -105,13 +105,12 @@ def test_a_span_becomes_an_event(tmp_path: Path) -> None:
     assert found["more"]["scope"] == {"name": "lumen.tracing", "version": "2"}
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_the_bytes_of_each_record_are_kept(tmp_path: Path, indent: int | None) -> None:
+def test_the_bytes_of_each_record_are_kept(tmp_path: Path, indent: int | None, mark: bytes) -> None:
     records = [span(spanId=f"{n:016x}", note="é ☃ 𝄞" * n) for n in range(3)]
-    (tmp_path / "a.json").write_text(
-        json.dumps(document(*records), indent=indent, ensure_ascii=False), "utf-8"
-    )
-    whole = (tmp_path / "a.json").read_bytes()
+    whole = mark + json.dumps(document(*records), indent=indent, ensure_ascii=False).encode()
+    (tmp_path / "a.json").write_bytes(whole)
     found = events_of(source(tmp_path))
     assert [json.loads(each["raw"]) for each in found] == records
     for each in found:
@@ -256,7 +255,7 @@ def test_one_bad_record_fails_alone(tmp_path: Path) -> None:
     assert len(events_of(read)) == 1
 
 
-def test_a_document_that_is_cut_fails_and_what_stands_before_is_kept(tmp_path: Path) -> None:
+def test_a_document_that_is_cut_or_has_another_behind_it_fails(tmp_path: Path) -> None:
     text = json.dumps(document(span()))
     (tmp_path / "a.json").write_text(text[:-3])
     (tmp_path / "b.jsonl").write_text(text + text + "\n")

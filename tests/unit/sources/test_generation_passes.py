@@ -1,17 +1,16 @@
 """Whole passes over what a generation service recorded: everything is sealed once, and what is found with it."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scelle.formats.values import decode_value
+from scelle.formats.values import Content, decode_value
 from scelle.sources.generation.schemas import BUNDLE, CHECK, EVENT
 from scelle.sources.interfaces import RecordSource
 from tests.unit.capture.world import World
 from tests.unit.sources.reading_generation import SCHEMAS, event, source, write
-
-PLACES = {EVENT: "s0001/1", BUNDLE: "s0001/2", CHECK: "s0001/3"}
 
 
 class GenerationWorld(World):
@@ -61,7 +60,8 @@ def test_events_bundles_and_findings_are_sealed(world: GenerationWorld) -> None:
     assert world.sealed(EVENT, "kind") == ["requested", "removed"]
     assert world.sealed(BUNDLE, "safeguard") == ["7"]
     assert world.sealed(CHECK, "kind") == ["attempt-without-outcome", "attempts"]
-    assert world.contents() != {}
+    (kept,) = world.sealed(BUNDLE, "content")
+    assert kept == Content(sha256(b'{"version":7}').digest(), 13)
 
 
 def test_a_second_pass_over_the_same_files_seals_nothing(world: GenerationWorld) -> None:
@@ -77,6 +77,6 @@ def test_an_outcome_that_comes_late_ends_the_finding(world: GenerationWorld, fol
             '{"event":"abandoned","attempt_id":"at-1","event_id":"late","ts":"2026-01-08T10:00:00Z"}\n'
         )
     total = world.run().total
-    assert (total.new, total.unchanged, total.vanished) == (2, 3, 2)
+    assert (total.new, total.unchanged, total.vanished) == (2, 3, 1)
     assert world.sealed(EVENT, "kind") == ["requested", "removed", "abandoned"]
     assert world.sealed(CHECK, "kind") == ["attempt-without-outcome", "attempts", "attempts"]

@@ -270,8 +270,8 @@ def test_one_time_bound_is_none(tmp_path: Path) -> None:
     log = world()
     first = log.entries[5].decode().split("\n")[6].split(" ")[1]
     for new in (f"time {first} -", f"time - {first}"):
-        edit = {"login0": lambda text, new=new: text.replace(text.split("\n")[6], new)}
-        assert judge(Draft(world(edit), query_of(value="s0004")), tmp_path).findings == [
+        edits = in_entry("login0", log.entries[5].decode().split("\n")[6], new)
+        assert judge(Draft(world(edits), query_of(value="s0004")), tmp_path).findings == [
             "segment.time | entry 5 | bounds are `- -` where nothing is dated",
             "segment.time | entry 5 | one time bound is missing",
         ]
@@ -666,7 +666,7 @@ def test_promises_side_by_side_and_over_each_other(tmp_path: Path) -> None:
         ({"batch": "0g" * 16}, "format.hex"),
     ],
 )
-def test_a_promise_of_another_width(changes: dict[str, str], code: str, tmp_path: Path) -> None:
+def test_a_promise_of_another_width(changes: dict[str, Any], code: str, tmp_path: Path) -> None:
     assert judge_promise(draft_of(), tmp_path, promise(world(), **changes)).codes == {code}
 
 

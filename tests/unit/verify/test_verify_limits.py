@@ -49,8 +49,8 @@ def test_base64_of_another_kind_has_one_code() -> None:
             "format.base64",
             "it: base64 expected",
         )
-    for text in ("AB==", "AA", " AA==", "AA==\n", "A"):
-        assert fault_of(lambda t=text: v.parse_base64(t, 1, "it"))[0] == "format.base64"  # type: ignore[misc]
+    for spelling in ("AB==", "AA", " AA==", "AA==\n", "A"):
+        assert fault_of(lambda t=spelling: v.parse_base64(t, 1, "it"))[0] == "format.base64"  # type: ignore[misc]
 
 
 def test_a_fault_is_its_code_and_what_was_wrong() -> None:

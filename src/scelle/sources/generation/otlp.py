@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from scelle.formats.values import UNDATED
 from scelle.sources.event_times import number_us
 from scelle.sources.generation.entries import OTLP, Entry, Spot, bad_entry
-from scelle.sources.generation.walking import ByteCounter, Part, end_of, first_place, members, parts
+from scelle.sources.generation.walking import ByteCounter, Part, first_place, members, parts
 from scelle.sources.interfaces import BadRecord
 from scelle.sources.json_values import DecimalToken, IntegerToken, SourceRow, json_object, structure
 from scelle.sources.unfit import Unfit
@@ -46,13 +46,10 @@ class _Around(NamedTuple):
 def otlp_entries(text: str, spot: Spot) -> Iterator[Entry | BadRecord]:
     """Yield the records of a document, in its order; `spot` is where the document begins.
 
-    Raises ValueError where it is no JSON.
+    Raises ValueError where it is no JSON. What stands behind the document is not looked at.
     """
     counter = ByteCounter(text)
     number = 0
-    end = end_of(text, first_place(text), DEPTH)
-    if text[end:].strip():
-        raise json.JSONDecodeError("something stands behind the document", text, end)
     for root, records, around in _scopes(text):
         for part in parts(text, records.start):
             number += 1

@@ -57,20 +57,19 @@ def bundle_kind(path: bytes) -> str:
 
 
 class OpenFile:
-    """Hold one file of events open, up to the size that it had when it was opened."""
+    """Hold one file of events open, up to the size that it had when it was opened; it is read once."""
 
     def __init__(self, descriptor: int, status: os.stat_result, path: bytes) -> None:
         self._descriptor, self._status, self._path = descriptor, status, path
         self._compression = compression_of(path)[1]
-        self._document = b""
-        self._fault: Unfit | None = None
+        self._document: Iterator[Entry | BadRecord] = iter(())
         self.name = file_name(path)
         self.holds = FileKind.LINES if kind_of_file(path) is FileKind.LINES else self._look()
 
     def entries(self, waits: Waits) -> Iterator[Entry | BadRecord]:
         """Yield all its events; for a file that holds none, nothing."""
         if self.holds is FileKind.JSON:
-            yield from self._of_document()
+            yield from self._document
         elif self.holds is FileKind.LINES:
             reader = self._reader()
             for block, _ in blocks_of(reader, waits):
@@ -81,7 +80,7 @@ class OpenFile:
     def batches(self, mark: bytes, make: Make, waits: Waits) -> Iterator[Batch]:
         """Yield its records behind a mark; raises as the protocol of sources says."""
         if self.holds is FileKind.JSON:
-            yield from _document_batches(self._of_document(), make)
+            yield from _document_batches(self._document, make)
             return
         reader = self._reader()
         skip = 0
@@ -99,31 +98,33 @@ class OpenFile:
 
     def _look(self) -> FileKind:
         """Look into JSON: events one a line, a document of events, or neither."""
-        held = bytearray()
-        for piece in self._stream():
-            held += piece
-            if len(held) > DOCUMENT_MAX_BYTES:
-                break
-        data = bytes(held.removeprefix(BYTE_ORDER_MARK))
-        first, end, _ = data.partition(b"\n")
-        if is_event_line(first) and end:
+        data = self._start(DOCUMENT_MAX_BYTES)
+        end = data.find(b"\n")
+        if end >= 0 and is_event_line(data[:end].removeprefix(BYTE_ORDER_MARK)):
             return FileKind.LINES
         if len(data) > DOCUMENT_MAX_BYTES:
-            self._fault = _TOO_LARGE
+            self._document = iter([bad_entry(Spot(self.name, 0, 0), _TOO_LARGE)])
             return FileKind.JSON
         try:
-            if document_entries(data, self.name) is None:
-                return FileKind.BUNDLE
+            mark_bytes = len(BYTE_ORDER_MARK) if data.startswith(BYTE_ORDER_MARK) else 0
+            found = document_entries(data[mark_bytes:], Spot(self.name, mark_bytes, 0))
         except Unfit as fault:
-            self._fault = fault
-        self._document = data
+            found = iter([bad_entry(Spot(self.name, 0, 0), fault)])
+        if found is None:
+            return FileKind.BUNDLE
+        self._document = found
         return FileKind.JSON
 
-    def _of_document(self) -> Iterator[Entry | BadRecord]:
-        if self._fault is not None:
-            yield bad_entry(Spot(self.name, 0, 0), self._fault)
-            return
-        yield from document_entries(self._document, self.name) or ()
+    def _start(self, size_bytes: int) -> bytes:
+        """Read more than `size_bytes`, or to the end."""
+        pieces: list[bytes] = []
+        left = size_bytes
+        for piece in self._stream():
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                break
+        return b"".join(pieces)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from scelle.sources.generation.cap import cap_entry, is_cap
-from scelle.sources.generation.entries import Entry, FileName, Spot, bad_entry
+from scelle.sources.generation.entries import Entry, Spot, bad_entry
 from scelle.sources.generation.model import KINDS
 from scelle.sources.generation.otlp import DEPTH, ROOTS, STARTS, otlp_entries
 from scelle.sources.generation.own import own_entry
@@ -15,7 +15,6 @@ from scelle.sources.json_values import SourceRow, json_object
 from scelle.sources.unfit import Unfit
 
 _OWN_SIGNS: Final = ("attempt_id", "event_id", "ts")
-_ODD: Final = Unfit("unknown-event", "it is no event of a known form: see docs/generation.md")
 _NOT_UTF8: Final = Unfit("not-utf-8", "it is not UTF-8, which JSON must be")
 
 
@@ -26,7 +25,7 @@ def line_entries(raw: bytes, spot: Spot) -> Iterable[Entry | BadRecord]:
     except UnicodeDecodeError:
         return (bad_entry(spot, _NOT_UTF8),)
     if STARTS.match(text):
-        return _safely(otlp_entries(text, spot), spot)
+        return _whole_otlp(text, spot)
     try:
         row = json_object(text)
         if "event" in row:
@@ -34,8 +33,8 @@ def line_entries(raw: bytes, spot: Spot) -> Iterable[Entry | BadRecord]:
         if is_cap(row):
             return (cap_entry(row, raw, spot, None),)
         if any(root in row for root in ROOTS):
-            return _safely(otlp_entries(text, spot), spot)
-        raise _ODD
+            return _whole_otlp(text, spot)
+        raise _odd()
     except Unfit as fault:
         return (bad_entry(spot, fault),)
 
@@ -59,8 +58,8 @@ def is_whole_line(raw: bytes) -> bool:
         return False
 
 
-def document_entries(data: bytes, file: FileName) -> Iterator[Entry | BadRecord] | None:
-    """Give the events of a whole document; None where it is JSON and holds none, or is no JSON at all.
+def document_entries(data: bytes, spot: Spot) -> Iterator[Entry | BadRecord] | None:
+    """Give the events of the whole document at `spot`; None where it is JSON and holds none, or is no JSON at all.
 
     Raises Unfit (`not-json`) where it begins as JSON does and does not end so: somebody may be writing it.
     """
@@ -71,12 +70,8 @@ def document_entries(data: bytes, file: FileName) -> Iterator[Entry | BadRecord]
     start = first_place(text)
     if text[start : start + 1] not in ("{", "["):
         return None
-    spot = Spot(file, 0, 0)
     try:
-        if text[end_of(text, start, DEPTH) :].strip():
-            raise Unfit(
-                "not-json", "something stands behind the document: write one document a file, or one a line"
-            )
+        _check_end(text, start)
         if text[start] == "[":
             return _elements(text, start, spot, None)
         own = members(text, start, DEPTH)
@@ -90,6 +85,24 @@ def document_entries(data: bytes, file: FileName) -> Iterator[Entry | BadRecord]
     if _looks_like_event({name: _shallow(text, part) for name, part in own.items()}):
         return iter(line_entries(data, spot))
     return None
+
+
+def _whole_otlp(text: str, spot: Spot) -> Iterable[Entry | BadRecord]:
+    try:
+        _check_end(text, first_place(text))
+    except Unfit as fault:
+        return (bad_entry(spot, fault),)
+    except (ValueError, RecursionError) as error:
+        return (bad_entry(spot, _broken(error)),)
+    return _safely(otlp_entries(text, spot), spot)
+
+
+def _check_end(text: str, start: int) -> None:
+    """Refuse a second document behind the first; raises Unfit, and ValueError where it is no JSON."""
+    if text[end_of(text, start, DEPTH) :].strip():
+        raise Unfit(
+            "not-json", "something stands behind the document: write one document a file, or one a line"
+        )
 
 
 # --- lists of events
@@ -118,7 +131,7 @@ def _entry(row: SourceRow, raw: bytes, spot: Spot, key: str | None) -> Entry:
         return own_entry(row, raw, spot)
     if is_cap(row):
         return cap_entry(row, raw, spot, key)
-    raise _ODD
+    raise _odd()
 
 
 def _safely(entries: Iterator[Entry | BadRecord], spot: Spot) -> Iterator[Entry | BadRecord]:
@@ -127,6 +140,10 @@ def _safely(entries: Iterator[Entry | BadRecord], spot: Spot) -> Iterator[Entry 
         yield from entries
     except (ValueError, RecursionError) as error:
         yield bad_entry(spot, _broken(error))
+
+
+def _odd() -> Unfit:
+    return Unfit("unknown-event", "it is no event of a known form: see docs/generation.md")
 
 
 def _broken(error: Exception) -> Unfit:
