@@ -215,7 +215,7 @@ def killed_after(reads: int) -> Callable[[], Any]:
             return real(self, offered)
 
         FilesSource.read = read  # type: ignore[method-assign]
-        segments.FRAME_ROWS = 10
+        segments.FRAME_ROWS = segments.ROW_FRAME_ROWS = 10
         return run_quietly(["preserve", ORDER, "--json"])
 
     return work

@@ -23,7 +23,7 @@ def add(
         str,
         typer.Argument(
             metavar="URL",
-            help="files://, mbox://, maildir://, eml://, records:// or git:// and a path, or "
+            help="files://, mbox://, maildir://, eml://, records://, generation:// or git:// and a path, or "
             "postgresql://user@host:port/db.",
         ),
     ],

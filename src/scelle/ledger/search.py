@@ -10,7 +10,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final, TypeAlias
 
 from scelle.errors import SegmentDamaged
@@ -112,8 +111,7 @@ class RowFrame:
     """Walk through the rows of one frame without decoding those that nobody wants."""
 
     def __init__(self, reader: SegmentReader, number: int) -> None:
-        frames = reader._rows  # the room's own: whole frames are what is asked for here, not rows
-        self.plain = frames.read(frames.places()[number])
+        self.plain = reader.row_frame(number)
         self.number = number
         self.seq = int.from_bytes(self.plain[54:62], "big", signed=True)
         """The sequence number of the first row, as the row itself says it."""
@@ -150,59 +148,5 @@ def frames_of(reader: SegmentReader) -> Iterator[RowFrame]:
 
 
 def rows_of(reader: SegmentReader, seqs: Iterable[int]) -> Iterator[Row]:
-    """Yield the rows with these sequence numbers, which must ascend; most frames without one are not read.
-
-    Where a frame begins is not written anywhere: it is guessed between the frames seen so far, as if all others held
-    as many rows each, which they do unless rows are large or a pass ended many groups early.
-    """
-    guesses = _Guesses(reader)
-    frame: RowFrame | None = None
-    spans: Iterator[Span] = iter(())
-    at = 0
-    for seq in seqs:
-        while True:
-            number = guesses.frame_of(seq)
-            if frame is None or frame.number != number:
-                frame = RowFrame(reader, number)
-                spans, at = frame.spans(), frame.seq
-                guesses.learn_start(frame)
-            if frame.seq <= seq:
-                span = next(islice(spans, seq - at, None), None)
-                if span is not None:
-                    break
-                guesses.learn_end(frame)
-        at = seq + 1
-        yield frame.row(seq, span)
-
-
-class _Guesses:
-    """Guess in which frame a row lies, between the frames seen so far."""
-
-    def __init__(self, reader: SegmentReader) -> None:
-        self._folder, self._span, self._frames = reader.folder, reader.manifest.seq, reader.row_frames
-        self._starts: list[tuple[int, int]] = []  # of each frame seen: the seq of its first row, its number
-        self._ends: dict[int, int] = {}  # of each frame walked through: the seq after its last row
-
-    def learn_start(self, frame: RowFrame) -> None:
-        place = bisect_left(self._starts, (frame.seq, frame.number))
-        if self._starts[place : place + 1] != [(frame.seq, frame.number)]:
-            self._starts.insert(place, (frame.seq, frame.number))
-
-    def learn_end(self, frame: RowFrame) -> None:
-        self._ends[frame.number] = frame.seq + sum(1 for _ in frame.spans())
-
-    def frame_of(self, seq: int) -> int:
-        (first, beyond), low, high = self._span, 0, self._frames
-        place = bisect_right(self._starts, (seq, high))
-        if place:
-            first, low = self._starts[place - 1]
-            if self._ends.get(low, seq + 1) <= seq:
-                first, low = self._ends[low], low + 1
-        if place < len(self._starts):
-            beyond, high = self._starts[place]
-        rows, frames = beyond - first, high - low
-        if frames <= 0 or not first <= seq < beyond:
-            raise SegmentDamaged(f"{self._folder}: no row with sequence number {seq}: run `scelle verify`")
-        if -(-rows // FRAME_ROWS) == frames:  # as many as full frames and a last one take
-            return low + (seq - first) // FRAME_ROWS
-        return low + (seq - first) * frames // rows
+    """Yield the rows with these sequence numbers, which should ascend; frames without one are not unpacked."""
+    return (reader.row(seq) for seq in seqs)

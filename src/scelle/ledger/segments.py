@@ -29,6 +29,9 @@ from scelle.vault.keys import VaultKey
 MAX_RECORDS = 1 << 20
 MAX_OPEN_US = 15 * 60 * 1_000_000
 FRAME_ROWS = 8192
+"""Sort keys in a frame of the index."""
+ROW_FRAME_ROWS = 1024
+"""Rows in a frame of rows: one row is found in a few hundred kilobytes (docs/adr/0011)."""
 NODES_LEVEL = 8
 NODES_FROM = 1 << 16
 """Entries of X from which on `nodes` is kept: below, the tree is hashed in no time."""
@@ -259,7 +262,7 @@ class SegmentWriter:
         self._batch.append((record_key, time_us, tuple(rest), values, side))
         self._next_seq = seq + 1
         self._pending_bytes += _ROW_BYTES + len(values) + len(side)
-        if self._pending_bytes >= FRAME_BYTES or seq + 1 - self._frame_seq >= FRAME_ROWS:
+        if self._pending_bytes >= FRAME_BYTES or seq + 1 - self._frame_seq >= ROW_FRAME_ROWS:
             if self.before_frame is not None:
                 self.before_frame()
             self._write_frame()
@@ -492,7 +495,7 @@ class SegmentReader:
         self._tree: FileIO | None = None
         self._first_seqs: dict[int, int] = {}
         self._kept: dict[int, _RowFrame] = {}
-        self._has_full_frames = self.row_frames == -(-manifest.records // FRAME_ROWS)
+        self._has_full_frames = self.row_frames == -(-manifest.records // ROW_FRAME_ROWS)
 
     def close(self) -> None:
         """Close the files."""
@@ -528,7 +531,7 @@ class SegmentReader:
 
     def _find(self, seq: int) -> Row | None:
         if self._has_full_frames:
-            row = self._frame((seq - self.manifest.seq[0]) // FRAME_ROWS).row(seq)
+            row = self._frame((seq - self.manifest.seq[0]) // ROW_FRAME_ROWS).row(seq)
             if row is not None:
                 return row
             self._has_full_frames = False  # as many as full ones would be, and yet they are not
@@ -608,9 +611,13 @@ class SegmentReader:
         """Count the frames that hold the rows."""
         return len(self._rows.places())
 
+    def row_frame(self, number: int) -> bytes:
+        """Return the plain bytes of one frame of rows."""
+        return self._rows.read(self._rows.places()[number])
+
     def frame_rows(self, number: int) -> list[Row]:
         """Return the rows of one frame; the first one's own sequence number says where it stands."""
-        plain = self._rows.read(self._rows.places()[number])
+        plain = self.row_frame(number)
         return list(decode_rows(plain, _seq_at(plain, 0)))
 
     def index_frame(self, dimension: int, number: int) -> bytes:

@@ -27,7 +27,6 @@ from scelle.productions.interfaces import Progress
 from scelle.productions.model import RAW, checked_code
 from scelle.productions.plan import listed
 from scelle.productions.scratch import refuse_taken
-from scelle.productions.search import Rows
 from scelle.vault import durable
 from scelle.vault.keys import VaultKey
 
@@ -177,7 +176,7 @@ def prove_record(
     closed = _closed_fields(schema, manifest.profile, redact)
     position = place.seq - manifest.seq[0]
     with closing(ledger.segment(manifest)) as reader:
-        row = Rows(reader).row(place.seq)
+        row = reader.row(place.seq)
         path = inclusion_path(reader.hashes(0, manifest.records), position)
     line = _opened(row, place.at, position, manifest.profile, set(closed))
     _check_path(reader, line, path)

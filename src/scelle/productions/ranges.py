@@ -15,7 +15,7 @@ from scelle.productions.model import ACCOUNT, Withholding
 from scelle.productions.pages import Pages
 from scelle.productions.plan import RangeName, Task, window_of
 from scelle.productions.records import Draft, Drafter
-from scelle.productions.search import FoundRange, IndexBlock, RecordHashes, Rows, SegmentTree, find_range
+from scelle.productions.search import FoundRange, IndexBlock, RecordHashes, SegmentTree, find_range
 
 LINE_HITS: Final = 4096
 """Hits on a line that shows a part of a segment: with their paths at most 6 MB."""
@@ -100,9 +100,9 @@ class RangeAnswer:
 
     def _draft_in_capture_order(self) -> None:
         """Read each frame of rows once, and contents in the order of the packs."""
-        rows, pages = Rows(self._reader), self._pages
+        reader, pages = self._reader, self._pages
         for seq, slot in self._wanted():
-            row = rows.row(seq)
+            row = reader.row(seq)
             if slot < 0:
                 self._edge_salts[-1 - slot] = row.record_key[_SALT_BYTES:]
                 continue

@@ -1,14 +1,14 @@
-"""Find ranges in a segment's sorted index, rows by sequence number, nodes of its tree; memory stays flat."""
+"""Find ranges in a segment's sorted index, and nodes of its trees; memory stays flat."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from scelle.errors import RecordNotAsSealed, SegmentDamaged
+from scelle.errors import RecordNotAsSealed
 from scelle.formats.index import sort_key
 from scelle.formats.tokens import INT64_MAX, INT64_MIN
-from scelle.ledger.segments import FRAME_ROWS, Row, SegmentReader
+from scelle.ledger.segments import FRAME_ROWS, SegmentReader
 from scelle.merkle.hashing import HASH_BYTES, tree_root
 from scelle.merkle.proofs import Tree, inclusion_path_cached, range_proof_cached, root_cached
 
@@ -81,49 +81,6 @@ def find_range(block: IndexBlock, tag: bytes, window: tuple[int, int]) -> FoundR
     first = block.position(lo - 1) + 1 if has_left else block.start
     stop = block.position(hi) if has_right else block.stop
     return FoundRange(first, stop, lo, hi, has_left, has_right)
-
-
-class Rows:
-    """Find rows by rising sequence numbers; most frames without a wanted row are never decoded."""
-
-    def __init__(self, reader: SegmentReader) -> None:
-        self._reader = reader
-        self._rows: list[Row] = []
-        self._start = self._stop = reader.manifest.seq[0]
-        self._known: list[
-            tuple[int, int, int]
-        ] = []  # of each frame seen: first seq, number, seq after its last
-
-    def row(self, seq: int) -> Row:
-        """Return the row `seq`, which must not be below the one asked for before."""
-        while not self._start <= seq < self._stop:
-            self._load(self._guess(seq))
-        return self._rows[seq - self._start]
-
-    def _load(self, number: int) -> None:
-        self._rows = self._reader.frame_rows(number)
-        self._start, self._stop = self._rows[0].seq, self._rows[-1].seq + 1
-        entry = (self._start, number, self._stop)
-        place = bisect_left(self._known, entry)
-        if self._known[place : place + 1] != [entry]:
-            self._known.insert(place, entry)
-
-    def _guess(self, seq: int) -> int:
-        """Guess the frame of a row between those seen so far, as if all between held as many rows each."""
-        low, high = 0, self._reader.row_frames - 1
-        first, beyond = self._reader.manifest.seq
-        place = bisect_right(self._known, seq, key=lambda known: known[0])
-        if place:
-            start, number, stop = self._known[place - 1]
-            low, first = (number, start) if seq < stop else (number + 1, stop)
-        if place < len(self._known):
-            beyond, number, _ = self._known[place]
-            high = number - 1
-        if low > high or not first <= seq < beyond:
-            raise SegmentDamaged(
-                f"{self._reader.folder}: no row with sequence number {seq}: run `scelle verify`"
-            )
-        return low + (seq - first) * (high - low + 1) // (beyond - first)
 
 
 class RecordHashes:

@@ -120,6 +120,12 @@ def inferred_schema(spec: SourceSpec) -> str:
     return infer(root, spec.name)
 
 
+def _open_generation(root: bytes, spec: SourceSpec) -> RecordSource:
+    from scelle.sources.generation.source import GenerationSource  # start-up time of every other command
+
+    return GenerationSource(root, spec.name, spec.holder)
+
+
 def _open_git(root: bytes, spec: SourceSpec) -> RecordSource:
     from scelle.sources.git.source import GitSource  # start-up time of every other command
 
@@ -169,6 +175,7 @@ _DOCUMENTS: Final[dict[str, Callable[[bytes, str], Source]]] = {
 }
 _RECORDS: Final[dict[str, Callable[[bytes, SourceSpec], RecordSource]]] = {
     "records": _open_records,
+    "generation": _open_generation,
     "git": _open_git,
 }
 SCHEMES: Final = (*_DOCUMENTS, *_RECORDS)

@@ -188,6 +188,7 @@ def test_what_vanished_in_an_unfinished_pass_is_counted_by_the_one_that_ends_it(
 def test_no_row_is_kept_without_its_content(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full frame of rows is written before the group commit: its contents must be durable first."""
     monkeypatch.setattr(segments, "FRAME_ROWS", 8)
+    monkeypatch.setattr(segments, "ROW_FRAME_ROWS", 8)
     fill(world, 30)
     crash_when_reading(world, b"00025")
     records = world.records()
@@ -391,7 +392,7 @@ def test_a_source_that_is_learned_in_portions_is_learned_wholly(
 
 
 def test_a_full_segment_closes_and_the_pass_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scelle.ledger.service.MAX_RECORDS", 10)
+    monkeypatch.setattr("scelle.ledger.segments.MAX_RECORDS", 10)
     fill(world, 35)
     assert world.run().total.new == 35
     ledger, _, _ = world.begin()

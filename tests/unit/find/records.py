@@ -178,6 +178,7 @@ def small_frames() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (segments, search):
             patch.setattr(module, "FRAME_ROWS", FRAME_ROWS)
+        patch.setattr(segments, "ROW_FRAME_ROWS", FRAME_ROWS)
         yield
 
 

@@ -68,6 +68,7 @@ def reader(
     with pytest.MonkeyPatch.context() as patch:
         for module in (segments, search):
             patch.setattr(module, "FRAME_ROWS", 7)
+        patch.setattr(segments, "ROW_FRAME_ROWS", 7)
         ledger = OrderLedgerWriter.create(
             tmp_path_factory.mktemp("search"), "o1", "platform.example", KEY, authority=None, now_us=START_US
         )

@@ -262,6 +262,7 @@ def test_full_frames_leave_memory_on_their_own_after_what_they_speak_of(
     tmp_path: Path, vault_key: VaultKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "FRAME_ROWS", 10)
+    monkeypatch.setattr(segments, "ROW_FRAME_ROWS", 10)
     monkeypatch.setattr(segments, "FRAME_BYTES", 5000)
     writer = start(tmp_path, vault_key)
     path, seen = tmp_path / "4.open" / "rows", []
@@ -294,6 +295,7 @@ def test_every_row_is_found_whatever_its_frames_hold(
     tmp_path: Path, vault_key: VaultKey, monkeypatch: pytest.MonkeyPatch, flush_at: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr(segments, "FRAME_ROWS", 50)
+    monkeypatch.setattr(segments, "ROW_FRAME_ROWS", 50)
     given = records(700)
     writer = start(tmp_path, vault_key, seq_lo=9)
     for place, record in enumerate(given):
@@ -316,6 +318,7 @@ def test_as_many_frames_as_full_ones_would_be_need_not_be_full(
     tmp_path: Path, vault_key: VaultKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "FRAME_ROWS", 10)
+    monkeypatch.setattr(segments, "ROW_FRAME_ROWS", 10)
     given = records(25)
     writer = start(tmp_path, vault_key)
     for place, record in enumerate(given):

@@ -1,19 +1,18 @@
 import struct
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scelle.errors import RecordNotAsSealed, SegmentDamaged
+from scelle.errors import RecordNotAsSealed
 from scelle.formats.index import sort_key
 from scelle.formats.tokens import TIME_MAX, TIME_MIN, UNDATED
-from scelle.ledger.segments import FRAME_ROWS, Row
+from scelle.ledger.segments import FRAME_ROWS
 from scelle.merkle.hashing import tree_root
 from scelle.merkle.proofs import Tree
-from scelle.productions.search import IndexBlock, Rows, SegmentTree, find_range
+from scelle.productions.search import IndexBlock, RecordHashes, SegmentTree, find_range
 from tests.unit.productions.test_productions_plan import segment
 
 TAGS = [bytes([number]) * 16 for number in (1, 2, 255)]
@@ -21,33 +20,21 @@ TIMES = st.sampled_from([UNDATED, TIME_MIN, -1, 0, 1, 5, TIME_MAX])
 
 
 class FakeReader:
-    """Give keys, rows and hashes from memory; count what was decoded."""
+    """Give keys and hashes from memory; count the hashes that are read."""
 
     folder = Path("seg/s0001/0")
 
-    def __init__(
-        self, keys: list[bytes], frames: list[int] | None = None, hashes: bytes = b"", first: int = 0
-    ) -> None:
-        frames = frames or []
-        records = len(keys) or sum(frames)
-        self.manifest = segment(records=records, seq=(first, first + records))
-        self.keys, self.frames, self.data, self.first = keys, frames, hashes, first
-        self.decoded: list[int] = []
+    def __init__(self, keys: list[bytes], hashes: bytes = b"") -> None:
+        self.manifest = segment(records=len(keys), seq=(0, len(keys)))
+        self.keys, self.data = keys, hashes
+        self.hashes_read = 0
 
     def index_frame(self, dimension: int, number: int) -> bytes:
         assert dimension == 2
         return b"".join(self.keys[number * FRAME_ROWS : (number + 1) * FRAME_ROWS])
 
-    @property
-    def row_frames(self) -> int:
-        return len(self.frames)
-
-    def frame_rows(self, number: int) -> list[Row]:
-        self.decoded.append(number)
-        start = self.first + sum(self.frames[:number])
-        return [Row(start + place, bytes(32), b"", b"") for place in range(self.frames[number])]
-
     def hashes(self, start: int, stop: int) -> bytes:
+        self.hashes_read += stop - start
         return self.data[32 * start : 32 * stop]
 
 
@@ -92,34 +79,6 @@ def test_keys_beyond_one_frame_are_found() -> None:
     assert [block.key(number * FRAME_ROWS) for number in range(11)] == keys[::FRAME_ROWS]
 
 
-@given(
-    frames=st.lists(st.integers(1, 40), min_size=1, max_size=40),
-    first=st.integers(0, 1000),
-    data=st.data(),
-)
-def test_rows_are_found_and_frames_rarely_decoded_twice(frames: list[int], first: int, data: Any) -> None:
-    reader = FakeReader([], frames, first=first)
-    wanted = sorted(data.draw(st.lists(st.integers(first, first + sum(frames) - 1), max_size=60)))
-    rows = Rows(reader)  # type: ignore[arg-type]
-
-    assert [rows.row(seq).seq for seq in wanted] == wanted
-    assert len(reader.decoded) <= len(frames) + len(set(wanted))
-
-
-def test_few_rows_of_many_even_frames_cost_few_frames() -> None:
-    reader = FakeReader([], [10] * 1000)
-    rows = Rows(reader)  # type: ignore[arg-type]
-    assert [rows.row(seq).seq for seq in (3, 4, 5000, 9999)] == [3, 4, 5000, 9999]
-    assert reader.decoded == [0, 500, 999]
-
-
-@pytest.mark.parametrize("seq", [-1, 30])
-def test_a_row_that_is_not_there_is_an_error(seq: int) -> None:
-    rows = Rows(FakeReader([], [10, 10, 10]))  # type: ignore[arg-type]
-    with pytest.raises(SegmentDamaged, match=f"no row with sequence number {seq}"):
-        rows.row(seq)
-
-
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 511, 512, 700, 1025])
 def test_a_tree_in_a_file_proves_what_a_tree_in_memory_does(size: int) -> None:
     flat = b"".join(sha256(bytes([number % 256, number // 256])).digest() for number in range(size))
@@ -137,3 +96,43 @@ def test_a_tree_with_another_root_is_refused() -> None:
     reader = FakeReader([bytes(32)], hashes=bytes(32 * 300))
     with pytest.raises(RecordNotAsSealed, match="root in the manifest"):
         SegmentTree(reader, 0, 300, bytes(32))  # type: ignore[arg-type]
+
+
+def many(size: int) -> tuple[bytes, bytes]:
+    """Leaf hashes, and the nodes over 256 of them each."""
+    flat = b"".join(sha256(number.to_bytes(4, "big")).digest() for number in range(size))
+    return flat, b"".join(tree_root(flat[at : at + 8192]) for at in range(0, len(flat) - 8191, 8192))
+
+
+@pytest.mark.parametrize("size", [256, 1000, 4096, 5000])
+def test_with_its_nodes_a_tree_proves_the_same_and_reads_little(size: int) -> None:
+    flat, nodes = many(size)
+    reader = FakeReader([bytes(32)], hashes=flat)
+    tree = SegmentTree(reader, 0, size, tree_root(flat), nodes)  # type: ignore[arg-type]
+    assert reader.hashes_read < 256
+    whole = Tree(flat)
+    assert list(tree.range_proof(size // 2, size // 2 + 3)) == whole.range_proof(size // 2, size // 2 + 3)
+    assert list(tree.path(size // 3)) == whole.inclusion_path(size // 3)
+    assert reader.hashes_read <= 256 * 6
+
+
+@pytest.mark.parametrize("size", [1000, 5000])
+def test_nodes_that_lead_elsewhere_are_not_believed(size: int) -> None:
+    flat, nodes = many(size)
+    wrong = bytes([nodes[0] ^ 1]) + nodes[1:]
+    tree = SegmentTree(FakeReader([bytes(32)], hashes=flat), 0, size, tree_root(flat), wrong)  # type: ignore[arg-type]
+    assert list(tree.range_proof(3, 700)) == Tree(flat).range_proof(3, 700)
+
+
+@pytest.mark.parametrize("wanted", [1, 100])
+def test_few_commitments_and_many_are_the_same(wanted: int) -> None:
+    flat, nodes = many(1000)
+    reader = FakeReader([bytes(32)] * 1000, hashes=flat)
+    reader.manifest = segment(records=1000, seq=(0, 1000), record_root=tree_root(flat))
+    records = RecordHashes(reader, nodes, wanted)  # type: ignore[arg-type]
+    assert records.commitment(700) == flat[32 * 700 : 32 * 701]
+    assert list(records.path(700)) == Tree(flat).inclusion_path(700)
+    assert (reader.hashes_read < 1000) is (wanted == 1)
+    reader.manifest = segment(records=1000, seq=(0, 1000), record_root=bytes(32))
+    with pytest.raises(RecordNotAsSealed):
+        RecordHashes(reader, nodes, wanted)  # type: ignore[arg-type]

@@ -347,6 +347,21 @@ def test_the_text_of_an_opening(tmp_path: Path) -> None:
     )
 
 
+def test_an_opening_in_the_place_of_a_package_is_known_by_its_first_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = opened(tmp_path, opening(world()))
+    record, trust = str(tmp_path / "record"), str(tmp_path / "trust.json")
+    assert run_text([record, "--trust", trust]) == whole
+    other = tmp_path / "other"
+    other.write_bytes(opening(world()).replace(b"@v1", b"@v2", 1))
+    assert run_text([other, "--trust", trust])[0] == 2
+    with pytest.raises(SystemExit) as stop:
+        scelle_verify.main([record, "--opening", record, "--trust", trust])
+    assert stop.value.code == 2
+    assert "give a package, or --opening FILE" in capsys.readouterr().err
+
+
 def test_the_document_of_an_opening(tmp_path: Path) -> None:
     code, text = opened(tmp_path, opening(world()), "--json")
     assert code == 0

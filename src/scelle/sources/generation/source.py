@@ -24,6 +24,7 @@ from scelle.sources.interfaces import (
     Unit,
     native_text,
 )
+from scelle.sources.lines import BATCH_BYTES, BATCH_RECORDS
 from scelle.sources.streams import compression_of
 from scelle.sources.tree import Tree
 
@@ -141,11 +142,14 @@ class GenerationSource:
 
 
 def _batches(records: Iterator[Record]) -> Iterator[Batch]:
+    """Gather records, not more than may be held in memory."""
     together: list[Record | BadRecord] = []
+    size_bytes = 0
     for record in records:
-        together.append(record)
-        if len(together) == 8192:
+        if together and (len(together) == BATCH_RECORDS or size_bytes + record.size_bytes > BATCH_BYTES):
             yield Batch(together, b"")
-            together = []
+            together, size_bytes = [], 0
+        together.append(record)
+        size_bytes += record.size_bytes
     if together:
         yield Batch(together, b"")

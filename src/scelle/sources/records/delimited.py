@@ -28,7 +28,7 @@ from scelle.sources.lines import (
     LINE_MAX_BYTES,
     LineReader,
 )
-from scelle.sources.records.jsonl import TOO_LONG, Origins, Waits
+from scelle.sources.records.jsonl import Origins, Waits, too_long
 from scelle.sources.records.rows import RowMaker, bad_record
 from scelle.sources.schema_file import SchemaFile
 from scelle.sources.unfit import Unfit
@@ -84,7 +84,7 @@ class CsvRows:
             cells = next(self._rows, None)
         except _TooLong:
             self._keep_first_line()
-            raise TOO_LONG from None
+            raise too_long() from None
         except csv.Error as error:
             self.is_at_end = self.is_at_end or not self.taken[-1].endswith(b"\n")
             if not self.is_at_end:
@@ -208,7 +208,7 @@ def _record(
     bare = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
         if fault is not None or cells is None:
-            raise fault or TOO_LONG
+            raise fault or too_long()
         if len(cells) != len(header):
             few = "too-few-fields" if len(cells) < len(header) else "too-many-fields"
             raise Unfit(few, f"the row has {len(cells)} fields, the header {len(header)}")

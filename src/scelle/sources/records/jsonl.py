@@ -14,7 +14,10 @@ from scelle.sources.unfit import Unfit
 Waits = Callable[[int, int, int], None]
 """Called with the bytes, the offset and the line of what waits for its end."""
 
-TOO_LONG: Final = Unfit("line-too-long", "the line is over 64 MiB: split it")
+
+def too_long() -> Unfit:
+    """Make the fault of a line over 64 MiB: a new one each time, since what is raised holds on to its frames."""
+    return Unfit("line-too-long", "the line is over 64 MiB: split it")
 
 
 class Origins(NamedTuple):
@@ -71,7 +74,7 @@ def _records(
     block: Block, maker: RowMaker, origins: Origins, read_row: Callable[[bytes], SourceRow]
 ) -> list[Record | BadRecord]:
     if block.too_long_bytes:
-        return [bad_record(origins.shown, origins.place(block.offset, block.line), TOO_LONG)]
+        return [bad_record(origins.shown, origins.place(block.offset, block.line), too_long())]
     records: list[Record | BadRecord] = []
     add, make, of_line, native_of = records.append, maker.make, origins.of_line, origins.native_of
     offset, line = block.offset, block.line
@@ -80,7 +83,7 @@ def _records(
         if raw and not raw.isspace():
             try:
                 if len(raw) > LINE_MAX_BYTES:
-                    raise TOO_LONG
+                    raise too_long()
                 row = read_row(raw if offset else raw.removeprefix(BYTE_ORDER_MARK))
                 add(make(row, native_of(offset), of_line(offset, line), raw, len(raw)))
             except (Unfit, FormatError) as error:
