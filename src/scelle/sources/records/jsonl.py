@@ -1,7 +1,7 @@
 """Read records from lines of JSON."""
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from scelle.errors import FormatError
 from scelle.formats.canonical_json import canonical_json
