@@ -23,6 +23,7 @@ from tests.unit.verify.builder import (
     chat,
     leaf_hash,
     query_of,
+    sha,
     value,
     world,
     zip_of,
@@ -189,6 +190,14 @@ def test_a_record_has_65535_fields_at_most() -> None:
         assert fault_of(lambda n=line: v.open_record(n)) == ("json.shape", said)  # type: ignore[misc]
 
 
+def test_a_record_may_have_more_than_32767_fields() -> None:
+    """The number of fields, and the number of a field, is one of 16 bits without a sign."""
+    leaf = bytes(32)
+    opened = v.open_record({"p": 1, "v": [leaf.hex()] * 32_768})
+    assert opened.rc == leaf_hash(b"R1\x80\0" + v.tree_root([leaf] * 32_768))
+    assert v.field_salt(bytes(16), 65_535) == sha(b"S" + bytes(16) + b"\xff\xff")[:16]
+
+
 @pytest.mark.parametrize("letter", ["X", "q", "S", "N", "\0", "\xff"])
 def test_no_other_type_of_value_is_known(letter: str) -> None:
     data = letter.encode("latin-1") + struct.pack(">I", 0)
@@ -321,6 +330,21 @@ def test_a_zip64_record_at_the_very_start() -> None:
     record = struct.pack("<QHHIIQQQQ", 44, 0x0314, 45, 0, 0, 0, 0, 0, 0)
     data = b"PK\6\6" + record + b"PK\6\7" + struct.pack("<IQI", 0, 0, 1) + b"PK\5\6" + bytes(18)
     assert codes_of(data) == ["zip.end", "zip.gap"]
+
+
+def test_sizes_of_an_archive_have_no_sign() -> None:
+    """A package of 2 to 4 GiB has offsets whose highest bit is set."""
+    for size, claimed in ((1 << 31, 0), (0xFFFFFFFE, 0)):
+        with pytest.raises(v.Unreadable, match="does not lie in the file"):
+            package_of(b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 0, 0, size, claimed, 0))
+    record = struct.pack("<QHHIIQQQQ", 44, 0x0314, 45, 0, 0, 0, 0, 1 << 63, 0)
+    with pytest.raises(v.Unreadable, match="does not lie in the file"):
+        package_of(b"PK\6\6" + record + b"PK\6\7" + struct.pack("<IQI", 0, 0, 1) + b"PK\5\6" + bytes(18))
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 0, 0, 0, 3 << 30, 0)
+    place = io.BytesIO(end)
+    package = v.Package.__new__(v.Package)
+    package.file, package.length = place, len(end)
+    assert package.find_directory() == (0, b"", 3 << 30)
 
 
 def test_a_directory_that_is_no_directory_is_unreadable() -> None:

@@ -1,0 +1,201 @@
+"""Seal millions of rows, answer one account, and select rows beside DuckDB and grep, in one run.
+
+``python -m benchmarks.records --records 1000000 --work DIR``. The corpus R is JSONL of an invented AI image service,
+about 340 bytes a row, the same on every machine. Processor time is that of each command's whole process tree;
+what is not installed is skipped with a word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks.corpora import vocabulary
+from benchmarks.measure import Command, StepFailed, Usage, run, tree_size
+
+ORDER: Final = "bench-r"
+FILES: Final = 20
+YEAR_US: Final = 365 * 86_400_000_000
+START_US: Final = 1_735_689_600_000_000
+MODELS: Final = ("sdxl-turbo", "imagine-2", "imagine-2-hd", "flux-lite")
+DECISIONS: Final = (*("allow",) * 17, "block", "review", "rewrite")
+PATTERN: Final = "portfolio|stack"
+SCHEMA: Final = """\
+[schema]
+name = "images"
+time = "ts"
+time_unit = "us"
+id = "id"
+account = "user"
+profile = {profile}
+[fields]
+ts = "i"
+prompt = "s"
+model = "s"
+safeguard = "s"
+output_sha256 = "s"
+"""
+TOML: Final = """\
+[order]
+id = "bench-r"
+matter = "bench"
+type = "internal"
+authority = "An Invented Authority"
+addressee = "Example Platform International"
+legal_basis = "A benchmark"
+reference = "BENCH/R"
+issued = 2026-01-08
+received = 2026-01-08T14:00:00Z
+until = 2026-12-31
+zone = "UTC"
+temporal = "snapshot"
+notify = "permitted"
+
+[[clause]]
+id = "all"
+sources = ["images"]
+"""
+SELECTING: Final = """\
+from = 2025-03-01
+to = 2025-06-01
+accounts_file = "users.txt"
+[clause.match]
+prompt = "portfolio|stack"
+"""
+
+
+def write_corpus(folder: Path, records: int) -> None:
+    """Write R: `FILES` files of rows spread evenly over a year, and 10,000 users in users.txt beside the folder."""
+    folder.mkdir(parents=True)
+    words = vocabulary()
+    for number in range(FILES):
+        draw = random.Random(7000 + number)
+        pool = draw.choices(words, k=50_000)
+        each = records // FILES
+        with (folder / f"part{number:02d}.jsonl").open("w", buffering=1 << 20) as file:
+            for n in range(number * each, (number + 1) * each):
+                at = draw.randrange(len(pool) - 30)
+                prompt = " ".join(pool[at : at + 6 + draw.randrange(20)])
+                file.write(
+                    f'{{"id":"img_{n:012d}","ts":{START_US + n * YEAR_US // records},'
+                    f'"user":"u{draw.randrange(1_000_000):07d}","prompt":"{prompt}","model":"{draw.choice(MODELS)}",'
+                    f'"safeguard":"{draw.choice(DECISIONS)}","output_sha256":"{draw.getrandbits(256):064x}"}}\n'
+                )
+    draw = random.Random(7)
+    users = "".join(f"u{draw.randrange(1_000_000):07d}\n" for _ in range(10_000))
+    (folder.parent / "users.txt").write_text(users)
+
+
+class Bench:
+    """Run the commands of one vault and remember what they took."""
+
+    def __init__(self, work: Path, records: int, profile: int) -> None:
+        self.work, self.records = work, records
+        self.home = work / f"profile{profile}"
+        self.home.mkdir()
+        (self.home / "keys").mkdir()
+        (self.home / "images.toml").write_text(SCHEMA.format(profile=profile))
+        (self.home / "order.toml").write_text(TOML)
+        self.environment = {
+            "SCELLE_VAULT": str(self.home / "vault"),
+            "SCELLE_KEY_FILE": str(self.home / "keys"),
+        }
+
+    def scelle(self, *arguments: str) -> Usage:
+        """Run one command of the `scelle` beside this interpreter."""
+        program = str(Path(sys.executable).with_name("scelle"))
+        return run(Command((program, *arguments), None, self.environment), self.home / "log")
+
+    def begin(self) -> None:
+        """Make the vault and take the order in."""
+        keys = str(self.home / "keys")
+        self.scelle("init", str(self.home / "vault"), "--host", "platform.example", "--key-file", keys)
+        schema = str(self.home / "images.toml")
+        self.scelle("source", "add", "images", f"records://{self.work / 'R'}", "--schema", schema)
+        self.scelle("order", "add", str(self.home / "order.toml"))
+
+
+def show(what: str, usage: Usage, note: str = "") -> None:
+    """Print one line of the table."""
+    peak = usage.peak_bytes / (1 << 20)
+    print(f"| {what} | {usage.cpu_s:.2f} | {usage.wall_s:.2f} | {peak:.0f} | {note} |", flush=True)
+
+
+def sealing(bench: Bench, profile: int) -> None:
+    """Seal everything, pass again, answer and find one account."""
+    bench.begin()
+    start = bench.scelle("source", "list").cpu_s
+    usage = bench.scelle("preserve", ORDER)
+    rate = bench.records / max(usage.cpu_s - start, 0.001)
+    show(f"preserve, profile {profile}", usage, f"{rate:,.0f} records a CPU second")
+    show("preserve again, unchanged", bench.scelle("preserve", ORDER))
+    trust, package = bench.home / "trust.json", bench.home / "one.scelle"
+    bench.scelle("order", "trust", ORDER, "--to", str(trust))
+    account = (bench.work / "users.txt").read_text().split()[0]
+    show("produce one account", bench.scelle("produce", ORDER, "--account", account, "--to", str(package)))
+    program = str(Path(sys.executable).with_name("scelle-verify"))
+    show("scelle-verify", run(Command((program, str(package), "--trust", str(trust))), bench.home / "log"))
+    show("find one account", bench.scelle("find", ORDER, f'account = "{account}"', "--json"))
+    vault = tree_size(bench.home / "vault")[1] / (1 << 20)
+    corpus = tree_size(bench.work / "R")[1] / (1 << 20)
+    print(f"| size of the vault | | | | {vault:.0f} MiB of {corpus:.0f} MiB |")
+
+
+def selecting(bench: Bench) -> None:
+    """Select a period, 10,000 accounts and a pattern: our preview, DuckDB, grep."""
+    (bench.home / "users.txt").write_text((bench.work / "users.txt").read_text())
+    text = TOML.replace('id = "bench-r"', 'id = "bench-s"') + SELECTING
+    (bench.home / "order.toml").write_text(text)
+    bench.scelle("order", "add", str(bench.home / "order.toml"))
+    show("select by preview", bench.scelle("preview", "bench-s", "--json"))
+    files = str(bench.work / "R" / "*.jsonl")
+    if importlib.util.find_spec("duckdb") is None:
+        print("| select by DuckDB | | | | skipped: not installed |")
+    else:
+        query = (
+            f"SELECT count(*) FROM read_json('{files}') WHERE ts >= 1740787200000000 AND ts < 1748736000000000 "
+            f"AND regexp_matches(prompt, '{PATTERN}') AND user IN "
+            f"(SELECT column0 FROM read_csv('{bench.work / 'users.txt'}', header=false))"
+        )
+        program = f"import duckdb; duckdb.sql('SET threads=1'); print(duckdb.sql({query!r}))"
+        show("select by DuckDB", run(Command((sys.executable, "-c", program)), bench.home / "log"))
+    if shutil.which("grep") is None:
+        print("| pattern by grep | | | | skipped: not installed |")
+        return
+    shell = f"grep -chE '{PATTERN}' {files}"
+    show("pattern alone by grep -E", run(Command(("sh", "-c", shell)), bench.home / "log"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--work", type=Path, help="where corpus and vaults go (default: a temporary folder)")
+    given = parser.parse_args(arguments)
+    work = Path(tempfile.mkdtemp(prefix="scelle-bench-records-", dir=given.work))
+    try:
+        write_corpus(work / "R", given.records)
+        print(json.dumps({"records": given.records, "python": sys.version.split()[0]}))
+        print("| step | CPU s | wall s | peak MiB | |\n|---|---|---|---|---|")
+        for profile in (0, 1):
+            bench = Bench(work, given.records, profile)
+            sealing(bench, profile)
+        selecting(bench)
+    except StepFailed as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
