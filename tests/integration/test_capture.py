@@ -164,7 +164,7 @@ def test_a_gap_is_open_until_a_whole_pass(platform: Platform) -> None:
 def test_segments_that_fill_in_the_middle_of_a_pass_are_proven_like_any(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scelle.ledger.service.MAX_RECORDS", 7)
+    monkeypatch.setattr("scelle.ledger.segments.MAX_RECORDS", 7)
     expected = fill(platform, 40)
     take_in(platform)
     assert preserved(platform)["new"] == 40

@@ -369,10 +369,7 @@ def test_the_command_discloses_and_seals_that_it_did(platform: Platform) -> None
     shown = platform("order", "show", CLI_ORDER, "--json").json
     assert [event["kind"] for event in shown["events"]].count("disclosure") == 1
     assert platform("verify", "--json").json["findings"] == []
-    assert (
-        "scelle-verify"
-        in platform("disclose", CLI_ORDER, "s0001:1", "--to", platform.root / "b").out
-    )
+    assert "scelle-verify" in platform("disclose", CLI_ORDER, "s0001:1", "--to", platform.root / "b").out
 
 
 @pytest.mark.parametrize(

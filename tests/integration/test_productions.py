@@ -839,11 +839,9 @@ def test_a_row_that_is_not_what_was_sealed_is_never_produced(
     filled.produce(request_, "honest.scelle")
     (filled.folder / "honest.scelle").unlink()
     neighbour = beside(filled, "notes/6.txt")
-    rows, frame_rows = SegmentReader.rows, SegmentReader.frame_rows
+    rows, row = SegmentReader.rows, SegmentReader.row
     monkeypatch.setattr(SegmentReader, "rows", lambda self: map(changed, rows(self)))
-    monkeypatch.setattr(
-        SegmentReader, "frame_rows", lambda self, number: [*map(changed, frame_rows(self, number))]
-    )
+    monkeypatch.setattr(SegmentReader, "row", lambda self, seq: changed(row(self, seq)))
     with pytest.raises(RecordNotAsSealed, match="nothing was produced"):
         filled.produce(request_)
     assert leftovers(filled) == []
