@@ -18,34 +18,43 @@ from scelle.ledger.segments import ROW_FRAME_ROWS
 from scelle.sources.interfaces import Record
 
 SAMPLE_RECORDS: Final = 2 * ROW_FRAME_ROWS
+SAMPLE_MAX_BYTES: Final = 64 << 20
 _RANDOM_BYTES: Final = 32 + 16
 """Beside a row's values, what does not compress: its key and the keyed hashes."""
 _LEAF_BYTES: Final = 32
-_SORT_KEY_BYTES: Final = 32
+_SORT_KEY_BYTES: Final = 22
+"""What zstd leaves of a sort key of 32 bytes: the tag, and a little of time and sequence number; measured."""
+_SOURCE_KEY_BYTES: Final = 4
+"""The same in dimension source, where every tag is one."""
 _GIB: Final = 1 << 30
 
 
 class GrowthSample:
-    """Collect the first records of one shape and say what a record takes."""
+    """Count the records of one shape, sample the first of them, and say what all take."""
 
     def __init__(self, schema: Schema) -> None:
         self._dimensions = len(schema.dimensions)
         self._rows = bytearray()
-        self._count = 0
+        self._sampled = 0
+        self._records = 0
+        self._contents_bytes = 0
 
     def add(self, record: Record) -> None:
-        """Take a record into the sample while it is not full."""
-        if self._count < SAMPLE_RECORDS:
-            self._count += 1
+        """Count a record, and take it into the sample while that is not full."""
+        self._records += 1
+        self._contents_bytes += sum(content.document.size_bytes for content in record.contents)
+        if self._sampled < SAMPLE_RECORDS and len(self._rows) < SAMPLE_MAX_BYTES:
+            self._sampled += 1
             self._rows += b"".join(record.values)
 
-    def bytes_of(self, records: int) -> int:
-        """Estimate what so many records take in the vault."""
-        if not self._count:
+    @property
+    def growth_bytes(self) -> int:
+        """Estimate what all records take in the vault; contents count as if they could not be compressed."""
+        if not self._sampled:
             return 0
-        packed = len(zstandard.ZstdCompressor(level=1).compress(bytes(self._rows))) / self._count
-        index = self._dimensions * (_LEAF_BYTES + _SORT_KEY_BYTES)
-        return int(records * (packed + _RANDOM_BYTES + _LEAF_BYTES + index))
+        packed = len(zstandard.ZstdCompressor(level=1).compress(bytes(self._rows))) / self._sampled
+        index = self._dimensions * (_LEAF_BYTES + _SORT_KEY_BYTES) - _SORT_KEY_BYTES + _SOURCE_KEY_BYTES
+        return int(self._records * (packed + _RANDOM_BYTES + _LEAF_BYTES + index)) + self._contents_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scelle.capture.growth import GrowthSample
 from scelle.capture.interfaces import NamedSource
 from scelle.errors import ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
@@ -48,6 +49,8 @@ class Preview:
     sample: list[str] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    growth_bytes: int = 0
+    """What the vault would grow by: estimated for records, an upper bound for documents."""
     unreachable: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class Preview:
             "doubts": dict(sorted(self.doubts.items())),
             "restricted": self.restricted,
             "warnings": list(self.warnings),
+            "growth_bytes": self.growth_bytes,
             "sample": list(self.sample),
             "unreachable": self.unreachable,
         }
@@ -91,6 +95,7 @@ def _preview_documents(decide: Callable[[ItemView], Match], named: NamedSource, 
         for offered in source.offered():
             found.offered += 1
             _take(found, decide, named, offered)
+        found.growth_bytes = found.bytes
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
     return found
@@ -110,6 +115,7 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
             )
             for each in found.members
         }
+        samples = {each.name: GrowthSample(each.schema) for each in found.members}
         for unit in source.units():
             if isinstance(unit, Trouble):
                 found.offered += 1
@@ -118,10 +124,11 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
             try:
                 for batch in source.read(unit, b""):
                     for record in batch.records:
-                        _take_record(found, decide, unit.native, record)
+                        _take_record(found, decide, samples, unit.native, record)
             except ItemError:
                 found.offered += 1
                 found.troubles += 1
+        found.growth_bytes = sum(sample.growth_bytes for sample in samples.values())
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
     finally:
@@ -139,6 +146,7 @@ def _never_redacted(member: Member) -> str:
 def _take_record(
     found: Preview,
     decide: Mapping[str, Callable[[RecordView], Match]],
+    samples: Mapping[str, GrowthSample],
     path: bytes,
     record: Record | BadRecord,
 ) -> None:
@@ -149,6 +157,7 @@ def _take_record(
     match = decide[record.member](RecordView(path, record.time_us, record.account, record.values))
     if _is_covered(found, match):
         _note(found, match, record.native, record.time_us, record.size_bytes)
+        samples[record.member].add(record)
 
 
 def _take(

@@ -1,5 +1,8 @@
 """`scelle preview`: what an order's clauses cover now."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from scelle.cli.options import (
@@ -17,6 +20,12 @@ from scelle.errors import SourceMissing
 
 def preview(
     order: OrderArgument,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML with [prices]: currency, gib_month, months; prints what keeping costs."
+        ),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -27,13 +36,17 @@ def preview(
     A clause that asks for media types can be decided only once an item is read: such items are in doubt.
     Only the fact that somebody looked, and the counts, are sealed as an event.
 
+    How much the vault would grow is estimated from a sample of records; of documents it is an upper bound.
+
     Example: scelle preview ec-2026-0108 --json
     """
     from scelle.bootstrap import actor, now_us  # start-up time of --help
+    from scelle.capture.growth import read_prices
     from scelle.capture.preview import preview as look
     from scelle.ledger.events import record_event
     from scelle.orders.service import sealed_order, with_accounts
 
+    price = None if prices is None else read_prices(prices)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
@@ -41,16 +54,22 @@ def preview(
         counts = {each.name: {**each.to_json(), "sample": []} for each in found}
         record_event(ledger, now_us(), actor(), "preview", {"sources": counts})
         ledger.seal(now_us())
+    growth = sum(each.growth_bytes for each in found)
     document = {
         "order": order,
         "offered": sum(each.offered for each in found),
         "covered": sum(each.covered for each in found),
         "bytes": sum(each.bytes for each in found),
+        "growth_bytes": growth,
+        "price": None if price is None else price.to_json(growth),
         "sources": {each.name: each.to_json() for each in found},
     }
     lines = [
         f"order {order}: {document['covered']} of {document['offered']} items are covered; nothing was kept"
     ]
+    lines.append(f"  the vault would grow by about {human_bytes(growth)} (documents: at most)")
+    if price is not None:
+        lines.append(f"  keeping that for {price.months:g} months: {price.of(growth):.2f} {price.currency}")
     for each in found:
         lines.append(
             f"  {each.name}: {each.covered} of {each.offered}, {human_bytes(each.bytes)}, "
