@@ -12,6 +12,7 @@ import importlib.util
 import json
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -157,8 +158,9 @@ def selecting(bench: Bench) -> None:
     bench.scelle("order", "add", str(bench.home / "order.toml"))
     show("select by preview", bench.scelle("preview", "bench-s", "--json"))
     files = str(bench.work / "R" / "*.jsonl")
-    if importlib.util.find_spec("duckdb") is None:
-        print("| select by DuckDB | | | | skipped: not installed |")
+    python = with_duckdb(bench.work)
+    if python is None:
+        print("| select by DuckDB | | | | skipped: it cannot be installed here |")
     else:
         query = (
             f"SELECT count(*) FROM read_json('{files}') WHERE ts >= 1740787200000000 AND ts < 1748736000000000 "
@@ -166,12 +168,26 @@ def selecting(bench: Bench) -> None:
             f"(SELECT column0 FROM read_csv('{bench.work / 'users.txt'}', header=false))"
         )
         program = f"import duckdb; duckdb.sql('SET threads=1'); print(duckdb.sql({query!r}))"
-        show("select by DuckDB", run(Command((sys.executable, "-c", program)), bench.home / "log"))
+        show("select by DuckDB", run(Command((python, "-c", program)), bench.home / "log"))
     if shutil.which("grep") is None:
         print("| pattern by grep | | | | skipped: not installed |")
         return
     shell = f"grep -chE '{PATTERN}' {files}"
     show("pattern alone by grep -E", run(Command(("sh", "-c", shell)), bench.home / "log"))
+
+
+def with_duckdb(work: Path) -> str | None:
+    """Return a Python that has DuckDB: ours, or one made for it; None where neither can be."""
+    if importlib.util.find_spec("duckdb") is not None:
+        return sys.executable
+    python = work / "duckdb" / "bin" / "python"
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(work / "duckdb")], check=True, capture_output=True)
+        install = [str(python), "-m", "pip", "install", "-q", "duckdb"]
+        subprocess.run(install, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return str(python)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
