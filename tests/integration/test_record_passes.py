@@ -51,7 +51,7 @@ def take_in(platform: Platform, *names: str, clauses: str = "") -> None:
     platform("order", "add", platform.order_file())
 
 
-def line(number: int, user: str | None = None, **more: Any) -> str:
+def line(number: int, user: str | int | None = None, **more: Any) -> str:
     row = {
         "id": f"p{number}",
         "ts": f"2026-01-{1 + number % 28:02d}T10:00:00.{number % 1000:03d}Z",
@@ -122,6 +122,33 @@ def test_one_account_in_a_period_is_what_the_files_have(platform: Platform, prof
     assert {record["account"] for record in found} == {"account:u3"}
     models = verified(platform, "--dimension", "model=imagine-2")
     assert len(models) == 150
+
+
+def test_a_redaction_whose_copy_would_stay_open_is_refused(platform: Platform) -> None:
+    folder = platform.root / "posts"
+    folder.mkdir()
+    schema = platform.root / "posts.toml"
+    schema.write_text(SCHEMA.format(profile=1).replace("[fields]", '[fields]\n"author.email" = "s"'))
+    platform("source", "add", "posts", f"records://{folder}", "--schema", schema)
+    rows = [line(n, author={"email": f"staff-{n}@example.org"}, user=4711 + n, ratio=0.1) for n in range(4)]
+    (folder / "a.jsonl").write_text("".join(rows))
+    take_in(platform, "posts")
+    assert preserved(platform)["new"] == 4
+    package, proof = platform.root / "x.scelle", platform.root / "x.proof"
+    copied = ("author.email:privacy", "account:privacy")
+    for redaction in copied:
+        produce = ("produce", ORDER, "--source", "posts", "--redact", redaction)
+        assert "stands open in more" in platform(*produce, "--to", package, code=2).err
+        disclose = ("disclose", ORDER, "s0001/1:2", "--redact", redaction)
+        if not redaction.startswith("account"):
+            assert "stands open in more" in platform(*disclose, "--to", proof, code=2).err
+    assert not package.exists()
+    assert not proof.exists()
+    both = [option for redaction in (*copied, "more:privacy") for option in ("--redact", redaction)]
+    platform("produce", ORDER, "--source", "posts", *both, "--to", package)
+    assert b"example.org" not in package.read_bytes()
+    (record, *_) = verified(platform, "--source", "posts")
+    assert record["more_text"] == '{"ratio":0.1}'
 
 
 def test_a_folder_that_grows_is_read_on_and_a_cut_line_waits(platform: Platform) -> None:

@@ -87,6 +87,9 @@ def said_again(record: Record, file: SchemaFile) -> dict[str, Any]:
     letter, more = values["more"]
     if isinstance(more, bytes):
         row.update(json.loads(more))
+    _, text = values["more_text"]
+    if isinstance(text, str):
+        row.update(json.loads(text))
     return row
 
 

@@ -23,6 +23,7 @@ from scelle.formats.tokens import is_family_member, shown
 from scelle.ledger.segments import Row, SegmentReader
 from scelle.ledger.service import OrderLedger
 from scelle.merkle.proofs import inclusion_path, root_from_inclusion
+from scelle.productions.copies import Copies
 from scelle.productions.interfaces import Progress
 from scelle.productions.model import RAW, checked_code
 from scelle.productions.plan import listed
@@ -178,6 +179,7 @@ def prove_record(
     with closing(ledger.segment(manifest)) as reader:
         row = reader.row(place.seq)
         path = inclusion_path(reader.hashes(0, manifest.records), position)
+    Copies(schema, closed).refuse(row.split_values())
     line = _opened(row, place.at, position, manifest.profile, set(closed))
     _check_path(reader, line, path)
     opening = Opening(

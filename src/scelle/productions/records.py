@@ -17,6 +17,7 @@ from scelle.formats.packages import Query
 from scelle.formats.records import commitment_of_leaves, field_leaf, field_salt, record_commitment
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.segments import Row
+from scelle.productions.copies import Copies
 from scelle.productions.extensions import UNKNOWN, extension_of
 from scelle.productions.items import Shelf
 from scelle.productions.loadfile import REDACTED, safe_cell, time_cell
@@ -86,6 +87,7 @@ class Drafter:
         if closed:
             closed |= {j: RAW for j, each in enumerate(fields) if each.name == RAW}
         self._closed = closed
+        self._copies = Copies(task.schema, closed)
         self._redacted = tuple(sorted((fields[j].name, code) for j, code in closed.items()))
         is_document = task.schema.digest == DOCUMENT_V1.digest
         self._is_document = is_document
@@ -126,6 +128,7 @@ class Drafter:
         code = self._withheld(view)
         if code is not None:
             return Draft(rc, code, "", (), (), "")
+        self._copies.refuse(values)
         return Draft(
             rc, None, ",".join(parts), self._redacted, self._items(view), self._cells(row, values, position)
         )

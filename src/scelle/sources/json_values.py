@@ -7,7 +7,7 @@ exact text is kept is a JsonText.
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
 from json.encoder import encode_basestring
@@ -252,6 +252,43 @@ def json_text(value: Any) -> str:
     if isinstance(value, bytes):
         return f'{{"b64":"{b64encode(value).decode()}"}}'
     return json.dumps(value, ensure_ascii=False)
+
+
+def rest_values(row: SourceRow, names: Iterable[str]) -> tuple[bytes, bytes, list[str]]:
+    """Write what no field of a schema holds: values for `more` (j) and `more_text` (s), and names that have neither.
+
+    `more_text` is a JSON object of those members that have no exact RFC 8785 form, with their numbers' own digits.
+    Without a form are only texts that are not UTF-8 (half a surrogate pair), and what is nested without end.
+    """
+    rest = {name: row[name] for name in names}
+    try:
+        return structure_value(structure(rest)), NULL, []
+    except Unfit:
+        pass
+    exact: SourceRow = {}
+    inexact: SourceRow = {}
+    neither: list[str] = []
+    for name in sorted(rest):
+        member = {name: rest[name]}
+        try:
+            structure(member)
+            exact |= member
+        except Unfit:
+            if _has_text(member):
+                inexact |= member
+            else:
+                neither.append(name)
+    text = encode_text(json_text(inexact)) if inexact else NULL
+    return structure_value(structure(exact)) if exact else NULL, text, neither
+
+
+def _has_text(value: Any) -> bool:
+    """Say whether a value has JSON text in UTF-8."""
+    try:
+        json_text(value).encode()
+    except (UnicodeEncodeError, RecursionError, TypeError):
+        return False
+    return True
 
 
 # --- writing values

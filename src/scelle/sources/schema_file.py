@@ -35,7 +35,7 @@ RAW: Final = "raw"
 
 _FIRST: Final = (("time", "t"), ("seq", "i"), ("account", "s"), ("native_id", "s"))
 _ALWAYS: Final = ("source", "account", "native")
-_RESERVED: Final = frozenset([*(name for name, _ in _FIRST), "more", RAW, "origin"])
+_RESERVED: Final = frozenset([*(name for name, _ in _FIRST), "more", "more_text", RAW, "origin"])
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -91,7 +91,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The ledger's schema of a file: time, seq, account, native_id, `dimensions`, `listed`, more, raw, origin."""
+    """The ledger's schema of a file.
+
+    In order: time, seq, account, native_id, `dimensions`, `listed`, more, more_text, raw, origin.
+    """
 
     schema: Schema
     dimensions: tuple[Column, ...]
@@ -141,7 +144,7 @@ def layout(file: SchemaFile) -> Layout:
     declared = [_free(name, names) for name in file.dimensions]
     fields = [*_FIRST, *((column.name, "s") for column in dimensions)]
     fields += [(column.name, "s" if column.type == JSON_TEXT else column.type) for column in listed]
-    fields += [("more", "j")] if file.keeps_extra else []
+    fields += [("more", "j"), ("more_text", "s")] if file.keeps_extra else []
     fields += [(RAW, "h"), ("origin", "j")]
     try:
         schema = Schema(

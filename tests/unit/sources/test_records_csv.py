@@ -42,6 +42,7 @@ def test_a_row_becomes_a_record(tmp_path: Path) -> None:
         "score": ("D", "1.50"),
         "ts": ("s", "2026-01-08T00:00:00Z"),
         "more": ("j", b'{"note":"hello"}'),
+        "more_text": ("n", None),
         "raw": ("n", None),
         "origin": ("j", b'{"byte":29,"file":"a.csv","line":2}'),
     }

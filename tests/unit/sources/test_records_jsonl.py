@@ -43,6 +43,7 @@ def test_a_line_becomes_a_record(tmp_path: Path) -> None:
         "text": ("s", "hello"),
         "ts": ("s", "2026-01-08T09:30:00.5Z"),
         "more": ("j", b'{"n":[1,{"a":1,"b":2}]}'),
+        "more_text": ("n", None),
         "raw": ("n", None),
         "origin": ("j", b'{"byte":0,"file":"a.jsonl","line":1}'),
     }
@@ -242,22 +243,23 @@ def test_what_does_not_fit_fails_and_names_field_line_and_offset(
 @pytest.mark.parametrize(
     ("value", "cause"),
     [
-        ("12345678901234567890", "number-not-exact"),
-        ("9007199254740993", "number-not-exact"),
-        ("0.1", "number-not-exact"),
-        ("-0", "number-not-exact"),
         ('"\\ud800"', "lone-surrogate"),
         ('{"k":1,"k":2}', "duplicate-key"),
     ],
 )
-def test_what_the_rest_cannot_hold_exactly_fails_and_listing_it_helps(
-    tmp_path: Path, value: str, cause: str
-) -> None:
+def test_what_has_no_form_at_all_fails_and_listing_it_helps(tmp_path: Path, value: str, cause: str) -> None:
     line = f'{{"id":"1","odd":{value}}}'
     (fault,) = bad(read_lines(tmp_path, line + "\n"))
     assert fault.cause == cause
     assert "list the field as" in fault.detail
     assert one(tmp_path, line, schema('odd = "json"'))["odd"] == ("s", value)
+
+
+@pytest.mark.parametrize("value", ["12345678901234567890", "9007199254740993", "0.1", "-0", '[1,{"k":0.10}]'])
+def test_a_number_that_is_no_exact_double_costs_no_row(tmp_path: Path, value: str) -> None:
+    record = one(tmp_path, f'{{"id":"1","odd":{value},"even":2}}')
+    assert record["more_text"] == ("s", f'{{"odd":{value}}}')
+    assert record["more"] == ("j", b'{"even":2}')
 
 
 def test_a_detail_never_repeats_a_value(tmp_path: Path) -> None:

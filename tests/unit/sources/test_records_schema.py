@@ -27,12 +27,12 @@ def test_the_form_of_the_issue_is_read() -> None:
     assert schema.dimensions == ("source", "account", "native", "model")
     assert [(field.name, field.type) for field in schema.fields] == [
         ("time", "t"), ("seq", "i"), ("account", "s"), ("native_id", "s"), ("model", "s"), ("score", "D"),
-        ("created_at", "s"), ("more", "j"), ("raw", "h"), ("origin", "j"),
+        ("created_at", "s"), ("more", "j"), ("more_text", "s"), ("raw", "h"), ("origin", "j"),
     ]  # fmt: skip
 
 
 def test_everything_but_the_name_is_optional() -> None:
-    assert ledger_fields(HEAD) == "time:t seq:i account:s native_id:s more:j raw:h origin:j"
+    assert ledger_fields(HEAD) == "time:t seq:i account:s native_id:s more:j more_text:s raw:h origin:j"
 
 
 def test_a_name_that_is_taken_gets_source_in_front() -> None:
@@ -42,7 +42,7 @@ def test_a_name_that_is_taken_gets_source_in_front() -> None:
     )
     assert ledger_fields(text) == (
         "time:t seq:i account:s native_id:s source:s source.more:s source.origin:s source.source.more:s "
-        "source.source.source.more:i source.time:s more:j raw:h origin:j"
+        "source.source.source.more:i source.time:s more:j more_text:s raw:h origin:j"
     )
     assert layout(parse_schema_file(text)).schema.dimensions == (
         "source", "account", "native", "source.source", "more"
@@ -56,7 +56,9 @@ def test_the_sources_own_time_is_a_number_where_its_unit_is_declared() -> None:
 
 def test_a_time_that_is_listed_stands_where_it_is_listed() -> None:
     text = HEAD + 'time="ts"\n[fields]\nts="i"\na="s"\n'
-    assert ledger_fields(text) == "time:t seq:i account:s native_id:s ts:i a:s more:j raw:h origin:j"
+    assert (
+        ledger_fields(text) == "time:t seq:i account:s native_id:s ts:i a:s more:j more_text:s raw:h origin:j"
+    )
 
 
 def test_json_is_text_in_the_ledger_and_refusing_extras_leaves_more_out() -> None:

@@ -18,8 +18,8 @@ from scelle.sources.json_values import (
     encode_text,
     encoder,
     event_time,
-    json_text,
     lone_surrogate,
+    rest_values,
     said,
     structure,
 )
@@ -79,7 +79,9 @@ class EventMaker:
                 number, encode = _ENCODERS[name]
                 values[first + number] = _typed(name, encode, value, extra, raw_only)
         values.append(NULL if entry.schema_url is None else encode_text(entry.schema_url))
-        values += _more(row, extra, raw_only) if extra else (NULL, NULL)
+        more, more_text, neither = rest_values(row, extra) if extra else (NULL, NULL, [])
+        values += (more, more_text)
+        raw_only += [name.encode("utf-8", "backslashreplace").decode() for name in neither]
         values.append(structure_value(structure(sorted(raw_only))) if raw_only else NULL)
         origin = entry.spot.origin
         values += (
@@ -174,37 +176,6 @@ def _typed(name: str, encode: Encoder, value: Any, extra: set[str], raw_only: li
         extra.add(name)
         return NULL
     return encoded
-
-
-def _more(row: SourceRow, names: set[str], raw_only: list[str]) -> tuple[bytes, bytes]:
-    """Write the rest: as a structure, and what has no exact form there as JSON text with its own digits."""
-    try:
-        return structure_value(structure({name: row[name] for name in names})), NULL
-    except Unfit:
-        pass
-    exact: SourceRow = {}
-    inexact: SourceRow = {}
-    for name in sorted(names):
-        member = {name: row[name]}
-        try:
-            structure(member)
-            exact |= member
-        except Unfit:
-            if _has_text(member):
-                inexact |= member
-            else:
-                raw_only.append(name.encode("utf-8", "backslashreplace").decode())
-    text = encode_text(json_text(inexact)) if inexact else NULL
-    return structure_value(structure(exact)) if exact else NULL, text
-
-
-def _has_text(value: Any) -> bool:
-    """Say whether a value has JSON text in UTF-8."""
-    try:
-        json_text(value).encode()
-    except (UnicodeEncodeError, RecursionError):
-        return False
-    return True
 
 
 def _contents(values: list[bytes], time_us: int, raw: bytes) -> tuple[Content, ...]:

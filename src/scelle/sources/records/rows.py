@@ -1,11 +1,11 @@
-"""Make records of rows: values in the order of the schema, and everything that it does not list in the field `more`."""
+"""Make records of rows: values in the order of the schema, and everything else in `more` and `more_text`."""
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from scelle.formats.tokens import shown
-from scelle.formats.values import NULL, UNDATED, structure_value
+from scelle.formats.values import NULL, UNDATED
 from scelle.sources import json_values
 from scelle.sources.event_times import EventClock
 from scelle.sources.interfaces import (
@@ -27,8 +27,8 @@ from scelle.sources.json_values import (
     json_text,
     lone_surrogate,
     mismatch,
+    rest_values,
     said,
-    structure,
 )
 from scelle.sources.schema_file import SchemaFile, layout, path_of
 from scelle.sources.unfit import Unfit
@@ -166,7 +166,7 @@ class RowMaker:
         if extra and not self._has_more:
             raise Unfit("field-unknown", 'the schema does not list it and says extra = "refuse"', min(extra))
         if self._has_more:
-            values.append(self._more(row, [*extra, *kept]) if extra or kept else NULL)
+            values += self._more(row, [*extra, *kept]) if extra or kept else (NULL, NULL)
         raw, version = version, b"".join(values) if version is None else version
         size_bytes = size_bytes or len(version)
         values.append(NULL)
@@ -202,13 +202,13 @@ class RowMaker:
 
     # --- the rest of the row
 
-    def _more(self, row: SourceRow, names: list[str]) -> bytes:
-        rest = {name: row[name] for name in names}
-        try:
-            return structure_value(structure(rest))
-        except Unfit as fault:
-            fault.field = _first_unfit(rest)
-            raise
+    def _more(self, row: SourceRow, names: list[str]) -> tuple[bytes, bytes]:
+        more, more_text, neither = rest_values(row, names)
+        if neither:
+            fault = lone_surrogate()
+            fault.field = neither[0]
+            raise fault
+        return more, more_text
 
     def _contents(
         self, values: list[bytes], time_us: int, row: SourceRow, raw: bytes | None
@@ -272,16 +272,6 @@ def _walk(row: SourceRow, path: tuple[str, ...]) -> Any:
             return None
         value = value.get(name)
     return value
-
-
-def _first_unfit(rest: SourceRow) -> str:
-    """Find the field that kept a row from being exact."""
-    for name, value in rest.items():
-        try:
-            structure({name: value})
-        except Unfit:
-            return name
-    return ""
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
