@@ -585,7 +585,7 @@ def produce_package(
         now_us(), only=() if is_waiting else None, entries=[RequestEntry(order=order, request=digest)]
     )
     settings = witness_settings(ledger)
-    warnings = show_to_witnesses(ledger, "production", settings)
+    warnings = show_to_witnesses(ledger, "production", settings) + _failures(ledger)
 
     def seal_event(report: "ProductionReport") -> None:
         unmet = [each.subject for each in report.findings if each.code == "withhold.no_hit"]
@@ -617,6 +617,20 @@ def produce_package(
     return report, [*warnings, *(f"{each.subject}: {each.detail}" for each in report.findings)]
 
 
+def _failures(ledger: OrderLedger) -> list[str]:
+    """Say which sources could not give all they offered in the last pass: an answer is of what is sealed alone."""
+    last = None
+    for event in events(ledger, "pass"):
+        last = event
+    sources = {} if last is None else last.body["sources"]
+    return [
+        f"{name}: of {counts['offered']} items that the last pass was offered, {counts['failed'] + counts['lost']} "
+        "were not sealed, and no answer has them: scelle status"
+        for name, counts in sorted(sources.items())
+        if counts["failed"] or counts["lost"]
+    ]
+
+
 def _request(
     sealed: SealedOrder,
     kind: str,
@@ -628,6 +642,8 @@ def _request(
 ) -> "Request":
     from scelle.productions.model import Request  # start-up time of every other command
 
+    if kind in ("account", "custodian") and name.startswith(f"{kind}:"):
+        raise InputError(f"--{kind} {name}: give it without its kind: --{kind} {name.partition(':')[2]}")
     zone = sealed.order.tz()
     dimension, value = _asked(sealed, kind, name)
     return Request(

@@ -370,6 +370,16 @@ def test_a_database_is_sealed_row_for_row_and_its_changes_later(
         assert PASSWORD.encode() not in b"".join(
             path.read_bytes() for path in platform.vault.rglob("*") if path.is_file()
         )
+        schema = platform.root / "posts-table.toml"
+        schema.write_text('[schema]\nname = "public.posts"\naccount = "body"\n')
+        platform(
+            "source", "add", "chosen", url, "--tables", "public.posts", "--schema", schema,
+            "--credential", "env:DB_PASSWORD",
+        )  # fmt: skip
+        chosen = next(
+            each for each in platform("source", "list", "--json").json["sources"] if each["name"] == "chosen"
+        )
+        assert "body" in " ".join(chosen["members"][0]["notes"])
         grants = platform("source", "add", "other", url, "--tables", "public.posts", "--print-grants").out
         assert "GRANT" in grants
         assert "other" not in [each["name"] for each in platform("source", "list", "--json").json["sources"]]

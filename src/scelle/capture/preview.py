@@ -10,7 +10,8 @@ from typing import Any
 
 from scelle.capture.growth import GrowthSample
 from scelle.capture.interfaces import NamedSource
-from scelle.errors import ItemError, SourceError
+from scelle.capture.model import Problem
+from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason
 from scelle.scope.records import RecordView
@@ -28,6 +29,8 @@ from scelle.sources.interfaces import (
 )
 
 SAMPLE = 10
+NO_READER = "no-reader"
+"""The cause of a unit that what is installed here cannot read."""
 
 
 @dataclass(slots=True)
@@ -38,6 +41,9 @@ class Preview:
     offered: int = 0
     covered: int = 0
     troubles: int = 0
+    failed_by: Counter[str] = field(default_factory=Counter)
+    failures: list[Problem] = field(default_factory=list)
+    """The first of what could not be listed or read."""
     bytes: int = 0
     undated: int = 0
     earliest_us: int | None = None
@@ -50,8 +56,15 @@ class Preview:
     members: list[Member] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     growth_bytes: int = 0
-    """What the vault would grow by: estimated for records, an upper bound for documents."""
+    """What all that is covered would take in a new vault: estimated for records, an upper bound for documents."""
     unreachable: str | None = None
+
+    def fail(self, native: str, cause: str, detail: str = "") -> None:
+        """Count what could not be listed or read; the first ones are named."""
+        self.troubles += 1
+        self.failed_by[cause] += 1
+        if len(self.failures) < SAMPLE:
+            self.failures.append(Problem(native, cause, detail))
 
     def to_json(self) -> dict[str, Any]:
         """Return the preview as it is printed and sealed; `covered` is what a pass would try to seal."""
@@ -59,6 +72,8 @@ class Preview:
             "offered": self.offered,
             "covered": self.covered,
             "failed": self.troubles,
+            "failed_by": dict(sorted(self.failed_by.items())),
+            "failed_items": [problem.to_json() for problem in self.failures],
             "excluded": sum(self.excluded_by.values()),
             "bytes": self.bytes,
             "undated": self.undated,
@@ -95,15 +110,16 @@ def _preview_documents(decide: Callable[[ItemView], Match], named: NamedSource, 
         for offered in source.offered():
             found.offered += 1
             _take(found, decide, named, offered)
-        found.growth_bytes = found.bytes
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
+    found.growth_bytes = found.bytes
     return found
 
 
 def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: RecordSource) -> Preview:
     """Read every unit from its start; one that cannot be read is a trouble, as a pass has it."""
     found = Preview(named.name)
+    samples: dict[str, GrowthSample] = {}
     try:
         source.test()
         found.members = list(source.members())
@@ -115,24 +131,27 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
             )
             for each in found.members
         }
-        samples = {each.name: GrowthSample(each.schema) for each in found.members}
+        samples |= {each.name: GrowthSample(each.schema) for each in found.members}
         for unit in source.units():
             if isinstance(unit, Trouble):
                 found.offered += 1
-                found.troubles += 1
+                found.fail(native_text(unit.native), unit.cause)
                 continue
             try:
                 for batch in source.read(unit, b""):
                     for record in batch.records:
                         _take_record(found, decide, samples, unit.native, record)
-            except ItemError:
+            except ItemError as error:
                 found.offered += 1
-                found.troubles += 1
-        found.growth_bytes = sum(sample.growth_bytes for sample in samples.values())
+                found.fail(native_text(unit.native), error.cause, str(error))
+            except InputError as error:  # nothing here reads this kind of unit
+                found.offered += 1
+                found.fail(native_text(unit.native), NO_READER, str(error))
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
     finally:
         source.close()
+    found.growth_bytes = sum(sample.growth_bytes for sample in samples.values())
     return found
 
 
@@ -152,7 +171,7 @@ def _take_record(
 ) -> None:
     found.offered += 1
     if isinstance(record, BadRecord):
-        found.troubles += 1
+        found.fail(record.place, record.cause, record.detail)
         return
     match = decide[record.member](RecordView(path, record.time_us, record.account, record.values))
     if _is_covered(found, match):
@@ -164,7 +183,7 @@ def _take(
     found: Preview, decide: Callable[[ItemView], Match], named: NamedSource, offered: Offered | Trouble
 ) -> None:
     if isinstance(offered, Trouble):
-        found.troubles += 1
+        found.fail(native_text(offered.native), offered.cause)
         return
     if offered.kind is Kind.SPECIAL:
         found.excluded_by[offered.reason] += 1

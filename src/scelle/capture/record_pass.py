@@ -12,6 +12,7 @@ from scelle.capture.content import keep_content
 from scelle.capture.families import Family
 from scelle.capture.interfaces import NamedSource, PassTools
 from scelle.capture.model import Counts, Problem, SourceReport
+from scelle.capture.preview import NO_READER
 from scelle.capture.problems import ProblemLog, event_recorder
 from scelle.capture.record_rows import RecordKeys, SealedStates, record_side, sealed_states
 from scelle.capture.sealed import RECORDS_VANISHED, vanished_records
@@ -187,12 +188,6 @@ class RecordPass:
                     self._all_states.setdefault(unit, SealedStates()).extend(states)
         return self._all_states.pop(key, None) or SealedStates()
 
-    def _states_before(self, reading: _Reading, known: KnownUnit | None) -> SealedStates:
-        """Return what is sealed of a unit that is read from its start; of one never seen there is nothing."""
-        if known is None and not reading.was_begun:
-            return SealedStates()
-        return self._states_of(reading.key)
-
     # --- one unit
 
     def _trouble(self, trouble: Trouble) -> None:
@@ -208,7 +203,7 @@ class RecordPass:
         if known is not None and known.basis != basis:
             known = replace(known, stamp=b"", mark=b"")
         if known is not None and tail is None and unit.stamp and unit.stamp == known.stamp and not known.gone:
-            self._settle(self._base(known))
+            self._base(known).add_to(self._counts)
             return
         reading = _Reading(unit, key, basis)
         try:
@@ -222,7 +217,7 @@ class RecordPass:
         except ItemError as error:
             self._end_early(reading, error, self._failed)
         except InputError as error:  # what reads this kind of unit is not installed: the others are read
-            self._end_early(reading, ItemUnreadable(str(error), "no-reader"), self._failed)
+            self._end_early(reading, ItemUnreadable(str(error), NO_READER), self._failed)
         except SourceError as error:
             self._end_early(reading, error, self._failed)
             raise
@@ -236,7 +231,7 @@ class RecordPass:
                 return
             except UnitRewritten:
                 self._record("unit.rewritten", {"unit": native_text(reading.unit.native)})
-        states = tail if known is None and tail is not None else self._states_before(reading, known)
+        states = (tail or SealedStates()) if known is None else self._states_of(reading.key)
         reading.begin(UnitCounts(), b"", states.sort() if len(states) else None)
         self._read(reading)
         if reading.states is not None:
@@ -245,9 +240,6 @@ class RecordPass:
     def _base(self, known: KnownUnit) -> UnitCounts:
         """Return the counts up to the mark: what this very pass sealed stays new."""
         return known.counts if known.pass_id == self._pass_id else known.counts.in_a_later_pass()
-
-    def _settle(self, counts: UnitCounts) -> None:
-        counts.add_to(self._counts)
 
     def _read(self, reading: _Reading) -> None:
         for batch in self._source.read(reading.unit, reading.mark):
@@ -258,7 +250,7 @@ class RecordPass:
         waits = self._source.waiting(reading.unit)
         reading.is_whole = waits is None  # what waits is looked at again, whether or not the file changes
         self._pending[reading.key] = reading.known(self._pass_id)
-        self._settle(reading.counts)
+        reading.counts.add_to(self._counts)
         if waits is not None:
             self._waiting.add(Problem(native_text(reading.unit.native), "incomplete-line", waits))
 
@@ -416,12 +408,10 @@ class _Reading:
     def __init__(self, unit: Unit, key: int, basis: bytes) -> None:
         self.unit, self.key, self._basis_bytes = unit, key, basis
         self.begin(UnitCounts(), b"", None)
-        self.was_begun = False
 
     def begin(self, counts: UnitCounts, mark: bytes, states: SealedStates | None) -> None:
         """Start reading behind `mark`."""
         self.counts, self.mark, self.states, self.is_whole = counts, mark, states, False
-        self.was_begun = True
 
     def known(self, pass_id: int) -> KnownUnit:
         """Return what is to be remembered of it now; without a mark only once it was read to its end."""

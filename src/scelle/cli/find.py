@@ -55,7 +55,7 @@ def find(
 
 def _lines(findings: "Findings") -> list[str]:
     lines = [
-        f"{each.id or '-':27}  {each.time or 'undated':27}  {each.source}  {each.account or '-'}"
+        f"{each.id or '-':27}  {each.place}  {each.time or 'undated':27}  {each.source}  {each.account or '-'}"
         for each in findings.items
     ]
     return [*lines, f"{findings.count} matches among what checkpoint {findings.size} covers"]

@@ -58,7 +58,11 @@ def preserve(
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
         if not was_drilled(session):
-            warn("nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE")
+            warn(
+                "nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE"
+                if session.config.recipients
+                else "this vault has no recovery recipients (init --recipient): keep a copy of its key file elsewhere"
+            )
         sealed = with_accounts(sealed_order(ledger), session.packs)
         progress = Progress(expected_items(ledger), quiet=as_json)
         gc.freeze()

@@ -67,7 +67,9 @@ def preview(
     lines = [
         f"order {order}: {document['covered']} of {document['offered']} items are covered; nothing was kept"
     ]
-    lines.append(f"  the vault would grow by about {human_bytes(growth)} (documents: at most)")
+    lines.append(
+        f"  all that is covered would take about {human_bytes(growth)} in a new vault (documents: at most)"
+    )
     if price is not None:
         lines.append(f"  keeping that for {price.months:g} months: {price.of(growth):.2f} {price.currency}")
     for each in found:
@@ -81,6 +83,10 @@ def preview(
         ]
         if each.troubles:
             lines.append(f"    cannot be listed or read: {each.troubles}; a pass counts them as failed")
+            lines += [
+                f"      {problem.native}: {problem.cause} {problem.detail}".rstrip()
+                for problem in each.failures
+            ]
         lines += [f"    clause {clause}: {count}" for clause, count in sorted(each.by_clause.items())]
         lines += [f"    {member.name}: {note}" for member in each.members for note in member.notes]
         lines += [f"    mind: {warning}" for warning in each.warnings]

@@ -1,5 +1,6 @@
 """`scelle source`: name the live systems that orders reach."""
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +49,10 @@ def add(
         typer.Option(metavar="FILE", help="PostgreSQL: further databases of the same shape, a URL a line."),
     ] = None,
     max_connections: Annotated[
-        int | None, typer.Option(metavar="N", help="PostgreSQL: at most so many connections (2).")
+        int | None,
+        typer.Option(
+            metavar="N", help="PostgreSQL: at most so many connections (2; today no pass uses more)."
+        ),
     ] = None,
     max_bytes_per_second: Annotated[
         int | None, typer.Option(metavar="N", help="PostgreSQL: read no faster than this.")
@@ -58,7 +62,7 @@ def add(
     ] = None,
     window: Annotated[
         str | None,
-        typer.Option(metavar="HH:MM-HH:MM", help="PostgreSQL: read only at this time of day (UTC)."),
+        typer.Option(metavar="HH:MM-HH:MM", help="PostgreSQL: begin a pass only at this time of day (UTC)."),
     ] = None,
     print_grants: Annotated[
         bool,
@@ -205,14 +209,17 @@ def schema_of(
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.sources.model import SourceSpec
     from scelle.sources.registry import known_source, set_schema
-    from scelle.sources.urls import inferred_schema, schema_text
+    from scelle.sources.urls import inferred_schema, needs_schema, schema_text
 
     if infer and use is not None:
         raise InputError("--infer writes a file and --use takes one: give one of them")
     if "://" in name:
         if not infer:
             raise InputError("a URL is only for --infer: name a source of the vault")
-        text: str | None = inferred_schema(SourceSpec("sample", name))
+        called = (
+            re.sub(r"[^a-z0-9._-]+", "-", name.rstrip("/").rpartition("/")[2].lower()).strip("-._") or "rows"
+        )
+        text: str | None = inferred_schema(SourceSpec(called, name))
     else:
         text = None if use is None else schema_text(use)
         with opened_vault(vault, key_file, passphrase, writing=use is not None) as session:
@@ -224,13 +231,18 @@ def schema_of(
         elif text is None:
             text = spec.schema
     if text is None:
+        if not needs_schema(spec):
+            raise InputError(f"source {name}: only sources of rows (records://) have a schema file")
         raise InputError(f"source {name} has no schema yet: scelle source schema {name} --infer --to FILE")
     if to is not None:
         write_new(to, text)
     unsure = sum(line.lstrip().startswith("# unsure") for line in text.splitlines())
     lines = text.splitlines()
     if to is not None:
-        lines = [f"{to} written; {unsure} lines are marked unsure: read them, then --use it"]
+        then = (
+            f"source add NAME {name} --schema {to}" if "://" in name else f"source schema {name} --use {to}"
+        )
+        lines = [f"{to} written; {unsure} lines are marked unsure: read them, then: scelle {then}"]
     emit(
         {"source": name, "schema": text, "unsure": unsure, "file": None if to is None else str(to)},
         lines,

@@ -55,6 +55,8 @@ class FoundItem:
     source: str
     account: str | None
     time: str | None
+    place: str
+    """ALIAS:SEQ, as `disclose` takes it."""
 
 
 @dataclass(slots=True)
@@ -73,8 +75,11 @@ class Findings:
     segments_read: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the findings as `find --json` prints them."""
-        return asdict(self)
+        """Return the findings as `find --json` prints them; an item's id is enough for `disclose`."""
+        document = asdict(self)
+        for item in document["items"]:
+            del item["place"]
+        return document
 
 
 def _silent(done: int, total: int) -> None:
@@ -225,10 +230,12 @@ class _Search:
         source = self._sources.name(reader.manifest.source)
         name, cut = ItemNames(self._vault_key, source, reader.schema).name, cutter([HOLDER_FIELD])
 
+        alias = reader.manifest.source
+
         def show(row: Row) -> FoundItem:
             holder = cut(row.values, 0)[0]
             account = None if holder == NULL else holder[5:].decode()
-            return FoundItem(name(row), source, account, _time_text(_time_of(row)))
+            return FoundItem(name(row), source, account, _time_text(_time_of(row)), f"{alias}:{row.seq}")
 
         return show
 

@@ -19,8 +19,6 @@ from scelle.formats.tokens import INT64_MAX, INT64_MIN
 from scelle.ledger.segments import FRAME_ROWS, Row, SegmentReader
 
 KEY_BYTES: Final = 32
-END_OF_TIME: Final = INT64_MAX + 1
-"""An exclusive end behind every time there is."""
 _WORDS: Final = KEY_BYTES // 8
 _FRAMES_KEPT: Final = 8
 _HEAD_BYTES: Final = 36

@@ -615,11 +615,6 @@ class SegmentReader:
         """Return the plain bytes of one frame of rows."""
         return self._rows.read(self._rows.places()[number])
 
-    def frame_rows(self, number: int) -> list[Row]:
-        """Return the rows of one frame; the first one's own sequence number says where it stands."""
-        plain = self.row_frame(number)
-        return list(decode_rows(plain, _seq_at(plain, 0)))
-
     def index_frame(self, dimension: int, number: int) -> bytes:
         """Return up to `FRAME_ROWS` sort keys of 32 bytes each: frame `number` of a dimension (1 ..)."""
         per_block = -(-self.manifest.records // FRAME_ROWS)

@@ -8,13 +8,12 @@ from typing import Final
 from scelle.errors import RecordNotAsSealed
 from scelle.formats.index import sort_key
 from scelle.formats.tokens import INT64_MAX, INT64_MIN
-from scelle.ledger.segments import FRAME_ROWS, SegmentReader
+from scelle.ledger.segments import FRAME_ROWS, NODES_LEVEL, SegmentReader
 from scelle.merkle.hashing import HASH_BYTES, tree_root
 from scelle.merkle.proofs import Tree, inclusion_path_cached, range_proof_cached, root_cached
 
 KEY_BYTES: Final = 32
 _FRAMES_KEPT: Final = 8
-_BLOCK_LEVEL: Final = 8
 _HASHES_AT_ONCE: Final = 1 << 16
 
 
@@ -91,7 +90,7 @@ class RecordHashes:
         self._sparse: SegmentTree | None = None
         self._whole: Tree | None = None
         self._flat = b""
-        if wanted << _BLOCK_LEVEL < manifest.records:
+        if wanted << NODES_LEVEL < manifest.records:
             self._sparse = SegmentTree(reader, 0, manifest.records, manifest.record_root, nodes)
             return
         self._flat = reader.hashes(0, manifest.records)
@@ -141,7 +140,7 @@ class SegmentTree:
         return root_cached(self.size, self.node) == root
 
     def _hashed(self) -> bytes:
-        width = HASH_BYTES << _BLOCK_LEVEL
+        width = HASH_BYTES << NODES_LEVEL
         blocks = bytearray()
         for piece in self._pieces():
             full = len(piece) // width * width
@@ -151,8 +150,8 @@ class SegmentTree:
 
     def node(self, level: int, index: int) -> bytes:
         """Give the hash of the perfect subtree over leaves [index << level, (index + 1) << level)."""
-        if level >= _BLOCK_LEVEL:
-            return self._blocks.node(level - _BLOCK_LEVEL, index)
+        if level >= NODES_LEVEL:
+            return self._blocks.node(level - NODES_LEVEL, index)
         return tree_root(self.leaves(index << level, (index + 1) << level))
 
     def path(self, index: int) -> tuple[bytes, ...]:

@@ -109,7 +109,7 @@ def produce(
         pages.finish()
         delta = None if previous is None else delta_to(ledger, query, previous, new_hits)
         if not pages.tally.hits and query.dimension != SOURCE and query.value not in holders:
-            found.append(_nobody(query, holders))
+            found.append(_nobody(query, holders) if plan.counts.searched else _not_searched(query, plan))
         _check_numbering(prefix, pages.next_number)
         if isinstance(withhold, WithholdList):
             found += _unmet(withhold)
@@ -163,6 +163,16 @@ def _answer(
             RangeAnswer(task, reader, query, withholding, pages, ledger.secrets.tag_key).write()
     finally:
         reader.close()
+
+
+def _not_searched(query: Query, plan: Plan) -> Notice:
+    """Note that an answer is empty because nothing was sealed with the dimension that it asks by."""
+    counts = plan.counts
+    detail = (
+        f"nothing was searched: {counts.not_searchable} segments were sealed without the dimension {query.dimension}, "
+        f"{counts.left_out} lie outside the period; ask by source or account"
+    )
+    return Notice("value.not_searched", query.value, detail)
 
 
 def _nobody(query: Query, holders: Collection[str]) -> Notice:

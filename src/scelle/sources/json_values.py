@@ -443,11 +443,6 @@ def _encode_nothing(value: Any) -> bytes:
     raise mismatch(value, "n")
 
 
-def encode_null(value: Any) -> bytes:
-    """Write type `n`."""
-    return NULL
-
-
 _ENCODERS: Final[dict[str, Encoder]] = {
     "s": _encode_text,
     "i": _encode_integer,

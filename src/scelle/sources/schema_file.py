@@ -99,7 +99,6 @@ class Layout:
     schema: Schema
     dimensions: tuple[Column, ...]
     listed: tuple[Column, ...]
-    has_more: bool
 
 
 def read_schema_file(path: Path) -> SchemaFile:
@@ -156,7 +155,7 @@ def layout(file: SchemaFile) -> Layout:
             f"schema {shown(file.name)} with {len(file.fields)} fields cannot be a ledger's ({error}): list fewer, "
             "what is not listed is kept in the field more"
         ) from None
-    return Layout(schema, dimensions, tuple(listed), file.keeps_extra)
+    return Layout(schema, dimensions, tuple(listed))
 
 
 def path_of(name: str) -> tuple[str, ...] | None:

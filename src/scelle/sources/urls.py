@@ -48,7 +48,7 @@ def open_source(spec: SourceSpec) -> Source | RecordSource:
 
 def _refuse_options(spec: SourceSpec, scheme: str) -> None:
     for option, value, takers in (
-        ("--schema", spec.schema, ("records",)),
+        ("--schema", spec.schema, ("records", "postgresql")),
         ("--tables", spec.tables, ("postgresql",)),
         ("--credential", spec.credential, ("postgresql",)),
         ("--shards", spec.shards, ("postgresql",)),
@@ -150,13 +150,17 @@ def database_settings(spec: SourceSpec) -> "list[PostgresSettings]":
         parse_shards,
     )
     from scelle.sources.postgres.settings import settings_of
+    from scelle.sources.schema_file import parse_schema_file
 
+    file = None if spec.schema is None else parse_schema_file(spec.schema)
     first = parse_address(spec.url, spec.name)
     addresses = (first,) if spec.shards is None else parse_shards(spec.shards, spec.name)
     found = []
     for address in addresses:
         settings = settings_of(address, spec.tables or ("public.*",))
         limits: dict[str, Any] = dict(spec.limits)
+        if file is not None:
+            limits["schemas"] = {file.name: file}
         settings = replace(settings, holder=spec.holder, **limits)
         if spec.shards is not None:
             settings = replace(settings, shard=f"{address.host}:{address.port}:{address.database}")

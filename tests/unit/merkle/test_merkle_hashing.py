@@ -64,6 +64,7 @@ def test_hasher_gives_every_root_on_the_way() -> None:
     for count in range(70):
         assert hasher.root() == tree_root(flat[: 32 * count])
         hasher.append(flat[32 * count : 32 * count + 32])
+        assert hasher.size == count + 1
 
 
 @pytest.mark.parametrize("size", [1, 31, 33, 63])
