@@ -594,6 +594,8 @@ def test_an_audit_needs_no_vault(platform: Platform, monkeypatch: pytest.MonkeyP
         (("audit-stream", CLI_ORDER, "--to", "vault/s.audit"), "inside the vault"),
         (("audit-stream", CLI_ORDER, "--to", "docs"), "there already"),
         (("audit-key", "--name", "a b", "--to", "a.key"), "key name"),
+        (("audit-key", "--name", "a" * 256, "--to", "a.key"), "255 bytes"),
+        (("audit-key", "--name", "a", "--to", "vault/a.key"), "inside the vault"),
         (("audit-index", "s.audit", "--key", "a.key", "--to", "v"), "key file"),
         (
             ("produce", CLI_ORDER, "--source", "docs", "--strength", "B", "--to", "p"),

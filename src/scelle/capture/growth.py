@@ -81,9 +81,11 @@ class Prices:
 
 def read_prices(path: Path) -> Prices:
     """Read `[prices]` with `currency`, `gib_month` and `months` from a TOML file; raise InputError."""
+    if path.exists() and not path.is_file():  # a pipe would make us wait
+        raise InputError(f"prices {path}: no regular file: name one")
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"prices {path}: cannot be read ({error}): write TOML with [prices]") from error
     table = document.get("prices")
     if set(document) != {"prices"} or not isinstance(table, dict):

@@ -15,7 +15,7 @@ from scelle.capture.model import Counts, Problem, SourceReport
 from scelle.capture.preview import NO_READER
 from scelle.capture.problems import ProblemLog, event_recorder
 from scelle.capture.record_rows import RecordKeys, SealedStates, record_side, sealed_states
-from scelle.capture.sealed import RECORDS_VANISHED, vanished_records
+from scelle.capture.sealed import RECORDS_RETURNED, RECORDS_VANISHED, vanished_records
 from scelle.capture.units import KnownUnit, UnitCounts, UnitIndex
 from scelle.errors import (
     InputError,
@@ -193,6 +193,10 @@ class RecordPass:
     def _trouble(self, trouble: Trouble) -> None:
         self._counts.offered += 1
         self._seen_units.add(self._keys.unit(trouble.native))
+        if trouble.cause == ItemVanished.cause:  # listed, and gone before it could be looked at
+            self._counts.lost += 1
+            self._lost.add(Problem(native_text(trouble.native), trouble.cause))
+            return
         self._fail(self._counts, native_text(trouble.native), trouble.cause, "")
 
     def _take_unit(self, unit: Unit) -> None:
@@ -285,6 +289,8 @@ class RecordPass:
             if not match.covered:
                 reason = match.excluded_by
                 counts.excluded_by["rule" if reason is None else reason.value] += 1
+                if states is not None:
+                    states.see(keys.item(record.native))  # it left its clause, and has not vanished
                 continue
             item, version = keys.item(record.native), keys.version(record.version)
             sealed = None if states is None else states.take(item, version)
@@ -377,18 +383,24 @@ class RecordPass:
     # --- what is no longer there
 
     def _note_vanished_records(self, reading: _Reading) -> None:
-        """Name the records of a unit that were sealed before and are not in it any more; they stay sealed."""
-        unseen = [] if reading.states is None else reading.states.unseen()
-        if not unseen:
+        """Name the records of a unit that were sealed before and are not in it any more; they stay sealed.
+
+        Of a unit of which a record failed nothing is concluded: which one it was is not known.
+        """
+        states = reading.states
+        if states is None:
+            return
+        if reading.counts.failed:
+            self._report.vanished_unknown = True
             return
         alias = self._named.alias
-        said = set(vanished_records(self._tools.ledger, alias))
-        fresh = [place for place in unseen if place not in said]
+        said = vanished_records(self._tools.ledger, alias)
+        fresh = [place for place in states.unseen() if place not in said]
         self._counts.vanished += len(fresh)
-        for at in range(0, len(fresh), _SAID_AT_ONCE):
-            records = [[f"{alias}/{number}", seq] for number, seq in fresh[at : at + _SAID_AT_ONCE]]
-            body = {"unit": native_text(reading.unit.native), "records": records}
-            self._record(RECORDS_VANISHED, body)
+        for kind, places in ((RECORDS_VANISHED, fresh), (RECORDS_RETURNED, states.seen_among(said))):
+            for at in range(0, len(places), _SAID_AT_ONCE):
+                records = [[f"{alias}/{number}", seq] for number, seq in places[at : at + _SAID_AT_ONCE]]
+                self._record(kind, {"unit": native_text(reading.unit.native), "records": records})
 
     def _note_vanished_units(self) -> None:
         """Count the records of units that are gone, and say so once."""

@@ -8,7 +8,7 @@ read whole (a table), or was being read when a pass was interrupted.
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from hashlib import blake2b
 from typing import Final
@@ -99,9 +99,15 @@ class SealedStates:
         self._taken, self._seen = bytearray(len(order)), bytearray(len(order))
         return self
 
+    def see(self, item: int) -> None:
+        """Note that a record is still there, in whatever state: it has not vanished."""
+        at = bisect_left(self._item_order, item)
+        if at < len(self._item_order) and self._item_order[at] == item:
+            self._seen[at] = 1
+
     def take(self, item: int, version: int) -> int | None:
         """Look a state up: None where it is not sealed, else whether (1 or 0) this pass sealed it."""
-        self._mark_seen(item)
+        self.see(item)
         versions, taken = self._versions, self._taken
         at = bisect_left(versions, version)
         while at < len(versions) and versions[at] == version:
@@ -111,19 +117,25 @@ class SealedStates:
             at += 1
         return None
 
-    def _mark_seen(self, item: int) -> None:
-        at = bisect_left(self._item_order, item)
-        if at < len(self._item_order) and self._item_order[at] == item:
-            self._seen[at] = 1
-
     def unseen(self) -> list[tuple[int, int]]:
-        """List (family number, sequence number) of the newest state of each record that was not asked for."""
+        """List (family number, sequence number) of the newest state of each record that was not seen."""
         newest: dict[int, int] = {}
         order, seen = self._item_order, self._seen
         for item, note in zip(self._items, self._notes, strict=True):
             if not seen[bisect_left(order, item)]:
                 newest[item] = max(note >> 1, newest.get(item, 0))
-        return sorted((place >> _SEQ_BITS, place & _SEQ_MASK) for place in newest.values())
+        return sorted(_unpacked(place) for place in newest.values())
+
+    def seen_among(self, places: Collection[tuple[int, int]]) -> list[tuple[int, int]]:
+        """List those of these (family number, sequence number) whose record was seen."""
+        order, seen = self._item_order, self._seen
+        pairs = zip(self._items, self._notes, strict=True) if places else ()
+        found = (_unpacked(note >> 1) for item, note in pairs if seen[bisect_left(order, item)])
+        return sorted(place for place in found if place in places)
+
+
+def _unpacked(place: int) -> tuple[int, int]:
+    return place >> _SEQ_BITS, place & _SEQ_MASK
 
 
 def row_note(number: int, seq: int, *, is_of_this_pass: bool) -> int:

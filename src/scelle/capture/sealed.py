@@ -13,7 +13,7 @@ from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 
 FINISHED = "pass"
 VANISHED, RETURNED = "items.vanished", "items.returned"
-RECORDS_VANISHED = "records.vanished"
+RECORDS_VANISHED, RECORDS_RETURNED = "records.vanished", "records.returned"
 _NATIVE = 3
 
 
@@ -64,12 +64,14 @@ def _is_of(source: str, aliases: Collection[str]) -> bool:
     return source in aliases or any(is_of_family(source, alias) for alias in aliases)
 
 
-def vanished_records(ledger: OrderLedgerWriter, alias: str) -> Iterator[tuple[int, int]]:
-    """Yield (family number, sequence number) of a source's records that earlier passes said to be gone."""
-    for event in events(ledger, RECORDS_VANISHED):
+def vanished_records(ledger: OrderLedgerWriter, alias: str) -> set[tuple[int, int]]:
+    """Return (family number, sequence number) of the records that earlier passes said to be gone, and not back."""
+    gone: set[tuple[int, int]] = set()
+    for event in events(ledger, RECORDS_VANISHED, RECORDS_RETURNED):
         if event.body["source"] == alias:
-            for log_source, seq in event.body["records"]:
-                yield int(log_source.rpartition("/")[2]), seq
+            places = {(int(name.rpartition("/")[2]), int(seq)) for name, seq in event.body["records"]}
+            gone = gone | places if event.kind == RECORDS_VANISHED else gone - places
+    return gone
 
 
 def vanished_flags(

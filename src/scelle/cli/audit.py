@@ -15,7 +15,7 @@ from scelle.cli.options import (
     VaultOption,
     opened_vault,
 )
-from scelle.cli.output import emit, human_bytes, printable, warn
+from scelle.cli.output import emit, human_bytes, printable, refuse_in_any_vault, warn
 from scelle.cli.produce import progress_line
 
 
@@ -109,6 +109,7 @@ def audit_key(
     """
     from scelle.productions.auditor_key import make_auditor_key  # start-up time of --help
 
+    refuse_in_any_vault(to)
     key = make_auditor_key(name, to)
     document = {"name": name, "key": printable(str(to)), "vkey": key.vkey.text()}
     emit(document, [f"{to}: keep it secret", f"cosigner for trust.json: {key.vkey.text()}"], as_json)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scelle.errors import InputError
+from scelle.vault.service import CONFIG_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,8 @@ def _print(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file for people; raise InputError where one is there already, or none can be made."""
+    """Write a file for people; raise InputError where one is there already, none can be made, or in a vault."""
+    refuse_in_any_vault(path)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -56,8 +58,17 @@ def write_new(path: Path, text: str) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
 
 
+def refuse_in_any_vault(path: Path) -> None:
+    """Raise InputError where a file for people would lie inside a vault, whichever."""
+    for folder in path.absolute().resolve().parents:
+        if (folder / CONFIG_NAME).is_file():
+            raise InputError(f"{path} lies inside the vault {folder}: what people are to have goes elsewhere")
+
+
 def read_text(path: Path) -> str:
     """Read a file that somebody wrote; raise InputError where it cannot be read, or is not UTF-8."""
+    if path.exists() and not path.is_file():  # a pipe would make us wait
+        raise InputError(f"{path} is no regular file: name one")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -22,6 +22,8 @@ from scelle.vault import durable
 
 _FILE: Final = re.compile(rb"# scelle auditor key v1: keep it secret\n([^\n]+)\n([A-Za-z0-9+/=]+)\n")
 _FILE_MAX_BYTES: Final = 4096
+_NAME_MAX_BYTES: Final = 255
+"""A signature over a subtree gives the length of the key's name in one byte (C2SP tlog-cosignature)."""
 _SEED_BYTES: Final = 32
 
 
@@ -56,6 +58,8 @@ def make_auditor_key(name: str, out: Path) -> AuditorKey:
 
     Raises FormatError where the name cannot name a key, and `PackageNameRefused` where something is there.
     """
+    if len(name.encode()) > _NAME_MAX_BYTES:
+        raise FormatError(f"key name of {len(name.encode())} bytes, must be at most 255 bytes: shorten it")
     key = AuditorKey(name, secrets.token_bytes(_SEED_BYTES))
     _ = key.vkey
     refuse_taken(out)

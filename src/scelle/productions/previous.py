@@ -36,6 +36,8 @@ class Previous:
 
 def read_previous(path: Path) -> Previous:
     """Read checkpoint and question of a package; raise `RequestWrong` where it is none. No proof is checked."""
+    if path.exists() and not path.is_file():  # a pipe would make us wait
+        raise RequestWrong(f"{path}: no regular file: give the earlier package")
     try:
         with path.open("rb") as file:
             members = {member.path: member for member in read_canonical_zip(file)}

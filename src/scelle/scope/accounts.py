@@ -173,6 +173,12 @@ def _check_block(block: bytes, lines_before: int) -> None:
         raise refuse(block.index(b"\r"), "a CR without LF; end lines with LF or CR LF")
     if (b" " in block or b"\t" in block) and (found := _EDGE.search(block)):
         raise refuse(found.start(), "a space at an end of an identifier; take it out")
+    if not block.isascii():  # other spaces and line ends than those above
+        for number, text in enumerate(block.decode("utf-8").split("\n")):
+            if text != text.strip():
+                raise ClauseWrong(
+                    f"line {lines_before + number + 1}: a space at an end of an identifier; take it out"
+                )
     if max(map(len, block.split(b"\n"))) > IDENTIFIER_MAX_BYTES:
         at = next(m.start() for m in re.finditer(rb"[^\n]{%d}" % (IDENTIFIER_MAX_BYTES + 1), block))
         raise refuse(at, f"longer than {IDENTIFIER_MAX_BYTES} bytes; give one identifier a line")

@@ -83,7 +83,7 @@ def number_us(token: str, unit: str) -> int:
     if len(token) <= _DIGITS_MAX and token.lstrip("-").isdigit():
         whole = int(token)
         return _bounded(whole * 10**shift if shift >= 0 else whole // 10**-shift)
-    number = Decimal(token)
+    number = _decimal(token)
     if not number:
         return 0
     size = number.adjusted()
@@ -96,8 +96,24 @@ def number_us(token: str, unit: str) -> int:
 
 
 def _is_finer(token: str, unit: str) -> bool:
-    number = Decimal(token).scaleb(6 - TIME_UNITS[unit], Context(prec=len(token) + 2 * _DIGITS_MAX))
-    return number != number.to_integral_value()
+    number = _decimal(token)
+    if abs(number.adjusted()) > _DIGITS_MAX:
+        return number.adjusted() < 0 and bool(number)
+    scaled = number.scaleb(6 - TIME_UNITS[unit], Context(prec=len(token) + 2 * _DIGITS_MAX))
+    return scaled != scaled.to_integral_value()
+
+
+def _decimal(token: str) -> Decimal:
+    """Read a number; one whose exponent is beyond what decimals have is as small, or as large, as any."""
+    try:
+        return Decimal(token)
+    except ArithmeticError:
+        digits, _, exponent = token.lower().partition("e")
+        if not digits.strip("-+0."):
+            return Decimal(0)
+        if not exponent.startswith("-"):
+            raise _out_of_range() from None
+        return Decimal("-1e-9999" if digits.startswith("-") else "1e-9999")
 
 
 def is_number(text: str) -> bool:

@@ -27,6 +27,7 @@ from scelle.sources.json_values import JSON_TEXT, TYPES
 
 FORMATS: Final = ("jsonl", "csv", "parquet")
 FILE_MAX_BYTES: Final = 1 << 20
+_DOTS_MAX: Final = 1000
 DIMENSIONS_MAX: Final = 29
 """How many a file may declare, beside source, account and native."""
 
@@ -104,6 +105,8 @@ class Layout:
 def read_schema_file(path: Path) -> SchemaFile:
     """Read a schema file; raises SchemaWrong."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would make us wait
+            raise SchemaWrong(f"schema file {shown(str(path))} is no regular file: name one")
         with path.open("rb") as file:
             data = file.read(FILE_MAX_BYTES + 1)
     except OSError as error:
@@ -121,11 +124,17 @@ def read_schema_file(path: Path) -> SchemaFile:
 
 def parse_schema_file(text: str, where: str = "schema") -> SchemaFile:
     """Read the text of a schema file; `where` names it in messages. Raises SchemaWrong."""
+    if any(line.count(".") > _DOTS_MAX for line in text.splitlines()):
+        raise SchemaWrong(
+            f"{where}: a line has over {_DOTS_MAX} dots, no name is nested so deep: correct the file"
+        )
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return _Reader(where, document).read()
+    except RecursionError:
+        raise SchemaWrong(f"{where}: nested too deep: correct the file") from None
+    except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
         raise SchemaWrong(f"{where} is not TOML: {error}") from None
-    return _Reader(where, document).read()
 
 
 def layout(file: SchemaFile) -> Layout:

@@ -82,6 +82,35 @@ def test_what_vanished_is_said_once(world: RecordWorld) -> None:
     assert len(world.events("records.vanished")) == 1
 
 
+def test_what_leaves_its_clause_has_not_vanished(world: RecordWorld) -> None:
+    world.clauses = (Clause("some", ("docs",), accounts=("u1", "u2")),)
+    world.tables["a"] = Table(rows(1, 2), is_stamped=False, is_marked=False)
+    counted(world)
+    world.tables["a"].rows[0] = ("p1", "u9", "a red boat 1")
+    report = world.run()
+    assert (report.total.excluded, report.total.vanished) == (1, 0)
+
+
+def test_of_a_unit_of_which_a_record_failed_nothing_vanishes(world: RecordWorld) -> None:
+    world.tables["a"] = Table(rows(1, 2, 3), is_stamped=False, is_marked=False)
+    counted(world)
+    world.tables["a"].rows = [("p1", "u1", BAD), *rows(3)]
+    report = world.run()
+    assert (report.total.failed, report.total.vanished) == (1, 0)
+    assert report.sources[0].vanished_unknown
+    world.tables["a"].rows = rows(1, 3)
+    assert world.run().total.vanished == 1
+
+
+def test_what_returned_can_vanish_again(world: RecordWorld) -> None:
+    world.tables["a"] = Table(rows(1, 2), is_stamped=False, is_marked=False)
+    for numbers, vanished in (((1, 2), 0), ((1,), 1), ((1, 2), 0), ((1,), 1), ((1,), 0)):
+        world.tables["a"].rows = rows(*numbers)
+        assert world.run().total.vanished == vanished
+    kinds = [event.kind for event in world.events("records.vanished", "records.returned")]
+    assert kinds == ["records.vanished", "records.returned", "records.vanished"]
+
+
 def test_a_unit_that_is_always_read_whole_seals_nothing_twice(world: RecordWorld) -> None:
     world.tables["a"] = Table(rows(0, 1, 2), is_stamped=False, is_marked=False)
     assert counted(world) == (3, 3, 0, 0, 0, 0)
@@ -223,6 +252,12 @@ def test_a_unit_that_cannot_be_read_leaves_the_others(world: RecordWorld) -> Non
     assert (report.total.offered, report.total.new, report.total.failed) == (3, 1, 2)
     assert dict(report.total.failed_by) == {"no-permission": 1, "format-unknown": 1}
     assert counted(world) == (3, 1, 1, 1, 0, 0)
+
+
+def test_a_unit_that_goes_while_it_is_listed_is_lost(world: RecordWorld) -> None:
+    world.records_source.troubles = [Trouble(b"c", b"c", "vanished")]
+    report = world.run()
+    assert (report.total.offered, report.total.failed, report.total.lost) == (1, 0, 1)
 
 
 def test_a_source_that_goes_away_opens_a_gap_and_the_next_pass_goes_on(world: RecordWorld) -> None:

@@ -1,5 +1,6 @@
 """The schema file: what it may say, what is refused, and the ledger's schema that comes of it."""
 
+import os
 import re
 from pathlib import Path
 
@@ -139,3 +140,25 @@ def test_every_shipped_schema_is_read_under_its_own_name() -> None:
 def test_a_shipped_schema_that_is_none_is_refused() -> None:
     with pytest.raises(SchemaWrong, match=re.escape("there are debezium")):
         load_schema("builtin:../debezium")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[schema]\nname = "p"\nx = ' + "[" * 5000,
+        '[schema]\nname = "p"\nversion = ' + "1" * 5000,
+        '[schema]\nname = "p"\n[fields]\n' + "a." * 50_000 + 'a = "s"\n',
+        '[schema]\nname = "p"\n[fields]\na = ' + "{ b = " * 900 + '"s"' + " }" * 900,
+    ],
+    ids=["lists", "digits", "dots", "tables"],
+)
+def test_a_hostile_file_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(SchemaWrong) as caught:
+        parse_schema_file(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_schema_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SchemaWrong, match="no regular file"):
+        read_schema_file(tmp_path / "pipe")

@@ -53,6 +53,30 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     assert caught.value.cause == "time-unreadable"
 
 
+@pytest.mark.parametrize("unit", ["s", "ns"])
+@pytest.mark.parametrize(
+    ("token", "time_us"),
+    [
+        ("0e99999999999999999999", 0),
+        ("1e-99999999999999999999", 0),
+        ("-1e-99999999999999999999", -1),
+        ("1e99999999999999999999", None),
+        ("-2.5E+99999999999999999999", None),
+    ],
+)
+def test_an_exponent_beyond_all_decimals_is_a_number_like_others(
+    token: str, unit: str, time_us: int | None
+) -> None:
+    clock = EventClock(unit)
+    if time_us is not None:
+        assert clock.of_text(token) == clock.of_number(token) == time_us
+        return
+    for read in (clock.of_text, clock.of_number, clock.exactly):
+        with pytest.raises(Unfit) as caught:
+            read(token)
+        assert caught.value.cause == "time-out-of-range"
+
+
 def test_digits_alone_are_a_number_and_never_a_date() -> None:
     assert EventClock().of_text("20260108") == 20_260_108_000_000
 
