@@ -122,6 +122,8 @@ def test_one_account_in_a_period_is_what_the_files_have(platform: Platform, prof
     assert {record["account"] for record in found} == {"account:u3"}
     models = verified(platform, "--dimension", "model=imagine-2")
     assert len(models) == 150
+    late = platform("order", "trust", ORDER, "--to", platform.root / "late.json").err
+    assert "2 packages were made before this trust file" in late
 
 
 def test_a_redaction_whose_copy_would_stay_open_is_refused(platform: Platform) -> None:

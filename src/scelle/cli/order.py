@@ -136,6 +136,7 @@ def trust(
     """
     from scelle.bootstrap import refuse_in_vault  # start-up time of --help
     from scelle.formats.notes import parse_vkey
+    from scelle.ledger.events import events
     from scelle.productions.service import write_trust
     from scelle.productions.trust import Cosigners
 
@@ -143,7 +144,14 @@ def trust(
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         refuse_in_vault(session, to)
-        document = write_trust(session.order_ledger(order), to, cosigners)
+        ledger = session.order_ledger(order)
+        document = write_trust(ledger, to, cosigners)
+        earlier = sum(1 for _ in events(ledger, "production"))
+    if earlier:
+        warn(
+            f"{earlier} packages were made before this trust file, whose held checkpoint is newer: they do not verify "
+            "with it; keep the file that was given first"
+        )
     emit(
         document,
         [
