@@ -1,10 +1,10 @@
 """Name what a pass is given: sources as an order knows them, and the tools that `bootstrap` builds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scelle.capture.model import Counts
-from scelle.ledger.service import OrderLedgerWriter
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.sources.interfaces import RecordSource, Source
 from scelle.vault.catalog import Catalog
 from scelle.vault.keys import VaultKey
@@ -46,3 +46,11 @@ class PassTools:
     now_us: Callable[[], int]
     actor: str
     progress: Progress = lambda name, counts: None
+    events_wait: bool = False
+    """Set where the open segment of events holds the `pass` event of a run that a crash ended before its commit: it is
+    sealed with the event of this run, which is the one that counts, and never before it."""
+
+    def full_sources(self, aliases: Sequence[str], now_us: int) -> list[str]:
+        """List those of these log sources, and of the events, whose open segment must close now."""
+        names = [*aliases] if self.events_wait else [*aliases, EVENTS_SOURCE]
+        return [name for name in names if self.ledger.is_full(name, now_us)]

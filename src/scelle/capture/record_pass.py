@@ -31,7 +31,7 @@ from scelle.formats.canonical_json import canonical_json
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
 from scelle.formats.values import UNDATED, content_value
 from scelle.ledger.segments import SegmentWriter
-from scelle.ledger.service import EVENTS_SOURCE, Looked
+from scelle.ledger.service import Looked
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause, Match
 from scelle.scope.records import RecordView
@@ -373,8 +373,7 @@ class RecordPass:
         self._pending.clear()
         self._units.learn(ledger, self._family.aliases)
         tools.catalog.commit()
-        aliases = [*self._family.aliases, EVENTS_SOURCE]
-        full = [alias for alias in aliases if ledger.is_full(alias, now_us)]
+        full = tools.full_sources(self._family.aliases, now_us)
         if full:
             ledger.seal(now_us, only=full)
         self._group_bytes = 0

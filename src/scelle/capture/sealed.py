@@ -34,6 +34,12 @@ def last_pass(ledger: OrderLedgerWriter) -> LastPass:
     return LastPass()
 
 
+def has_unsealed_pass(ledger: OrderLedgerWriter) -> bool:
+    """Tell whether a run made its `pass` event durable and ended before the commit."""
+    writer = ledger.open_rows(EVENTS_SOURCE)
+    return writer is not None and any(kind_of(row) == FINISHED for row in writer.flushed_rows())
+
+
 def unfinished_pass(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastPass) -> int | None:
     """Return the id of a pass that was interrupted after it had made rows durable.
 

@@ -15,7 +15,6 @@ from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
 from scelle.formats.values import NULL, UNDATED, content_value, structure_value, text_value
 from scelle.ledger.segments import SegmentWriter
-from scelle.ledger.service import EVENTS_SOURCE
 from scelle.scope.model import Keep
 from scelle.sources.interfaces import Document, Offered, native_text
 
@@ -105,7 +104,7 @@ class Sealer:
             tools.ledger.flush()
             self._index.flush(tools.ledger, self._alias)
             tools.catalog.commit()
-        full = [alias for alias in (self._alias, EVENTS_SOURCE) if tools.ledger.is_full(alias, now_us)]
+        full = tools.full_sources([self._alias], now_us)
         if full:
             tools.ledger.seal(now_us, only=full)
         self._group_bytes = 0

@@ -13,7 +13,7 @@ from scelle.capture.interfaces import NamedSource, PassTools, Progress
 from scelle.capture.model import PassReport, SourceReport
 from scelle.capture.problems import event_recorder
 from scelle.capture.record_pass import RecordPass
-from scelle.capture.sealed import FINISHED, LastPass, last_pass, unfinished_pass
+from scelle.capture.sealed import FINISHED, LastPass, has_unsealed_pass, last_pass, unfinished_pass
 from scelle.capture.source_pass import SourcePass
 from scelle.formats.entries import Entry
 from scelle.formats.schema import DOCUMENT_V1
@@ -39,6 +39,7 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
     pass_id = unfinished_pass(ledger, {named.alias for named in sources}, last)
     if pass_id is None:
         pass_id = secrets.randbits(62)
+    tools.events_wait = has_unsealed_pass(ledger)
     report = PassReport(f"{pass_id:016x}", tools.now_us())
     entries: list[Entry] = []
     looked: list[Looked] = []
