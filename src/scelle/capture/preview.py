@@ -14,12 +14,14 @@ from scelle.capture.model import Problem
 from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason
+from scelle.scope.narrowing import Narrowing
 from scelle.scope.records import RecordView
 from scelle.sources.interfaces import (
     UNDATED,
     BadRecord,
     Kind,
     Member,
+    NarrowedSource,
     Offered,
     Record,
     RecordSource,
@@ -65,6 +67,11 @@ class Preview:
         self.failed_by[cause] += 1
         if len(self.failures) < SAMPLE:
             self.failures.append(Problem(native, cause, detail))
+
+    def leave_out(self, reasons: Mapping[str, int]) -> None:
+        """Count what the store excluded by itself."""
+        self.offered += sum(reasons.values())
+        self.excluded_by.update(reasons)
 
     def to_json(self) -> dict[str, Any]:
         """Return the preview as it is printed and sealed; `covered` is what a pass would try to seal."""
@@ -120,6 +127,8 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
     """Read every unit from its start; one that cannot be read is a trouble, as a pass has it."""
     found = Preview(named.name)
     samples: dict[str, GrowthSample] = {}
+    mine = tuple(clause for clause in clauses if named.name in clause.sources)
+    narrowing = Narrowing(named.name, mine, named.custodian, named.account)
     try:
         source.test()
         found.members = list(source.members())
@@ -138,7 +147,12 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
                 found.fail(native_text(unit.native), unit.cause)
                 continue
             try:
-                for batch in source.read(unit, b""):
+                if isinstance(source, NarrowedSource):
+                    batches = source.read_narrowed(unit, b"", narrowing)
+                else:
+                    batches = source.read(unit, b"")
+                for batch in batches:
+                    found.leave_out(batch.left_out)
                     for record in batch.records:
                         _take_record(found, decide, samples, unit.native, record)
             except ItemError as error:

@@ -34,12 +34,14 @@ from scelle.ledger.segments import SegmentWriter
 from scelle.ledger.service import Looked
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause, Match
+from scelle.scope.narrowing import Narrowing
 from scelle.scope.records import RecordView
 from scelle.scope.sealed import clause_to_json
 from scelle.sources.interfaces import (
     BadRecord,
     Batch,
     Member,
+    NarrowedSource,
     Record,
     RecordSource,
     Trouble,
@@ -83,6 +85,8 @@ class RecordPass:
         self._tools, self._named, self._source, self._clauses = tools, named, source, clauses
         self._pass_id = pass_id
         ledger = tools.ledger
+        mine = tuple(clause for clause in clauses if named.name in clause.sources)
+        self._narrowing = Narrowing(named.name, mine, named.custodian, named.account)
         self._keys = RecordKeys(tools.vault_key, named.name)
         self._family = Family(ledger, named.alias)
         self._units = UnitIndex(tools.catalog, tools.vault_key, ledger.order, named.alias)
@@ -246,7 +250,7 @@ class RecordPass:
         return known.counts if known.pass_id == self._pass_id else known.counts.in_a_later_pass()
 
     def _read(self, reading: _Reading) -> None:
-        for batch in self._source.read(reading.unit, reading.mark):
+        for batch in self._batches(reading):
             self._take_batch(reading, batch)
             reading.mark = batch.mark
             self._pending[reading.key] = reading.known(self._pass_id)
@@ -257,6 +261,16 @@ class RecordPass:
         reading.counts.add_to(self._counts)
         if waits is not None:
             self._waiting.add(Problem(native_text(reading.unit.native), "incomplete-line", waits))
+
+    def _batches(self, reading: _Reading) -> Iterator[Batch]:
+        """Read on; where nothing of the unit is sealed, the store may leave out what no clause covers.
+
+        Where something is, every record is looked at: one that left its clause has not vanished.
+        """
+        source = self._source
+        if reading.states is None and isinstance(source, NarrowedSource):
+            return source.read_narrowed(reading.unit, reading.mark, self._narrowing)
+        return source.read(reading.unit, reading.mark)
 
     def _end_early(self, reading: _Reading, error: SourceError, log: ProblemLog) -> None:
         """Count what was read of a unit, and the unit itself: what could not be read is no known number of records."""
@@ -310,6 +324,9 @@ class RecordPass:
                 continue
             counts.bytes += record.size_bytes
             counts.new += 1
+        for code, left_out in batch.left_out.items():
+            counts.offered += left_out
+            counts.excluded_by[code] += left_out
         self._group_bytes += sum(_weight(record) for record in batch.records)
 
     def _seal(self, writer: SegmentWriter, record: Record, side: bytes) -> None:

@@ -3,12 +3,14 @@
 A source gives documents (`Source`) or records (`RecordSource`), never both by the same protocol.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from scelle.formats.schema import Schema
+from scelle.scope.narrowing import Narrowing
 
 UNDATED: Final = -(2**63)
 """The time of an item that has none (ledger.md §2, type `t`)."""
@@ -160,11 +162,13 @@ class BadRecord(NamedTuple):
 class Batch(NamedTuple):
     """Carry consecutive records of a unit; reading can go on behind them from `mark` (opaque, < 1 KiB).
 
-    An empty `mark` means that this unit can only be read from its start.
+    An empty `mark` means that this unit can only be read from its start. `left_out` counts, by the reason's code,
+    records that stand in this part of the unit and that the store left out by itself (`NarrowedSource`).
     """
 
     records: Sequence[Record | BadRecord]
     mark: bytes
+    left_out: Mapping[str, int] = MappingProxyType({})
 
 
 @runtime_checkable
@@ -196,6 +200,18 @@ class RecordSource(Protocol):
 
     def close(self) -> None:
         """Let go of what reading held in the live system: a snapshot, connections, processes. It may be used again."""
+
+
+@runtime_checkable
+class NarrowedSource(RecordSource, Protocol):
+    """Read records whose store can leave out by itself what no clause covers."""
+
+    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+        """Read a unit as `read` does, without records that the clauses exclude: those are only counted.
+
+        What is left out is exactly what the Python predicate excludes, for the same reason; whatever the store cannot
+        decide alike comes as a record, and the caller decides it.
+        """
 
 
 def native_text(native: bytes) -> str:
