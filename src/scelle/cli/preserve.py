@@ -3,7 +3,7 @@
 import gc
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, warn
+from scelle.cli.reconciliation import reconciliation_lines
 from scelle.errors import SourceMissing
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ def preserve(
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Processes that commit to records beside this one (default: one less than there are cores).",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Seal what an order covers now. May be stopped and run again: it goes on where it was.
@@ -42,7 +51,8 @@ def preserve(
     Prints, and seals, offered = sealed + failed + excluded + lost. Exit code 1 when an item failed or was
     lost, 4 when no
     source could be reached. --json names the first hundred of each; all are sealed as
-    events.
+    events. Where a preview of the same clauses was sealed, says, and seals, every difference from it; that changes
+    no exit code.
 
     Example: scelle preserve ec-2026-0108 --json
     """
@@ -52,11 +62,13 @@ def preserve(
         was_drilled,
         witness_settings,
     )
-    from scelle.capture.service import run_pass
+    from scelle.capture.service import run_reconciled_pass
+    from scelle.ledger.crew import spare_cores
     from scelle.orders.service import sealed_order, with_accounts
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         ledger = session.order_writer(order)
+        ledger.crew.workers = spare_cores() if workers is None else workers
         if not was_drilled(session):
             warn(
                 "nobody has proven yet that the vault key can be restored: scelle key drill --identity FILE"
@@ -67,7 +79,9 @@ def preserve(
         progress = Progress(expected_items(ledger), quiet=as_json)
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
-        report = run_pass(session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed))
+        report, reconciled = run_reconciled_pass(
+            session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed)
+        )
         progress.end()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
             warn(warning)
@@ -78,7 +92,11 @@ def preserve(
         raise SourceMissing(
             f"{unreachable[0].name}: {unreachable[0].unreachable}; the gap is in the log: try again"
         )
-    emit(_document(order, report), _lines(order, report), as_json)
+    document = _document(order, report)
+    document["reconciliation"] = None if reconciled is None else reconciled.to_json()
+    lines = _lines(order, report)
+    lines += [] if reconciled is None else reconciliation_lines(reconciled)
+    emit(document, lines, as_json)
     if unreachable or report.total.failed or report.total.lost:
         raise typer.Exit(1)
 

@@ -5,18 +5,23 @@ the leaf hashes of a dimension exist only while its block is written: 120 bytes 
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from scelle.errors import SegmentDamaged
 from scelle.formats.flat import Part, column_of, interleaved, items_of
 from scelle.formats.index import TAG_BYTES, TagColumn, Tagger, inner_column, leaf_column
 from scelle.formats.records import RECORD_KEY_BYTES, SALT_BYTES, field_commitments, whole_commitments
 from scelle.formats.schema import Schema
 from scelle.formats.values import UNDATED, integer_value, time_value
+from scelle.ledger.rows import decode_rows
 from scelle.merkle.hashing import HASH_BYTES
 
 _STEP: Final = 2048
+_HANDED_STEP: Final = 16_384
+_LATER_MAX: Final = 16
 KEY_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
 _TAGS_KEPT: Final = 32_768
@@ -32,91 +37,191 @@ class SortedPart(NamedTuple):
     leaves: bytes
 
 
-class RecordColumns:
-    """Take records in capture order; give commitments in that order and index entries sorted."""
+class Columns(NamedTuple):
+    """What consecutive records give to the index and the trees, flat; `tags` are of the dimensions behind `source`."""
 
-    def __init__(self, schema: Schema, profile: int, tag_key: bytes, alias: str, seq_lo: int) -> None:
-        tagger = Tagger(tag_key)
-        self.count = 0
-        self.minimum_us: int | None = None
-        self.maximum_us: int | None = None
-        self.undated = 0
-        self._profile, self._seq_lo = profile, seq_lo
-        self._source_tag = tagger.tag("source", alias)
+    records: int
+    commitments: bytes
+    inners: bytes
+    times: bytes
+    """be64 of time + 2^63, so that they sort as the signed numbers do."""
+    tags: tuple[bytes, ...]
+    bounds_us: tuple[int, int] | None
+    undated: int
+
+
+class ColumnMaker:
+    """Make columns of records of one schema; a pure function of the records, wherever it runs."""
+
+    def __init__(self, schema: Schema, profile: int, tag_key: bytes) -> None:
+        self.schema, self.profile, self.tag_key = schema, profile, tag_key
         identified = schema.dimensions[1:]
-        self._taggers = [TagColumn(tagger, name, _TAGS_KEPT // len(identified)) for name in identified]
-        self.record_bytes = HASH_BYTES + HASH_BYTES + _NUMBER_BYTES + TAG_BYTES * len(identified)
-        """What a record takes in these buffers."""
-        self._commitments, self._inners = bytearray(), bytearray()
-        self._times = bytearray()
-        """be64 of time + 2^63, so that they sort as the signed numbers do."""
-        self._tags = [bytearray() for _ in self._taggers]
+        tagger = Tagger(tag_key)
+        self.taggers = [TagColumn(tagger, name, _TAGS_KEPT // len(identified)) for name in identified]
 
-    def add(
+    def __reduce__(self) -> tuple[type["ColumnMaker"], tuple[Schema, int, bytes]]:
+        """Travel to another process by what it was made of: hash states do not."""
+        return ColumnMaker, (self.schema, self.profile, self.tag_key)
+
+    def of_records(
         self,
+        first_seq: int,
         record_keys: Sequence[bytes],
         times: Sequence[int],
         rests: Sequence[Sequence[bytes]],
         values: Sequence[bytes],
-    ) -> None:
-        """Take the next records: keys, times, values behind time and seq, and all values joined.
+    ) -> Iterator[Columns]:
+        """Yield the columns of records: keys, times, values behind time and seq, and all values joined.
 
         As many values as dimensions need are there; a thousand records at once cost the least.
         """
         start = 0
         for _, run in groupby(map(len, rests)):
             stop = start + sum(1 for _ in run)
-            self._add_run(record_keys[start:stop], times[start:stop], rests[start:stop], values[start:stop])
+            yield self._of_run(
+                first_seq + start,
+                record_keys[start:stop],
+                times[start:stop],
+                rests[start:stop],
+                values[start:stop],
+            )
             start = stop
 
-    def _add_run(
+    def of_frame(self, first_seq: int, plain: bytes) -> Iterator[Columns]:
+        """Yield the columns of the rows in a frame; raise `SegmentDamaged` where another row stands in a place."""
+        rows = list(decode_rows(plain, first_seq))
+        values = [row.split_values() for row in rows]
+        for row, own in zip(rows, values, strict=True):
+            seq = _signed(own[1]) if len(own) > len(self.taggers) + 1 else None
+            if seq != row.seq:
+                raise SegmentDamaged(f"record {seq} stands where {row.seq} belongs")
+        times = [_signed(own[0]) for own in values]
+        rests = [own[2:] for own in values]
+        yield from self.of_records(
+            first_seq, [row.record_key for row in rows], times, rests, [row.values for row in rows]
+        )
+
+    def _of_run(
         self,
+        first_seq: int,
         record_keys: Sequence[bytes],
         times: Sequence[int],
         rests: Sequence[Sequence[bytes]],
         values: Sequence[bytes],
-    ) -> None:
-        """Take records of equally many values."""
-        first_seq = self._seq_lo + self.count
+    ) -> Columns:
+        """Make the columns of records of equally many values."""
         seqs = range(first_seq, first_seq + len(times))
         numbers = b"".join(map(_pack_numbers, times, seqs))
         fields = list(zip(*rests, strict=True))
-        if self._profile == 0:
+        if self.profile == 0:
             commitments = whole_commitments(record_keys, values, 2 + len(fields))
         else:
             fixed = [list(map(time_value, times)), list(map(integer_value, seqs))]
             commitments = field_commitments(record_keys, [*fixed, *fields])
         flat = b"".join(commitments)
-        self._commitments += flat
         salts = Part(b"".join(record_keys), RECORD_KEY_BYTES, SALT_BYTES, RECORD_KEY_BYTES)
-        self._inners += inner_column(salts, numbers, flat)
-        for tags, tagger, column in zip(self._tags, self._taggers, fields, strict=False):
-            tags.extend(b"".join(map(tagger.__getitem__, column)))
-        self._add_times(times, numbers)
-        self.count += len(times)
-
-    def _add_times(self, times: Sequence[int], numbers: bytes) -> None:
-        flat = interleaved(len(times), Part(numbers, 2 * _NUMBER_BYTES, 0, _NUMBER_BYTES))
-        flat[::_NUMBER_BYTES] = flat[::_NUMBER_BYTES].translate(_FLIPPED)
-        self._times += flat
+        tags = tuple(
+            b"".join(map(tagger.__getitem__, column))
+            for tagger, column in zip(self.taggers, fields, strict=False)
+        )
         undated = times.count(UNDATED)
-        self.undated += undated
         dated = [time for time in times if time != UNDATED] if undated else times
-        if dated:
-            low, high = min(dated), max(dated)
+        return Columns(
+            len(times),
+            flat,
+            inner_column(salts, numbers, flat),
+            _sortable(len(times), numbers),
+            tags,
+            (min(dated), max(dated)) if dated else None,
+            undated,
+        )
+
+
+def _signed(value: bytes) -> int:
+    return int.from_bytes(value[5:], "big", signed=True)
+
+
+def _sortable(count: int, numbers: bytes) -> bytes:
+    flat = interleaved(count, Part(numbers, 2 * _NUMBER_BYTES, 0, _NUMBER_BYTES))
+    flat[::_NUMBER_BYTES] = flat[::_NUMBER_BYTES].translate(_FLIPPED)
+    return bytes(flat)
+
+
+class RecordColumns:
+    """Take the columns of a segment's records in capture order; give commitments in that order and entries sorted."""
+
+    def __init__(self, maker: ColumnMaker, alias: str, seq_lo: int) -> None:
+        self.count = 0
+        self.minimum_us: int | None = None
+        self.maximum_us: int | None = None
+        self.undated = 0
+        self._maker, self._seq_lo = maker, seq_lo
+        self._source_tag = Tagger(maker.tag_key).tag("source", alias)
+        identified = len(maker.taggers)
+        self.record_bytes = HASH_BYTES + HASH_BYTES + _NUMBER_BYTES + TAG_BYTES * identified
+        """What a record takes in these buffers."""
+        self._commitments, self._inners = bytearray(), bytearray()
+        self._times = bytearray()
+        self._tags = [bytearray() for _ in range(identified)]
+        self._later: deque[Later] = deque()
+
+    def take_records(
+        self,
+        first_seq: int,
+        record_keys: Sequence[bytes],
+        times: Sequence[int],
+        rests: Sequence[Sequence[bytes]],
+        values: Sequence[bytes],
+    ) -> None:
+        """Take the next records, making their columns here."""
+        self.settle()
+        for part in self._maker.of_records(first_seq, record_keys, times, rests, values):
+            self.take(part)
+
+    def take_later(self, later: "Later") -> None:
+        """Take the next records, whose columns are being made elsewhere."""
+        self._later.append(later)
+        while self._later and (len(self._later) > _LATER_MAX or self._later[0].is_done()):
+            self._take_first()
+
+    def settle(self) -> None:
+        """Wait for the columns that are being made elsewhere."""
+        while self._later:
+            self._take_first()
+
+    def _take_first(self) -> None:
+        for part in self._later.popleft().result():
+            self.take(part)
+
+    def take(self, part: Columns) -> None:
+        """Take the columns of the next records."""
+        self._commitments += part.commitments
+        self._inners += part.inners
+        self._times += part.times
+        for tags, more in zip(self._tags, part.tags, strict=True):
+            tags.extend(more)
+        self.undated += part.undated
+        if part.bounds_us is not None:
+            low, high = part.bounds_us
             self.minimum_us = low if self.minimum_us is None else min(low, self.minimum_us)
             self.maximum_us = high if self.maximum_us is None else max(high, self.maximum_us)
+        self.count += part.records
 
     def take_commitments(self) -> bytearray:
         """Give the leaf hashes of R in capture order, and let go of them."""
         taken, self._commitments = self._commitments, bytearray()
         return taken
 
-    def sorted_parts(self, dimension: int, at_once: int) -> Iterator[SortedPart]:
+    def sorted_parts(
+        self, dimension: int, at_once: int, crew: "Hasher | None" = None
+    ) -> Iterator[SortedPart]:
         """Yield the entries of one dimension (1 ..) in the order of X, so many at once; one time for each."""
         entries: list[bytes] = []
-        for start in range(0, self.count, _STEP):
-            entries += self._entries(dimension, start, min(start + _STEP, self.count))
+        step = _STEP if crew is None else _HANDED_STEP
+        starts = range(0, self.count, step)
+        made = (self._unhashed(dimension, start, min(start + step, self.count)) for start in starts)
+        for flat in map(hashed_entries, made) if crew is None else crew.entries(made):
+            entries += items_of(flat, KEY_BYTES + HASH_BYTES)
         if dimension > 1:
             self._tags[dimension - 2] = bytearray()
         entries.sort()
@@ -129,21 +234,57 @@ class RecordColumns:
                 bytes(interleaved(len(part), Part(flat, width, KEY_BYTES, width))),
             )
 
-    def _entries(self, dimension: int, start: int, stop: int) -> list[bytes]:
-        """Make sort key and leaf hash of records [start, stop), joined: sorting the one carries the other along."""
-        count, first = stop - start, self._seq_lo + start + _SIGN
+    def _unhashed(self, dimension: int, start: int, stop: int) -> "Unhashed":
         if dimension == 1:
-            tags: bytes | bytearray = self._source_tag * count
+            tags = self._source_tag * (stop - start)
         else:
-            tags = self._tags[dimension - 2][TAG_BYTES * start : TAG_BYTES * stop]
-        leaves = leaf_column(dimension, tags, self._inners[HASH_BYTES * start : HASH_BYTES * stop])
-        seqs = struct.pack(f">{count}Q", *range(first, first + count))
-        times = self._times[_NUMBER_BYTES * start : _NUMBER_BYTES * stop]
-        made = interleaved(
+            tags = bytes(self._tags[dimension - 2][TAG_BYTES * start : TAG_BYTES * stop])
+        return Unhashed(
+            dimension,
+            self._seq_lo + start,
+            tags,
+            bytes(self._inners[HASH_BYTES * start : HASH_BYTES * stop]),
+            bytes(self._times[_NUMBER_BYTES * start : _NUMBER_BYTES * stop]),
+        )
+
+
+class Unhashed(NamedTuple):
+    """Consecutive entries of one dimension, flat, before they are hashed."""
+
+    dimension: int
+    first_seq: int
+    tags: bytes
+    inners: bytes
+    times: bytes
+
+
+def hashed_entries(part: Unhashed) -> bytes:
+    """Make sort key and leaf hash of each entry, joined: sorting the one carries the other along."""
+    dimension, first_seq, tags, inners, times = part
+    count, first = len(times) // _NUMBER_BYTES, first_seq + _SIGN
+    return bytes(
+        interleaved(
             count,
             column_of(tags, TAG_BYTES),
             column_of(times, _NUMBER_BYTES),
-            column_of(seqs, _NUMBER_BYTES),
-            column_of(leaves, HASH_BYTES),
+            column_of(struct.pack(f">{count}Q", *range(first, first + count)), _NUMBER_BYTES),
+            column_of(leaf_column(dimension, tags, inners), HASH_BYTES),
         )
-        return items_of(made, KEY_BYTES + HASH_BYTES)
+    )
+
+
+class Later(Protocol):
+    """Columns that are being made elsewhere."""
+
+    def is_done(self) -> bool:
+        """Tell whether `result` gives them at once."""
+
+    def result(self) -> Sequence[Columns]:
+        """Wait for them."""
+
+
+class Hasher(Protocol):
+    """Whoever hashes entries elsewhere."""
+
+    def entries(self, parts: Iterable[Unhashed]) -> Iterator[bytes]:
+        """Give what `hashed_entries` makes of each, in order."""

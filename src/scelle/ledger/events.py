@@ -3,13 +3,15 @@
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scelle.formats.canonical_json import canonical_json, parse_json_strict
 from scelle.formats.schema import EVENT_V1
 from scelle.formats.values import decode_value, structure_value, text_value
-from scelle.ledger.segments import Row
-from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
+from scelle.ledger.rows import Row
+from scelle.ledger.segments import folder_name
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter, order_folder
 
 BODY_DEPTH = 32
 _KIND = 3
@@ -49,6 +51,12 @@ def events(ledger: OrderLedger, *kinds: str, from_seq: int = 0, below: int | Non
                 if row.seq >= from_seq and (not kinds or kind_of(row) in kinds):
                     yield _event(row)
             reader.close()
+
+
+def has_left_events(vault: Path, order: str) -> bool:
+    """Tell whether an order has events that a crash left durable and uncommitted."""
+    folder = order_folder(vault, order) / "seg" / folder_name(EVENTS_SOURCE)
+    return any(folder.glob("*.open"))
 
 
 def kind_of(row: Row) -> str:

@@ -130,7 +130,10 @@ class FrameReader:
         not as written.
         """
         packed, _, method = self._opened(place)
-        return cast(BinaryIO, self._decompressor.stream_reader(packed)) if method else BytesIO(packed)
+        if not method:
+            return BytesIO(packed)
+        # of its own: two streams of one decompressor, read by turns, take each other's state
+        return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(packed))
 
     def _where(self, place: FramePlace) -> str:
         return f"{self._path}: frame {place.number} at byte {place.offset - HEADER.size}"

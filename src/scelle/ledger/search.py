@@ -8,7 +8,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -16,7 +16,8 @@ from scelle.errors import SegmentDamaged
 from scelle.formats.entries import Entry, Erase
 from scelle.formats.index import sort_key
 from scelle.formats.tokens import INT64_MAX, INT64_MIN
-from scelle.ledger.segments import FRAME_ROWS, Row, SegmentReader
+from scelle.ledger.rows import Row
+from scelle.ledger.segments import FRAME_ROWS, SegmentReader
 
 KEY_BYTES: Final = 32
 _WORDS: Final = KEY_BYTES // 8
@@ -27,51 +28,52 @@ _be16: Final = struct.Struct(">H").unpack_from
 
 
 @dataclass(slots=True)
-class Erased:
-    """Hold what is erased of one segment: positions in R, and positions in X."""
+class Tombstones:
+    """Hold what is erased of one segment: commitments by position in R, positions in X, and those of each record."""
 
-    records: set[int] = field(default_factory=set)
+    records: dict[int, bytes] = field(default_factory=dict)
     places: set[int] = field(default_factory=set)
+    index: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def erased_records(entries: Iterable[Entry]) -> dict[int, Erased]:
-    """Collect the tombstones of a log by the log index of the segment that they speak of."""
-    found: dict[int, Erased] = {}
+def tombstones(entries: Iterable[Entry]) -> dict[int, Tombstones]:
+    """Collect what is erased, by the log index of the segment's manifest."""
+    found: dict[int, Tombstones] = {}
     for entry in entries:
         if isinstance(entry, Erase):
-            of_segment = found.setdefault(entry.segment[0], Erased())
-            of_segment.records.add(entry.record[0])
+            of_segment = found.setdefault(entry.segment[0], Tombstones())
+            of_segment.records[entry.record[0]] = entry.record[1]
             of_segment.places.update(entry.index)
+            of_segment.index[entry.record[0]] = entry.index
     return found
 
 
-class SortedBlock:
-    """Search one dimension's block of X by binary search; entries under a tombstone are passed over.
+class IndexBlock:
+    """Search one dimension's block of X: its entries by position, the living ones also by rank.
 
-    Ranks count the living entries; what the index file has where an entry was erased is not looked at.
+    Entries under a tombstone keep their position; what the index file has there is not looked at.
     """
 
-    def __init__(self, reader: SegmentReader, ordinal: int, erased: Erased) -> None:
+    def __init__(self, reader: SegmentReader, ordinal: int, erased_places: Collection[int]) -> None:
         self._reader, self._ordinal = reader, ordinal
         count = reader.manifest.records
-        start = (ordinal - 1) * count
-        places = sorted(place - start for place in erased.places if start <= place < start + count)
-        self._shifts = [place - before for before, place in enumerate(places)]
-        self._gone = places
-        self.living = count - len(places)
+        self.start, self.stop = (ordinal - 1) * count, ordinal * count
+        self._gone = sorted(place - self.start for place in erased_places if self.start <= place < self.stop)
+        self._shifts = [place - before for before, place in enumerate(self._gone)]
+        self.living = count - len(self._gone)
         self._frames: dict[int, bytes] = {}
 
     def ranks(self, tag: bytes, low_us: int, high_us: int) -> tuple[int, int]:
         """Return the ranks [lo, hi) of the entries of a tag with low <= time < high."""
-        lo = self._first_at_least(tag + sort_key(low_us, INT64_MIN))
+        lo = self.first_at_least(tag + sort_key(low_us, INT64_MIN))
         beyond = tag + (b"\xff" * 17 if high_us > INT64_MAX else sort_key(high_us, INT64_MIN))
-        return lo, max(lo, self._first_at_least(beyond))
+        return lo, max(lo, self.first_at_least(beyond))
 
     def seqs(self, lo: int, hi: int) -> list[int]:
         """Return the sequence numbers of the entries with ranks [lo, hi), in the order of the index."""
         if lo >= hi:
             return []
-        first, last = self._position(lo), self._position(hi - 1)
+        first, last = self.position(lo) - self.start, self.position(hi - 1) - self.start
         found = array("Q")
         for number in range(first // FRAME_ROWS, last // FRAME_ROWS + 1):
             at = number * FRAME_ROWS
@@ -83,15 +85,18 @@ class SortedBlock:
             del found[place - first]
         return [word + INT64_MIN for word in found]
 
-    def _position(self, rank: int) -> int:
-        return rank + bisect_right(self._shifts, rank)
+    def position(self, rank: int) -> int:
+        """Return the position in X of the living entry number `rank`."""
+        return self.start + rank + bisect_right(self._shifts, rank)
 
-    def _key(self, rank: int) -> bytes:
-        number, place = divmod(self._position(rank), FRAME_ROWS)
+    def key(self, rank: int) -> bytes:
+        """Return the sort key (tag || time + 2^63 || seq + 2^63) of a living entry."""
+        number, place = divmod(self.position(rank) - self.start, FRAME_ROWS)
         return self._frame(number)[place * KEY_BYTES : (place + 1) * KEY_BYTES]
 
-    def _first_at_least(self, target: bytes) -> int:
-        return bisect_left(range(self.living), target, key=self._key)
+    def first_at_least(self, target: bytes) -> int:
+        """Return the rank of the first living entry whose key is not below `target`, `living` if none is."""
+        return bisect_left(range(self.living), target, key=self.key)
 
     def _frame(self, number: int) -> bytes:
         if number not in self._frames:

@@ -20,8 +20,10 @@ from scelle.formats.entries import Segment, round_time_bounds
 from scelle.formats.records import RECORD_KEY_BYTES
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import shown
-from scelle.ledger.columns import RecordColumns
+from scelle.ledger.columns import ColumnMaker, RecordColumns
+from scelle.ledger.crew import CommitCrew
 from scelle.ledger.frames import KEY_SLOT_BYTES, FrameReader, FrameWriter
+from scelle.ledger.rows import Row, decode_rows
 from scelle.merkle.hashing import HASH_BYTES, TreeHasher
 from scelle.vault import durable
 from scelle.vault.keys import VaultKey
@@ -54,32 +56,6 @@ _ROW_BYTES = RECORD_KEY_BYTES + 4 + 2
 
 _Appended = tuple[bytes, int, tuple[bytes, ...], bytes, bytes]
 """Record key, time, values behind time and seq, all values joined, side. A bare tuple: it is made a million times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record as it is kept: its key, its canonical values, and what capture remembers beside it."""
-
-    seq: int
-    record_key: bytes
-    values: bytes
-    side: bytes
-
-    def split_values(self) -> list[bytes]:
-        """Return the canonical bytes of each value."""
-        return split_values(self.values)
-
-
-def split_values(data: bytes) -> list[bytes]:
-    """Cut `V_0 .. V_{n-1}` into its values; raise `SegmentDamaged` where they do not fit."""
-    values, offset, end = [], 0, len(data)
-    while offset < end:
-        stop = offset + 5 + int.from_bytes(data[offset + 1 : offset + 5], "big")
-        if stop > end:
-            raise SegmentDamaged("a value is longer than its row")
-        values.append(data[offset:stop])
-        offset = stop
-    return values
 
 
 def folder_name(alias: str) -> str:
@@ -134,16 +110,21 @@ class SegmentWriter:
         schema: Schema,
         tag_key: bytes,
         vault_key: VaultKey,
+        crew: CommitCrew | None = None,
     ) -> None:
         self.alias, self.number, self.head, self.schema = alias, number, head, schema
         self.folder = folder
         self._origin, self._vault_key = origin, vault_key
         self._identified = len(schema.dimensions) - 1
-        self._columns = RecordColumns(schema, head.profile, tag_key, alias, head.seq_lo)
+        self._maker = ColumnMaker(schema, head.profile, tag_key)
+        self._columns = RecordColumns(self._maker, alias, head.seq_lo)
+        self._crew = crew
+        self._is_handed_out = False
+        """Whether the columns of the frame that is being filled are made by the crew."""
         self._batch: list[_Appended] = []
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._frame_seq = self._next_seq = head.seq_lo
+        self._batch_seq = self._frame_seq = self._next_seq = head.seq_lo
         self.max_records = min(MAX_RECORDS, COLUMNS_MAX_BYTES // self._columns.record_bytes)
         """How many records this segment takes; fewer than 2^20 where there are more than eight dimensions."""
         self.before_frame: Callable[[], object] | None = None
@@ -166,6 +147,7 @@ class SegmentWriter:
         schema: Schema,
         tag_key: bytes,
         vault_key: VaultKey,
+        crew: CommitCrew | None = None,
     ) -> "SegmentWriter":
         """Open a new segment. A crash leaves an `.open` folder without rows, which the next writer removes."""
         folder = parent / f"{number}.open"
@@ -180,6 +162,7 @@ class SegmentWriter:
             schema=schema,
             tag_key=tag_key,
             vault_key=vault_key,
+            crew=crew,
         )
 
     @classmethod
@@ -193,6 +176,7 @@ class SegmentWriter:
         schema: Schema,
         tag_key: bytes,
         vault_key: VaultKey,
+        crew: CommitCrew | None = None,
     ) -> "SegmentWriter":
         """Continue an open segment after a crash: keep every intact frame, cut the torn tail."""
         head = SegmentHead.parse((folder / "head").read_bytes())
@@ -205,6 +189,7 @@ class SegmentWriter:
             schema=schema,
             tag_key=tag_key,
             vault_key=vault_key,
+            crew=crew,
         )
         reader = FrameReader(
             folder / "rows", folder / "keys", vault_key, _context(origin, alias, number, "rows")
@@ -222,17 +207,13 @@ class SegmentWriter:
 
     def _take_back(self, plain: bytes) -> None:
         """Take the rows of a frame that is written already."""
-        rows = list(decode_rows(plain, self._next_seq))
-        values = [row.split_values() for row in rows]
-        for row, own in zip(rows, values, strict=True):
-            seq = int.from_bytes(own[1][5:], "big", signed=True) if len(own) > self._identified + 1 else None
-            if seq != row.seq:
-                raise SegmentDamaged(f"{self.folder}: record {seq} stands where {row.seq} belongs")
-        times = [int.from_bytes(own[0][5:], "big", signed=True) for own in values]
-        rests = [own[2:] for own in values]
-        self._columns.add([row.record_key for row in rows], times, rests, [row.values for row in rows])
-        self._next_seq += len(rows)
-        self._frame_seq = self._next_seq
+        try:
+            for part in self._maker.of_frame(self._next_seq, plain):
+                self._columns.take(part)
+                self._next_seq += part.records
+        except SegmentDamaged as error:
+            raise SegmentDamaged(f"{self.folder}: {error}") from error
+        self._batch_seq = self._frame_seq = self._next_seq
 
     @property
     def records(self) -> int:
@@ -286,13 +267,22 @@ class SegmentWriter:
         side_lengths = map(_pack_be16, map(len, sides))
         parts = zip(record_keys, lengths, values, side_lengths, sides, strict=True)
         self._pending.append(b"".join(chain.from_iterable(parts)))
-        self._columns.add(record_keys, times, rests, values)
+        if self._crew is not None and self._batch_seq == self._frame_seq:
+            self._is_handed_out = self._crew.is_at_work
+        if not self._is_handed_out:
+            self._columns.take_records(self._batch_seq, record_keys, times, rests, values)
+        self._batch_seq += len(times)
         self._batch.clear()
 
     def _write_frame(self) -> None:
         self._take_batch()
         if self._pending:
-            self._frames.write(b"".join(self._pending))
+            plain = b"".join(self._pending)
+            if self._crew is not None:
+                self._crew.count(self._next_seq - self._frame_seq)
+                if self._is_handed_out:
+                    self._columns.take_later(self._crew.columns(self._maker, self._frame_seq, plain))
+            self._frames.write(plain)
             self._pending.clear()
             self._pending_bytes, self._frame_seq = 0, self._next_seq
 
@@ -357,12 +347,13 @@ class SegmentWriter:
         context = _context(self._origin, self.alias, self.number, "index")
         frames = FrameWriter(index_file, self._keys_file, self._vault_key, context, 0)
         records, entries = TreeHasher(NODES_LEVEL), TreeHasher(NODES_LEVEL)
+        self._columns.settle()
         commitments = self._columns.take_commitments()
         tree_file.write(commitments)
         records.extend(commitments)
         del commitments
         for dimension in range(1, len(self.schema.dimensions) + 1):
-            for part in self._columns.sorted_parts(dimension, FRAME_ROWS):
+            for part in self._columns.sorted_parts(dimension, FRAME_ROWS, self._crew):
                 frames.write(part.keys)
                 tree_file.write(part.leaves)
                 entries.extend(part.leaves)
@@ -404,19 +395,6 @@ class SegmentWriter:
             anchor=anchor,
             prev=previous,
         )
-
-
-def decode_rows(plain: bytes, seq: int) -> Iterator[Row]:
-    """Yield the rows of one frame, the first of which has the sequence number `seq`."""
-    offset, end, from_bytes = 0, len(plain), int.from_bytes
-    while offset < end:
-        values_at = offset + 36
-        side_at = values_at + from_bytes(plain[offset + 32 : values_at], "big")
-        stop = side_at + 2 + from_bytes(plain[side_at : side_at + 2], "big")
-        if stop > end or side_at + 2 > end:
-            raise SegmentDamaged("a row is longer than its frame")
-        yield Row(seq, plain[offset : offset + 32], plain[values_at:side_at], plain[side_at + 2 : stop])
-        offset, seq = stop, seq + 1
 
 
 class _RowFrame:

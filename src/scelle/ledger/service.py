@@ -12,6 +12,7 @@ from scelle.formats.entries import Entry, Gap, Genesis, Segment, parse_entry
 from scelle.formats.notes import VerifierKey
 from scelle.formats.schema import Schema, parse_schema
 from scelle.formats.tokens import make_origin
+from scelle.ledger.crew import CommitCrew
 from scelle.ledger.log import LogReader, LogWriter
 from scelle.ledger.model import Chain, LogState
 from scelle.ledger.segments import (
@@ -141,6 +142,7 @@ class OrderLedgerWriter(OrderLedger):
         self, vault: Path, order: str, origin: str, vault_key: VaultKey, memory: SignerMemory | None = None
     ) -> None:
         self._memory = memory or SignerMemory()
+        self.crew = CommitCrew()
         self._writers: dict[str, SegmentWriter] = {}
         super().__init__(vault, order, origin, vault_key)
         self._resume_open_segments()
@@ -185,7 +187,8 @@ class OrderLedgerWriter(OrderLedger):
         )
 
     def close(self) -> None:
-        """Close all files; what was not flushed is not kept."""
+        """Close all files; what was not flushed is not kept. Ends the crew."""
+        self.crew.close()
         for writer in self._writers.values():
             writer.abandon()
         self._writers.clear()
@@ -223,6 +226,7 @@ class OrderLedgerWriter(OrderLedger):
             schema=self.schema(bytes.fromhex(head.schema)),
             tag_key=self.secrets.tag_key,
             vault_key=self._vault_key,
+            crew=self.crew,
         )
 
     def open_sources(self) -> list[str]:
@@ -255,6 +259,7 @@ class OrderLedgerWriter(OrderLedger):
                 schema=schema,
                 tag_key=self.secrets.tag_key,
                 vault_key=self._vault_key,
+                crew=self.crew,
             )
         return writer
 

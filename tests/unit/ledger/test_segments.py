@@ -9,7 +9,8 @@ from scelle.formats.index import tag
 from scelle.formats.records import record_commitment
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.events import record_event
-from scelle.ledger.segments import SegmentReader, decode_rows, parse_sort_key, split_values
+from scelle.ledger.rows import decode_rows, split_values
+from scelle.ledger.segments import SegmentReader, parse_sort_key
 from scelle.ledger.service import Looked, OrderLedgerWriter
 from scelle.merkle.hashing import EMPTY_ROOT, tree_root
 from scelle.vault.keys import VaultKey

@@ -17,7 +17,8 @@ from scelle.formats.tokens import INT64_MAX, INT64_MIN, UNDATED
 from scelle.formats.values import NULL, integer_value, text_value, time_value
 from scelle.ledger import segments
 from scelle.ledger.frames import FramePlace, FrameReader
-from scelle.ledger.segments import FRAME_ROWS, Row, SegmentHead, SegmentReader, SegmentWriter
+from scelle.ledger.rows import Row
+from scelle.ledger.segments import FRAME_ROWS, SegmentHead, SegmentReader, SegmentWriter
 from scelle.merkle.hashing import tree_root
 from scelle.vault.durable import Step, observed
 from scelle.vault.keys import VaultKey
