@@ -64,6 +64,10 @@ class AccountSet:
             self._buckets[place] = array("Q", sorted(set(bucket)))
             self._size += len(self._buckets[place])
 
+    def exact(self) -> frozenset[bytes] | None:
+        """Return the identifiers, or None where only their hashes are kept."""
+        return frozenset(self._exact) if self._buckets is None else None
+
     def __len__(self) -> int:
         return self._size
 

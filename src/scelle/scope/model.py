@@ -69,6 +69,11 @@ class Reason(StrEnum):
         return self not in _DISTANCE
 
     @property
+    def distance(self) -> int:
+        """Say how far an item came in a clause before it failed: the larger, the closer."""
+        return _DISTANCE[self]
+
+    @property
     def sentence(self) -> str:
         """Say in one sentence what the code means."""
         return _SENTENCES[self]

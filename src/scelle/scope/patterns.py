@@ -51,7 +51,7 @@ class Pattern:
     __slots__ = ("_automaton", "_needed", "_re", "_re_max_characters")
 
     def __init__(self, text: str) -> None:
-        tree, flags = _parsed(text)
+        tree, flags = parse_pattern(text)
         self._re = re.compile(text)
         ways, degree = _ways(tree) or (0, 0)
         self._re_max_characters = _bounded_characters(ways, degree)
@@ -74,7 +74,8 @@ def compile_pattern(text: str) -> Pattern:
     return Pattern(text)
 
 
-def _parsed(text: str) -> tuple[Node, re.RegexFlag]:
+def parse_pattern(text: str) -> tuple[Node, re.RegexFlag]:
+    """Read an expression into its tree and its flags; raise ClauseWrong."""
     if not text:
         raise ClauseWrong("empty; take it out")
     if len(text) > PATTERN_MAX_CHARACTERS:

@@ -1,13 +1,14 @@
 """Pieces, throttles, and rows without a server."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scelle.errors import FormatError
-from scelle.formats.values import decode_value
+from scelle.formats.values import NULL, decode_value
 from scelle.sources.interfaces import PIECE_BYTES, BadRecord, Record
 from scelle.sources.postgres.catalog import Column, Leaf, Table
 from scelle.sources.postgres.rows import LeftOut, Place, RowReader, in_pieces
@@ -35,7 +36,7 @@ def reader_of(described: Table, opened: list[tuple[Place, LeftOut]] | None = Non
 
 def test_a_line_becomes_a_record() -> None:
     described = table(column(1, "id", "int4", 4), column(2, "user_id"), column(3, "ts", "date", 4), key=(1,))
-    record = reader_of(described).record(b"77\t(0,9)\t4\tu\\t1\t1970-01-02\t")
+    (record,) = reader_of(described).records(b"77\t(0,9)\t4\tu\\t1\t1970-01-02\t\n")
     assert isinstance(record, Record)
     assert record[:4] == ("public.posts", b"public.posts[4]", 86_400_000_000, "account:u\t1")
     values = [decode_value(value)[1] for value in record.values]
@@ -56,7 +57,7 @@ def test_a_line_becomes_a_record() -> None:
     ],
 )
 def test_a_line_that_fits_no_record_is_named(line: bytes, cause: str) -> None:
-    bad = reader_of(table(column(1, "account"), column(2, "n", "int8", 8))).record(line)
+    (bad,) = reader_of(table(column(1, "account"), column(2, "n", "int8", 8))).records(line + b"\n")
     assert isinstance(bad, BadRecord)
     assert bad.cause == cause
     assert bad.place.startswith("public.posts")
@@ -65,8 +66,8 @@ def test_a_line_that_fits_no_record_is_named(line: bytes, cause: str) -> None:
 def test_a_value_left_out_for_its_size_is_opened_where_the_row_lies() -> None:
     opened: list[tuple[Place, LeftOut]] = []
     described = table(column(1, "pic", "bytea"), column(2, "body"))
-    record = reader_of(described, opened).record(
-        b"77\t(3,4)\t\\N\t\\N\t0:2000000:" + b"ab" * 32 + b" 1:17000000:" + b"cd" * 32
+    (record,) = reader_of(described, opened).records(
+        b"77\t(3,4)\t\\N\t\\N\t0:2000000:" + b"ab" * 32 + b" 1:17000000:" + b"cd" * 32 + b"\n"
     )
     assert isinstance(record, Record)
     assert [(content.field, content.document.size_bytes) for content in record.contents] == [
@@ -139,3 +140,51 @@ def test_a_throttle_keeps_the_mean_and_forgives_a_second() -> None:
     assert waits == [0.5, 0.5, 0.5]
     Throttle(None, lambda: 0.0, wait).spend(10**12)
     assert len(waits) == 3
+
+
+cells = st.sampled_from([
+    b"\\N", b"", b"4", b"-7", b"no time",
+    b"a", b"\xc3\xa9", b"\xff", b"back\\\\slash", b"tab\\there", b'"', b"2026-01-02 03:04:05.6+00",
+    b"0044-03-15 BC", b"infinity", b"NaN", b"1.5", b"t", b"f", b"x" * 2000, b"y" * 70_000, b"\x01",
+])  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(cells, cells, cells, cells, cells, cells, st.sampled_from([b"", b"9"])), max_size=12),
+    st.sampled_from([(), (1,), (2,), (2, 1)]),
+    st.booleans(),
+)
+def test_rows_together_become_what_each_becomes_alone(
+    rows: list[tuple[bytes, ...]], key: tuple[int, ...], partitioned: bool
+) -> None:
+    columns = [
+        column(1, "id", "int4", 4), column(2, "user_id"), column(3, "ts", "timestamptz", 8),
+        column(4, "d", "float8", 8), column(5, "b", "bool", 1), column(6, "body"),
+    ]  # fmt: skip
+    described = replace(table(*columns, key=key), is_partitioned=partitioned)
+    reader = reader_of(described)
+    lines = [
+        b"\t".join([b"77" if not extra else b"78", b"(0,%d)" % at, *values, b""]) + b"\n"
+        for at, (*values, extra) in enumerate(rows)
+    ]
+    together = reader.records(b"".join(lines)) if lines else []
+    assert together == [record for line in lines for record in reader_of(described).records(line)]
+    for record, (*values, _) in zip(together, rows, strict=True):
+        if isinstance(record, Record):
+            assert record.version == b"\t".join([*values, b""])
+            assert [value == NULL for value in record.values[2:8]] == [cell == b"\\N" for cell in values]
+
+
+def test_a_row_that_fits_none_leaves_its_neighbours() -> None:
+    reader = reader_of(table(column(1, "id", "int4", 4), key=(1,)))
+    lines = [b"77\t(0,%d)\t%b\t\n" % (at, b"wrong" if at == 777 else b"%d" % at) for at in range(1000)]
+    lines[500] = b"77\t(0,500)\n"
+    records = reader.records(b"".join(lines))
+    assert [record.place for record in records if isinstance(record, BadRecord)] == [
+        "public.posts",
+        "public.posts(0,777)",
+    ]
+    assert [record.native for record in records[501:503] if isinstance(record, Record)] == [
+        b"public.posts[501]",
+        b"public.posts[502]",
+    ]

@@ -5,6 +5,7 @@ from scelle.sources.postgres.grants import grants_sql
 from scelle.sources.postgres.settings import PostgresSettings, TableSchema
 from scelle.sources.postgres.shards import ShardedSource
 from scelle.sources.postgres.source import PostgresSource, TableCount
+from scelle.sources.postgres.window import Window
 
 __all__ = [
     "Address",
@@ -13,6 +14,7 @@ __all__ = [
     "ShardedSource",
     "TableCount",
     "TableSchema",
+    "Window",
     "grants_sql",
     "parse_address",
     "parse_shards",

@@ -3,27 +3,33 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import Connection
 
 from scelle.errors import ItemUnreadable, SourceUnreadable, UnitRewritten
-from scelle.sources.interfaces import BadRecord, Batch, Record
 from scelle.sources.postgres.catalog import QUERIES
 from scelle.sources.postgres.connecting import ConnectionLost, error_of
-from scelle.sources.postgres.rows import RowReader
+from scelle.sources.postgres.copying import CopyStream
+from scelle.sources.postgres.narrowing import CANDIDATE, Narrowed
 from scelle.sources.postgres.shapes import Shape
 from scelle.sources.postgres.snapshot import Snapshot
 from scelle.sources.postgres.throttle import Throttle
 
-BATCH_RECORDS: Final = 8192
+BATCH_RECORDS: Final = 1024
+"""Rows whose cells the caches of a processor hold: more of them at once are slower to take apart."""
+
 BATCH_BYTES: Final = 8 << 20
 _ATTEMPTS: Final = 3
+_CANCEL_TIMEOUT_S: Final = 5
+_Part = TypeVar("_Part")
 
 
 class Position(NamedTuple):
     """Say how far a table was read: in which snapshot, how many rows, and a digest of the last one.
+
+    `narrowed` names what left rows out of those (`Narrowed.text`), or is empty where none were.
 
     In one snapshot the rows of a table come in the same order each time (no parallel, no synchronised scans); the
     digest and the count at the end show it where a server does not keep to that.
@@ -32,26 +38,30 @@ class Position(NamedTuple):
     snapshot: str
     rows: int
     digest: str
+    narrowed: str = ""
 
     def mark(self) -> bytes:
-        """Write the position as a mark."""
-        return f"1 {self.snapshot} {self.rows} {self.digest}".encode("ascii")
+        """Write the position as a mark; one of a narrowed reading is no mark of another."""
+        narrowed = f" {self.narrowed}" if self.narrowed else ""
+        return f"1 {self.snapshot} {self.rows} {self.digest}{narrowed}".encode("ascii")
 
 
-def parse_mark(mark: bytes, snapshot: Snapshot, what: str) -> Position:
-    """Read a mark; raises UnitRewritten for one of another snapshot."""
-    start = Position(snapshot.text, 0, "")
+def parse_mark(mark: bytes, snapshot: Snapshot, what: str, narrowed: str = "") -> Position:
+    """Read a mark; raises UnitRewritten for one of another snapshot, or of a reading that is narrowed otherwise."""
+    start = Position(snapshot.text, 0, "", narrowed)
     if not mark:
         return start
     version, *rest = mark.decode("ascii", "replace").split(" ")
-    if version != "1" or len(rest) != 3 or rest[0] != snapshot.text or not rest[1].isdigit():
+    if version != "1" or len(rest) not in (3, 4) or rest[0] != snapshot.text or not rest[1].isdigit():
         raise UnitRewritten(f"{what} was begun in another snapshot: it is read from its start")
-    return Position(snapshot.text, int(rest[1]), rest[2])
+    if "".join(rest[3:]) != narrowed:
+        raise UnitRewritten(f"{what} was begun with other rows left out: it is read from its start")
+    return Position(snapshot.text, int(rest[1]), rest[2], narrowed)
 
 
 def persisting(
-    once: Callable[[], Iterator[Batch]], progress: Callable[[], int], wait_s: Callable[[float], None]
-) -> Iterator[Batch]:
+    once: Callable[[], Iterator[_Part]], progress: Callable[[], int], wait_s: Callable[[float], None]
+) -> Iterator[_Part]:
     """Call `once` again where a connection was lost, up to three times in a row without progress."""
     lost = 0
     while True:
@@ -67,69 +77,87 @@ def persisting(
             return
 
 
+class Lines(NamedTuple):
+    """Carry whole lines of a table as COPY sends them, each with its line feed, and the position behind them."""
+
+    data: bytes
+    position: Position
+
+
 @dataclass(slots=True)
 class TableReading:
-    """One reading of a table; `rows` counts what was read, `counted` is what `SELECT count(*)` says, at the end."""
+    """One reading of a table; `position` says how far it is, `counted` what `SELECT count(*)` says, at the end.
+
+    Where it is `narrowed`, `left_out` counts the rows that were not sent, by reason, at the end.
+
+    `pause` waits that many seconds, and `check` is called while the server lets wait: both may raise to end it.
+    """
 
     snapshot: Snapshot
     shape: Shape
-    reader: RowReader
     throttle: Throttle
     position: Position
-    wait_s: Callable[[float], None]
+    pause: Callable[[float], None]
+    check: Callable[[], object] = lambda: None
+    narrowed: Narrowed | None = None
     counted: int | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
     _is_begun: bool = field(default=False)
+    _connection: "Connection[Any] | None" = field(default=None)
 
-    def batches(self) -> Iterator[Batch]:
-        """Read on from the position; the last batch has no mark, for the table is read from its start next time.
+    def cancel(self) -> None:
+        """End, from another thread, the query that is running; raises psycopg.Error."""
+        connection = self._connection
+        if connection is not None:
+            connection.cancel_safe(timeout=_CANCEL_TIMEOUT_S)
+
+    def lines(self) -> Iterator[Lines]:
+        """Read on from the position, a batch at a time; what ends without an error was read whole and checked.
 
         Raises UnitRewritten, ItemVanished, ItemUnreadable or SourceUnreadable.
         """
-        return persisting(self._once, lambda: self.position.rows, self.wait_s)
+        return persisting(self._once, lambda: self.position.rows, self.pause)
 
-    def _once(self) -> Iterator[Batch]:
+    def _once(self) -> Iterator[Lines]:
         what = self.shape.table.text
         with self.snapshot.reader() as connection:
+            self._connection = connection
             try:
                 yield from self._copy(connection)
                 self._check(connection)
             except psycopg.Error as error:
                 self.snapshot.left_s()  # a query that ran into the snapshot's age says so
                 raise error_of(error, what) from error
-            yield Batch((), b"")
+            finally:
+                self._connection = None
 
-    def _copy(self, connection: "Connection[Any]") -> Iterator[Batch]:
+    def _copy(self, connection: "Connection[Any]") -> Iterator[Lines]:
         connection.execute(f"SET LOCAL statement_timeout = {_milliseconds(self.snapshot.left_s())}".encode())
-        record_of = self.reader.record
-        records: list[Record | BadRecord] = []
-        size, line = 0, b""
-        with connection.cursor().copy(self.shape.copy_sql.encode("utf-8")) as copy:
-            lines = iter(copy)
-            self._skip(lines)
-            for sent in lines:
-                line = bytes(sent)[:-1]
-                records.append(record_of(line))
-                size += len(line)
-                if len(records) >= BATCH_RECORDS or size >= BATCH_BYTES:
-                    yield self._batch(records, size, line)
-                    records, size = [], 0
-        if records:
-            yield self._batch(records, size, line)
+        stream = CopyStream(connection, (self.narrowed or self.shape).copy_sql, self.check)
+        self._skip(stream)
+        while True:
+            count, data = stream.lines(BATCH_RECORDS, BATCH_BYTES)
+            if not count:
+                return
+            yield self._lines(count, data)
 
-    def _batch(self, records: list[Record | BadRecord], size: int, line: bytes) -> Batch:
+    def _lines(self, count: int, data: bytes) -> Lines:
         self.snapshot.left_s()
-        self.throttle.spend(size)
-        rows = self.position.rows + len(records)
-        self.position = Position(self.position.snapshot, rows, _digest(line))
+        self.throttle.spend(len(data) - count, self.pause)
+        rows = self.position.rows + count
+        self.position = self.position._replace(rows=rows, digest=_digest(_last_line(data)))
         self._is_begun = True
-        return Batch(records, self.position.mark())
+        return Lines(data, self.position)
 
-    def _skip(self, lines: Iterator[Any]) -> None:
+    def _skip(self, stream: CopyStream) -> None:
         """Pass over the rows before the position, and see that the last of them is what it was."""
-        line = b""
-        for _ in range(self.position.rows):
-            line = bytes(next(lines, b""))[:-1]
-        if self.position.rows and _digest(line) != self.position.digest:
+        last, left = b"", self.position.rows
+        while left:
+            count, data = stream.lines(min(left, BATCH_RECORDS), BATCH_BYTES)
+            if not count:
+                break
+            last, left = _last_line(data), left - count
+        if self.position.rows and (left or _digest(last) != self.position.digest):
             what = self.shape.table.text
             if self._is_begun:
                 raise ItemUnreadable(f"the rows of {what} came in another order: run again", "order-changed")
@@ -148,14 +176,27 @@ class TableReading:
         rewritten = connection.execute(QUERIES["rewritten"].encode(), (oids,)).fetchone()
         if rewritten is not None:
             raise _changed(rewritten[0], "was emptied (TRUNCATE) or rewritten")
-        counted = connection.execute(self.shape.count_sql.encode("utf-8")).fetchone()
-        self.counted = counted[0] if counted else None
-        if self.counted != self.position.rows:
+        read = self._count(connection)
+        if self.counted != read:
             raise ItemUnreadable(
-                f"{table.text}: {self.position.rows} rows came and SELECT count(*) says {self.counted} in the same "
+                f"{table.text}: {read} rows came and SELECT count(*) says {self.counted} in the same "
                 "snapshot: check the server's storage and indexes (amcheck), then run again",
                 "count-differs",
             )
+
+    def _count(self, connection: "Connection[Any]") -> int:
+        """Let the server count all rows, those that it left out by their reason; give how many were met."""
+        if self.narrowed is None:
+            ((self.counted,),) = connection.execute(self.shape.count_sql.encode("utf-8")).fetchall()
+            return self.position.rows
+        codes: dict[int, int] = dict(connection.execute(self.narrowed.count_sql.encode("utf-8")).fetchall())
+        self.counted = counted = sum(codes.values())
+        candidates = codes.pop(CANDIDATE, 0)
+        self.left_out.clear()
+        for code, rows in codes.items():
+            reason = self.narrowed.reason(code)
+            self.left_out[reason] = self.left_out.get(reason, 0) + rows
+        return counted - candidates + self.position.rows
 
 
 def _one(connection: "Connection[Any]", query: str, parameters: tuple[object, ...]) -> Any:
@@ -178,6 +219,10 @@ def _changed(what: str, how: str) -> ItemUnreadable:
         f"{what} {how} after the snapshot was taken, which then no longer shows its rows: run again",
         "changed-while-read",
     )
+
+
+def _last_line(data: bytes) -> bytes:
+    return data[data.rfind(b"\n", 0, -1) + 1 : -1]
 
 
 def _digest(line: bytes) -> str:

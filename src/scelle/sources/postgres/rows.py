@@ -1,21 +1,40 @@
 """Make records of the lines that COPY sends."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from itertools import repeat
 from json import dumps
+from operator import add
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from scelle.errors import FormatError, ItemChanged
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.values import NULL, structure_value, text_value
-from scelle.sources.interfaces import PIECE_BYTES, UNDATED, BadRecord, Content, Document, Record, native_text
+from scelle.sources.interfaces import PIECE_BYTES, BadRecord, Content, Document, Record, native_text
 from scelle.sources.media_types import media_type
 from scelle.sources.postgres.shapes import LARGE, ROW_BYTES, VALUE_BYTES, Shape
-from scelle.sources.postgres.types import COPY_NULL, bytea_of, encoder_of, plain_text, time_us_of, unescaped
+from scelle.sources.postgres.types import (
+    COPY_NULL,
+    bytea_of,
+    column_encoder_of,
+    text_values,
+    times_us_of,
+    unescaped,
+)
 
 IDENTIFIER_BYTES: Final = 64 << 10
 _HEAD_BYTES: Final = 512
 _MEDIA_TYPE: Final = "application/octet-stream"
+
+_PART_ROWS: Final = 128
+_NOT_AS_IT_IS: Final = re.compile(rb'["\\\x00-\x1f]')
+"""What JSON escapes, or COPY."""
+
+_record: Final[Callable[[Iterable[Any]], "Record | BadRecord"]] = partial(tuple.__new__, Record)
+"""Make a record as its own `_make` does, without a call of Python's for each."""
 
 Stream: TypeAlias = Callable[[], Iterator[bytes]]
 
@@ -60,12 +79,8 @@ class RowReader:
         self._holder, self._shard, self._open_value = holder, shard, open_value
         columns = shape.table.columns
         self._encoders = [
-            encoder_of(letter, column.base_type)
+            column_encoder_of(letter, column.base_type)
             for letter, column in zip(shape.letters, columns, strict=True)
-        ]
-        self._plain_encoders = [
-            plain_text if letter == "s" else encode
-            for letter, encode in zip(shape.letters, self._encoders, strict=True)
         ]
         self._cells = len(columns) + 3
         self._bytea = [place for place, letter in enumerate(shape.letters) if letter == "h"]
@@ -75,91 +90,126 @@ class RowReader:
         self._whose = NULL if holder is None else text_value(holder)
         self._key = [(place, shape.letters[place] == "i") for place in shape.key]
         self._by_leaf = shape.table.is_partitioned and not shape.key
-        self._native_head = f"{shard}/" if shard else ""
+        native_head = f"{shard}/" if shard else ""
         if not self._by_leaf:
-            self._native_head += shape.table.text
-        self._large = [NULL] if shape.large is not None else []
+            native_head += shape.table.text
+        self._native_head = native_head.encode("utf-8")
         self._is_utf8 = "x" not in shape.letters
+        self._first = shape.first - 2
+        """Where the columns begin among the values, which have neither time nor seq."""
 
-    def record(self, line: bytes) -> Record | BadRecord:
-        """Make the record of one line without its line feed; what fits no record is a BadRecord."""
-        cells = line.split(b"\t")
-        if len(cells) != self._cells:
-            return BadRecord(
-                self._shape.table.text, "row-misread", f"a line of {len(cells)} cells, not {self._cells}"
-            )
+    def records(self, data: bytes) -> list[Record | BadRecord]:
+        """Make a record of each line of `data`, all of which end with a line feed; what fits none is a BadRecord.
+
+        Works column by column. Where some row does not fit, the rows are gone through in smaller and smaller parts.
+        """
         try:
-            return self._record(line, cells)
-        except _TooLong as error:
-            return BadRecord(self._place_text(cells), "identifier-too-long", str(error))
-        except UnicodeDecodeError:
-            return BadRecord(self._place_text(cells), "not-utf8", "text that is not UTF-8")
-        except (FormatError, ValueError, OverflowError) as error:
-            return BadRecord(self._place_text(cells), "value-wrong", str(error))
+            return self._records(data)
+        except (_Misread, _TooLong, FormatError, ValueError, OverflowError) as error:
+            lines = data[:-1].split(b"\n")
+            if len(lines) == 1:
+                return [self._misfit(lines[0], error)]
+            step = _PART_ROWS if len(lines) > _PART_ROWS else 1
+            parts = (lines[at : at + step] for at in range(0, len(lines), step))
+            return [record for part in parts for record in self.records(b"\n".join([*part, b""]))]
 
-    def _record(self, line: bytes, cells: list[bytes]) -> Record:
+    def _misfit(self, line: bytes, error: Exception) -> BadRecord:
+        cells = line.split(b"\t")
+        match error:
+            case _Misread():
+                where, cause = self._shape.table.text, "row-misread"
+                return BadRecord(where, cause, f"a line of {len(cells)} cells, not {self._cells}")
+            case _TooLong():
+                cause = "identifier-too-long"
+            case UnicodeDecodeError():
+                return BadRecord(self._place_text(cells), "not-utf8", "text that is not UTF-8")
+            case _:
+                cause = "value-wrong"
+        return BadRecord(self._place_text(cells), cause, str(error))
+
+    def _records(self, data: bytes) -> list[Record | BadRecord]:
         shape = self._shape
-        version = line[len(cells[0]) + len(cells[1]) + 2 :]
-        if self._is_utf8 and not line.isascii():
-            line.decode("utf-8")
-        values = self._values(line, cells)
-        left_out = _left_out(cells[-1]) if cells[-1] else {}
-        native_id = self._native_id(cells, left_out)
-        account, whose = self._holder, self._whose
+        rows = self._rows(data)
+        # where every backslash is that of a NULL, no text has an escape to look for
+        rows.is_plain = data.count(b"\\") == data.count(COPY_NULL)
+        if self._is_utf8 and not data.isascii():
+            data.decode("utf-8")
+        columns = [
+            encode(cells, rows.is_plain)
+            for encode, cells in zip(self._encoders, rows.columns[2:-1], strict=True)
+        ]
+        native_ids = self._native_ids(rows)
+        accounts: Iterable[str | None] = repeat(self._holder)
+        whose: Iterable[bytes] = repeat(self._whose)
         if shape.account is not None:
-            account, whose = self._identifier(shape.account, cells, left_out), NULL
-            if account is not None:
-                account = self._account_head + account
-                whose = text_value(account)
-        cell = cells[shape.time + 2] if shape.time is not None else b""
-        time_us = self._time_us if shape.time is None else UNDATED if cell == COPY_NULL else time_us_of(cell)
-        roles = [whose, text_value(native_id)]
-        for place in shape.dimensions:
-            text = self._identifier(place, cells, left_out)
-            roles.append(NULL if text is None else text_value(text))
-        origin = self._origins.get(cells[0]) or self._origin(cells[0])
-        contents: tuple[Content, ...] = ()
-        size = len(version)
-        if self._bytea or left_out or size > VALUE_BYTES:
-            contents, origin = self._contents(cells, values, left_out, time_us, origin)
-            size += sum(content.document.size_bytes for content in contents)
-        return Record(
-            shape.member.name,
-            (self._native_head + native_id).encode("utf-8"),
-            time_us,
-            account,
-            [*roles, *values, *self._large, origin],
-            version,
-            size,
-            contents,
+            head = self._account_head
+            accounts = [None if text is None else head + text for text in self._texts(shape.account, rows)]
+            whose = _values_of(accounts)
+        times = repeat(self._time_us) if shape.time is None else times_us_of(rows.columns[shape.time + 2])
+        dimensions = [_values_of(self._texts(place, rows)) for place in shape.dimensions]
+        heads = map(add, map(len, rows.columns[0]), map(len, rows.columns[1]))
+        lines = data[:-1].split(b"\n")
+        versions = [line[head + 2 :] for line, head in zip(lines, heads, strict=True)]
+        large = [repeat(NULL)] if shape.large is not None else []
+        parts = [whose, text_values(native_ids), *dimensions, *columns, *large, self._origins_of(rows)]
+        made = zip(
+            repeat(shape.member.name),
+            [self._native_head + native_id for native_id in native_ids],
+            times,
+            accounts,
+            map(list, zip(*parts)),  # noqa: B905  some never end
+            versions,
+            map(len, versions),
+            repeat(()),
         )
+        records = list(map(_record, made))
+        self._give_contents(rows, records)
+        return records
 
-    def _values(self, line: bytes, cells: list[bytes]) -> list[bytes]:
-        """Encode the columns; where every backslash is that of a NULL, no text has an escape to look for."""
-        is_plain = line.count(b"\\") == line.count(COPY_NULL)
-        encoders = self._plain_encoders if is_plain else self._encoders
-        pairs = zip(cells[2:-1], encoders, strict=True)
-        return [NULL if cell == COPY_NULL else encode(cell) for cell, encode in pairs]
+    def _rows(self, data: bytes) -> "_Rows":
+        """Cut lines into cells, column by column; every line must have as many as the query."""
+        flat = data.replace(b"\n", b"\t\n\t").split(b"\t")
+        step = self._cells + 1
+        count, rest = divmod(len(flat) - 1, step)
+        if rest or flat[self._cells :: step] != [b"\n"] * count:
+            raise _Misread
+        return _Rows([flat[at:-1:step] for at in range(self._cells)], False)
 
     # --- roles
 
-    def _identifier(self, place: int, cells: list[bytes], left_out: Mapping[int, LeftOut]) -> str | None:
-        cell = cells[place + 2]
-        if place in left_out or len(cell) > IDENTIFIER_BYTES:
+    def _texts(self, place: int, rows: "_Rows") -> list[str | None]:
+        """Give identifiers as text; raise _TooLong where one is longer than anybody would ask for."""
+        cells = rows.columns[place + 2]
+        if max(map(len, cells)) > IDENTIFIER_BYTES or any(place in _left_out(cell) for cell in rows.tails):
             name = self._shape.table.columns[place].name
             raise _TooLong(f"column {name} identifies the row and takes more than 64 KiB: choose another")
-        return None if cell == COPY_NULL else native_text(unescaped(cell))
+        joined = b"\t".join(cells)
+        if self._is_utf8 and b"\\" not in joined:  # neither escapes nor NULL
+            return [*joined.decode("utf-8").split("\t")]
+        return [None if cell == COPY_NULL else native_text(unescaped(cell)) for cell in cells]
 
-    def _native_id(self, cells: list[bytes], left_out: Mapping[int, LeftOut]) -> str:
-        """Write the primary key as a JSON array; without one the place, with its partition where there are many."""
+    def _native_ids(self, rows: "_Rows") -> list[bytes]:
+        """Write primary keys as JSON arrays; without one the places, with their partitions where there are many."""
         if not self._key:
-            place = cells[1].decode("ascii")
-            return f"{self._leaf(cells[0])}{place}" if self._by_leaf else place
-        texts = [
-            _json_text(self._identifier(place, cells, left_out), is_plain=is_plain)
-            for place, is_plain in self._key
-        ]
-        return f"[{','.join(texts)}]"
+            places = rows.columns[1]
+            if not self._by_leaf:
+                return places
+            oids = rows.columns[0]
+            heads = {oid: self._leaf(oid).encode("utf-8") for oid in set(oids)}
+            return [heads[oid] + place for oid, place in zip(oids, places, strict=True)]
+        parts = [self._json_texts(place, rows, is_plain=is_plain) for place, is_plain in self._key]
+        if len(parts) == 1:
+            return [b"[%b]" % part for part in parts[0]]
+        return [b"[%b]" % b",".join(each) for each in zip(*parts, strict=True)]
+
+    def _json_texts(self, place: int, rows: "_Rows", *, is_plain: bool) -> list[bytes]:
+        cells = rows.columns[place + 2]
+        if is_plain and COPY_NULL not in cells:
+            return cells
+        texts = self._texts(place, rows)
+        if not is_plain and self._is_utf8 and _NOT_AS_IT_IS.search(b"".join(cells)) is None:
+            return [b'"%b"' % cell for cell in cells]
+        return [_json_text(text, is_plain=is_plain).encode("utf-8") for text in texts]
 
     def _leaf(self, table_oid: bytes) -> str:
         return self._leaves.get(int(table_oid)) or table_oid.decode("ascii")
@@ -168,7 +218,31 @@ class RowReader:
         place = cells[1].decode("ascii", "replace")
         return f"{self._leaf(cells[0])}{place}" if cells[0].isdigit() else self._shape.table.text
 
+    def _origins_of(self, rows: "_Rows") -> list[bytes]:
+        oids = rows.columns[0]
+        for oid in set(oids) - set(self._origins):
+            self._origin(oid)
+        return list(map(self._origins.__getitem__, oids))
+
     # --- contents
+
+    def _give_contents(self, rows: "_Rows", records: list[Record | BadRecord]) -> None:
+        """Put contents into the records that have some, or that hold more than a value may."""
+        if not (self._bytea or rows.tails or max(record[6] for record in records) > VALUE_BYTES):  # type: ignore[misc]
+            return
+        for at, record in enumerate(records):
+            cells = [column[at] for column in rows.columns]
+            left_out = _left_out(cells[-1])
+            if isinstance(record, BadRecord) or not (
+                self._bytea or left_out or record.size_bytes > VALUE_BYTES
+            ):
+                continue
+            first, values = self._first, record.values
+            columns = values[first : first + len(self._encoders)]
+            contents, origin = self._contents(cells, columns, left_out, record.time_us, values[-1])
+            values[first : first + len(columns)], values[-1] = columns, origin
+            size = record.size_bytes + sum(content.document.size_bytes for content in contents)
+            records[at] = record._replace(contents=contents, size_bytes=size)
 
     def _contents(
         self,
@@ -231,8 +305,32 @@ class RowReader:
         return self._origins[table_oid]
 
 
+@dataclass(slots=True)
+class _Rows:
+    """Cells by column; `is_plain` says that none has an escape."""
+
+    columns: list[list[bytes]]
+    is_plain: bool
+
+    @property
+    def tails(self) -> list[bytes]:
+        """Give what the query says of values that it left out, of the rows that have some."""
+        return list(filter(None, self.columns[-1]))
+
+
+class _Misread(Exception):
+    """A line that has not as many cells as the query has columns."""
+
+
 class _TooLong(Exception):
     """An identifier that nobody could ask for."""
+
+
+def _values_of(texts: Sequence[str | None]) -> list[bytes]:
+    """Make text values of identifiers."""
+    if None in texts:
+        return [NULL if text is None else text_value(text) for text in texts]
+    return text_values([text.encode("utf-8") for text in texts if text is not None])
 
 
 def content_document(data: bytes | None, stream: Stream | None, size_bytes: int, time_us: int) -> Document:
@@ -243,8 +341,8 @@ def content_document(data: bytes | None, stream: Stream | None, size_bytes: int,
 
 def _left_out(cell: bytes) -> dict[int, LeftOut]:
     """Read what the query says of values that it left out: `place:size:sha256`, spaces between them."""
-    found = {}
-    for told in cell.decode("ascii").split(" "):
+    found: dict[int, LeftOut] = {}
+    for told in cell.decode("ascii").split():
         place, size, digest = told.split(":")
         found[int(place)] = LeftOut(int(place), int(size), bytes.fromhex(digest))
     return found

@@ -7,6 +7,7 @@ from typing import Protocol
 from scelle.errors import InputError
 from scelle.sources.postgres.address import Address
 from scelle.sources.postgres.names import parse_patterns
+from scelle.sources.postgres.window import Window
 
 
 class TableSchema(Protocol):
@@ -45,8 +46,9 @@ class PostgresSettings:
     `tables` are patterns as in `names.parse_pattern`. `password` is called for each connection and its answer is
     kept nowhere. `schemas` says by a table's text (`public.posts`) which columns have a role. One of
     `max_connections`, at least 2, holds the snapshot; the others read. `max_bytes_per_second` counts what the server
-    sends for rows and contents. `holder` is the identifier, with its kind, of whoever the rows belong to that name
-    nobody. `replicas` are further hosts of the same data; one that is a standby is preferred. `shard` names one of
+    sends for rows and contents, over all connections. `holder` is the identifier, with its kind, of whoever the rows
+    belong to that name nobody. `window` is the time of day at which rows may be read. `replicas` are further hosts of
+    the same data; one that is a standby is preferred. `shard` names one of
     several databases that are read as one source. Raises InputError.
     """
 
@@ -65,6 +67,7 @@ class PostgresSettings:
     sslmode: str | None = None
     sslrootcert: str | None = None
     shard: str = ""
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         parse_patterns(self.tables)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scelle.errors import InputError, SourceError
+from scelle.scope.narrowing import Narrowing
 from scelle.sources.interfaces import BadRecord, Batch, Member, Record, Trouble, Unit
 from scelle.sources.postgres.source import PostgresSource, TableCount
 
@@ -68,6 +69,12 @@ class ShardedSource:
         for batch in self._shards[shard].read(unit, mark):
             yield self._renamed_batch(shard, batch)
 
+    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+        """Read a unit without rows that no clause covers, as its shard does."""
+        shard = unit.native.decode("utf-8").partition("/")[0]
+        for batch in self._shards[shard].read_narrowed(unit, mark, narrowing):
+            yield self._renamed_batch(shard, batch)
+
     def waiting(self, unit: Unit) -> str | None:
         """Say that nothing waits: a table is read whole."""
         return None
@@ -102,4 +109,4 @@ class ShardedSource:
         first = next((each for each in batch.records if isinstance(each, Record)), None)
         if first is None or self._named[shard, first.member] == first.member:
             return batch
-        return Batch([renamed(record) for record in batch.records], batch.mark)
+        return batch._replace(records=[renamed(record) for record in batch.records])

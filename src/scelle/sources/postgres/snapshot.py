@@ -1,9 +1,11 @@
 """Hold one exported snapshot of a database, and give connections that read in it."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any, Final
 
 import psycopg
@@ -27,9 +29,11 @@ class Snapshot:
     found when the table is read. Safe to use from several threads.
     """
 
-    def __init__(self, settings: PostgresSettings, clock_s: Callable[[], float]) -> None:
-        """Open the snapshot; raises a SourceError."""
-        self._settings, self._clock_s = settings, clock_s
+    def __init__(
+        self, settings: PostgresSettings, clock_s: Callable[[], float], now_s: Callable[[], float] = time.time
+    ) -> None:
+        """Open the snapshot; raises a SourceError. `clock_s` never goes back, `now_s` are seconds since 1970."""
+        self._settings, self._clock_s, self._now_s = settings, clock_s, now_s
         self._lock = threading.RLock()
         self._idle: list[Connection[Any]] = []
         self._readers = 0
@@ -78,6 +82,15 @@ class Snapshot:
                     self.close()
                 raise source_error_of(error, self._settings.place) from error
 
+    def may_compile(self, expression: str) -> bool:
+        """Say whether the server takes a regular expression. Raises SourceUnreadable where the snapshot is gone."""
+        try:
+            self.rows("SELECT '' ~ %s", (expression,))
+        except SourceUnreadable:
+            self._check_open()
+            return False
+        return True
+
     @contextmanager
     def reader(self) -> Iterator["Connection[Any]"]:
         """Lend a connection inside the snapshot; one that is left in the middle of a query is thrown away.
@@ -96,10 +109,18 @@ class Snapshot:
         return self._clock_s() - self._opened_s
 
     def left_s(self) -> float:
-        """Say for how long the snapshot may still be held.
+        """Say for how long the snapshot may still be read.
 
-        Raises SourceUnreadable, after letting it go, where that time is over.
+        Raises SourceUnreadable, after letting it go, where that time or the source's window is over.
         """
+        window = self._settings.window
+        open_s = inf if window is None else window.left_s(self._now_s())
+        if window is not None and open_s <= 0:
+            self.close()
+            raise SourceUnreadable(
+                f"the window of {self._settings.place} ({window.text} UTC) is over and reading stopped: run again when "
+                f"it opens, {window.opens(self._now_s())}; what was sealed stays sealed, and is not sealed twice"
+            )
         left = self._settings.snapshot_max_age_s - self.age_s()
         if left <= 0:
             self.close()
@@ -108,7 +129,7 @@ class Snapshot:
                 "was let go, so that the server can clean up: run again with a higher limit, more connections or "
                 "fewer tables; what was sealed stays sealed"
             )
-        return left
+        return min(left, open_s)
 
     def warnings(self) -> list[str]:
         """Say what the operator should know: the server is no standby, the snapshot holds back its clean-up."""

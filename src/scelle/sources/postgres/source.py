@@ -18,15 +18,19 @@ from scelle.errors import (
     SourceUnreadable,
 )
 from scelle.formats.tokens import shown
+from scelle.scope.narrowing import Narrowing
 from scelle.sources.interfaces import Batch, Member, Trouble, Unit, native_text
 from scelle.sources.postgres.catalog import Catalog, Column, Table, read_catalog
 from scelle.sources.postgres.described import COLUMNS, COLUMNS_MEMBER, column_batches, columns_stamp
+from scelle.sources.postgres.narrowing import Narrowed, narrow
 from scelle.sources.postgres.rows import LeftOut, Place, RowReader, Stream, checked, in_pieces
 from scelle.sources.postgres.settings import PostgresSettings
 from scelle.sources.postgres.shapes import LARGE_OBJECTS, LARGE_OBJECTS_MEMBER, Shape, bytes_sql, shape_of
 from scelle.sources.postgres.throttle import Throttle
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is opened
+    from scelle.sources.postgres.ahead import Job, ReadAhead
+    from scelle.sources.postgres.reading import Lines, Position, TableReading
     from scelle.sources.postgres.snapshot import Snapshot
 
 _FETCH_BYTES: Final = (16 << 20, 64 << 20)
@@ -49,8 +53,12 @@ class _Pass:
     shapes: dict[str, Shape]
     troubles: tuple[Trouble, ...]
     unread: set[str]
+    ahead: ReadAhead
     is_listed: bool = False
     counts: dict[str, TableCount] = field(default_factory=dict)
+    readings: dict[str, TableReading] = field(default_factory=dict)
+    narrowing: Narrowing | None = None
+    narrowed: dict[str, Narrowed | None] = field(default_factory=dict)
 
     @property
     def tables(self) -> list[Table]:
@@ -70,8 +78,10 @@ class PostgresSource:
     """Read tables by COPY in one exported snapshot; nothing is written or locked beyond ACCESS SHARE.
 
     The snapshot is taken by the first call of `members` or `units`, and let go when every unit was read to its end, by
-    `close`, or when it is too old. `units` begins a new one where the last was listed already. `read` may be called
-    from `max_connections - 1` threads at once. `clock_s` and `wait_s` are for tests.
+    `close`, when it is too old, or when the source's window ends: reading stops between two batches then. `units`
+    begins a new one where the last was listed already. `read` may be called from `max_connections - 1` threads at
+    once; with more than two connections the next tables are read while one is consumed. `clock_s`, `wait_s` and
+    `now_s` (seconds since 1970) are for tests.
     """
 
     def __init__(
@@ -80,9 +90,10 @@ class PostgresSource:
         *,
         clock_s: Callable[[], float] = time.monotonic,
         wait_s: Callable[[float], None] = time.sleep,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
-        self._clock_s, self._wait_s = clock_s, wait_s
+        self._clock_s, self._wait_s, self._now_s = clock_s, wait_s, now_s
         self._throttle = Throttle(settings.max_bytes_per_second, clock_s, wait_s)
         self._pass: _Pass | None = None
 
@@ -95,8 +106,9 @@ class PostgresSource:
         self.close()
 
     def close(self) -> None:
-        """Let the snapshot go."""
+        """Let the snapshot go, and what was read ahead in it."""
         if self._pass is not None:
+            self._pass.ahead.close()
             self._pass.snapshot.close()
 
     # --- what the source offers
@@ -155,6 +167,17 @@ class PostgresSource:
         where it was emptied, rewritten or changed in shape, where the counts differ, or where the server refuses;
         SourceUnreadable where the server is gone or the snapshot too old.
         """
+        return self._read(unit, mark, None)
+
+    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+        """Read a unit as `read` does, without rows that no clause covers: the last batch says how many they are.
+
+        They are decided and counted by the server, in the same snapshot. A mark of `read` is none of this, and the
+        other way round.
+        """
+        return self._read(unit, mark, narrowing)
+
+    def _read(self, unit: Unit, mark: bytes, narrowing: Narrowing | None) -> Iterator[Batch]:
         current = self._pass if self._pass is not None else self._current()
         text = unit.native.decode("utf-8").removeprefix(self._prefix)
         if text == COLUMNS:  # known already, whether or not the snapshot is still held
@@ -163,7 +186,7 @@ class PostgresSource:
         elif text == LARGE_OBJECTS:
             yield from self._large_objects(current, mark)
         elif text in current.shapes:
-            yield from self._table(current, current.shapes[text], mark)
+            yield from self._table(current, current.shapes[text], mark, narrowing)
         else:
             raise ItemVanished(f"{shown(text)} is not in the snapshot: it was dropped or renamed")
         current.finish(text)
@@ -198,17 +221,20 @@ class PostgresSource:
             raise InputError(
                 "reading PostgreSQL needs the driver psycopg: install 'scelle[postgres]'"
             ) from error
-        return Snapshot(self.settings, self._clock_s)
+        return Snapshot(self.settings, self._clock_s, self._now_s)
 
     def _catalog(self, snapshot: Snapshot) -> Catalog:
         return read_catalog(snapshot, self.settings.tables, is_standby=snapshot.is_standby)
 
     def _current(self) -> _Pass:
         if self._pass is None or not self._pass.snapshot.is_open:
+            self.close()  # what was read ahead in a snapshot that is gone
             self._pass = self._begin()
         return self._pass
 
     def _begin(self) -> _Pass:
+        from scelle.sources.postgres.ahead import ReadAhead  # the driver is an extra
+
         snapshot = self._open()
         try:
             catalog = self._catalog(snapshot)
@@ -225,7 +251,8 @@ class PostgresSource:
             except SchemaWrong:
                 troubles.append(Trouble(native, native, "schema-does-not-fit"))
         unread = {*shapes, COLUMNS} if shapes else set()
-        current = _Pass(snapshot, shapes, tuple(troubles), unread)
+        ahead = ReadAhead(self.settings.max_connections - 1, self._wait_s)
+        current = _Pass(snapshot, shapes, tuple(troubles), unread, ahead)
         if self._has_large_objects(current):
             unread.add(LARGE_OBJECTS)
         return current
@@ -237,8 +264,10 @@ class PostgresSource:
     def _has_large_objects(self, current: _Pass) -> bool:
         return any(column.base_type == "oid" for table in current.tables for column in table.columns)
 
-    def _table(self, current: _Pass, shape: Shape, mark: bytes) -> Iterator[Batch]:
-        from scelle.sources.postgres.reading import TableReading, parse_mark  # the driver is an extra
+    def _table(
+        self, current: _Pass, shape: Shape, mark: bytes, narrowing: Narrowing | None
+    ) -> Iterator[Batch]:
+        from scelle.sources.postgres.reading import parse_mark  # the driver is an extra
 
         snapshot, settings = current.snapshot, self.settings
         rows = RowReader(
@@ -249,10 +278,62 @@ class PostgresSource:
             settings.shard,
             lambda where, out: self._stream(snapshot, shape.table, where, out),
         )
-        position = parse_mark(mark, snapshot, shape.table.text)
-        reading = TableReading(snapshot, shape, rows, self._throttle, position, self._wait_s)
-        yield from reading.batches()
-        current.counts[shape.table.text] = TableCount(reading.position.rows, reading.counted)
+        text = shape.table.text
+        narrowed = self._narrowed(current, text, narrowing)
+        position = parse_mark(mark, snapshot, text, "" if narrowed is None else narrowed.text)
+        for lines in self._lines(current, text, position, narrowing):
+            yield Batch(rows.records(lines.data), lines.position.mark())
+        reading = current.readings[text]
+        left_out = sum(reading.left_out.values())
+        current.counts[text] = TableCount(reading.position.rows + left_out, reading.counted)
+        yield Batch((), b"", reading.left_out)  # without a mark: next time the table is read from its start
+
+    def _lines(
+        self, current: _Pass, text: str, position: Position, narrowing: Narrowing | None
+    ) -> Iterator[Lines]:
+        """Read a table, by itself where one connection reads, else together with those that come after it."""
+        from scelle.sources.postgres.ahead import Job  # the driver is an extra
+        from scelle.sources.postgres.reading import TableReading, parse_mark
+
+        snapshot = current.snapshot
+
+        def job(name: str, start: Position | None) -> Job:
+            narrowed = self._narrowed(current, name, narrowing)
+            at = start or parse_mark(b"", snapshot, name, "" if narrowed is None else narrowed.text)
+
+            def opened(pause: Callable[[float], None], check: Callable[[], object]) -> TableReading:
+                shape = current.shapes[name]
+                reading = TableReading(snapshot, shape, self._throttle, at, pause, check, narrowed)
+                current.readings[name] = reading
+                return reading
+
+            return Job(name, at, opened)
+
+        if self.settings.max_connections == 2:
+            yield from job(text, position).open(self._wait_s, lambda: None).lines()
+            return
+        names = list(current.shapes)
+        following = [name for name in names[names.index(text) + 1 :] if name in current.unread]
+        yield from current.ahead.lines(job(text, position), [job(name, None) for name in following])
+
+    def _narrowed(self, current: _Pass, text: str, narrowing: Narrowing | None) -> Narrowed | None:
+        """Say the clauses of a table in SQL, once in a snapshot."""
+        snapshot = current.snapshot
+        if narrowing is None or snapshot.encoding != "UTF8":
+            return None
+        if narrowing is not current.narrowing:
+            current.narrowing = narrowing
+            current.narrowed.clear()
+        if text not in current.narrowed:
+            current.narrowed[text] = narrow(
+                current.shapes[text],
+                self._native(text),
+                narrowing,
+                snapshot.time_us,
+                self.settings.holder,
+                snapshot.may_compile,
+            )
+        return current.narrowed[text]
 
     def _large_objects(self, current: _Pass, mark: bytes) -> Iterator[Batch]:
         from scelle.sources.postgres.large_objects import LargeObjectReading  # the driver is an extra

@@ -1,23 +1,30 @@
 """Read no faster than an operator allows."""
 
+import threading
 from collections.abc import Callable
 
 
 class Throttle:
-    """Keep the mean of what is spent under a number of bytes a second; unused time is forgotten after one."""
+    """Keep the mean of what is spent under a number of bytes a second; unused time is forgotten after one.
+
+    Safe to use from several threads, whose sum is kept under it.
+    """
 
     def __init__(
         self, bytes_per_second: int | None, clock_s: Callable[[], float], wait_s: Callable[[float], None]
     ) -> None:
         self._rate, self._clock_s, self._wait_s = bytes_per_second, clock_s, wait_s
+        self._lock = threading.Lock()
         self._free_s = clock_s()
         """When what was spent so far will have taken its time."""
 
-    def spend(self, size_bytes: int) -> None:
-        """Wait until `size_bytes` more may be read."""
+    def spend(self, size_bytes: int, wait_s: Callable[[float], None] | None = None) -> None:
+        """Wait, by `wait_s` where it is given, until `size_bytes` more may be read."""
         if self._rate is None:
             return
-        now_s = self._clock_s()
-        self._free_s = max(self._free_s, now_s - 1) + size_bytes / self._rate
-        if self._free_s > now_s:
-            self._wait_s(self._free_s - now_s)
+        with self._lock:
+            now_s = self._clock_s()
+            self._free_s = max(self._free_s, now_s - 1) + size_bytes / self._rate
+            wait = self._free_s - now_s
+        if wait > 0:
+            (wait_s or self._wait_s)(wait)

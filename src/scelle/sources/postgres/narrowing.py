@@ -1,0 +1,261 @@
+"""Say to PostgreSQL which rows no clause covers, so that they are counted there and never sent.
+
+The clauses' tests are said in their order, each exactly as Python decides it, up to the first one that SQL has no
+words for: a row that passed so far is a candidate, which is sent, and which Python decides. So are rows that could
+fail to become records, for they count as failed. Texts are compared as COPY prints them, by their bytes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final, NamedTuple, TypeAlias
+
+from scelle.scope.accounts import AccountSet
+from scelle.scope.dialects import ARE, translate_pattern
+from scelle.scope.model import Clause, Holders, ItemView, Reason, decide_path, decide_period
+from scelle.scope.narrowing import Narrowing
+from scelle.scope.records import RecordSource, decide_record_holder
+from scelle.sources.postgres.catalog import Column
+from scelle.sources.postgres.names import literal, quoted
+from scelle.sources.postgres.rows import IDENTIFIER_BYTES
+from scelle.sources.postgres.shapes import ROW_BYTES, VALUE_BYTES, Shape
+
+CANDIDATE: Final = 0
+"""The code of rows that are sent; the others are left out, for the reason that `Narrowed.reason` gives."""
+
+_REASONS: Final = tuple(Reason)
+_NOBODY: Final = "\0"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MOMENT: Final = "294000-01-01"
+"""Times from here on are looked at one by one: the last ones do not fit 64 bits."""
+
+_DAY_US: Final = 86_400_000_000
+_PLAIN_TEXT: Final = frozenset({"text", "varchar"})
+MayCompile: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """Say how a table is read without the rows that no clause covers.
+
+    `count_sql` gives a code and how many rows have it, for every row of the table.
+    """
+
+    copy_sql: str
+    count_sql: str
+
+    @property
+    def text(self) -> str:
+        """Tell two narrowings of one table apart."""
+        return sha256(self.copy_sql.encode("utf-8")).hexdigest()[:32]
+
+    def reason(self, code: int) -> str:
+        """Name the reason of rows that are left out."""
+        return _REASONS[code % len(_REASONS)].value
+
+
+class _Test(NamedTuple):
+    """One test of a clause: when it excludes a row, and for which reason."""
+
+    excludes: str
+    reason: Reason
+
+
+def narrow(
+    shape: Shape, path: bytes, narrowing: Narrowing, time_us: int, holder: str | None, may_compile: MayCompile
+) -> Narrowed | None:
+    """Say a table's clauses in SQL; None where nothing would be left out, or nothing is gained.
+
+    `path` is the unit's, `time_us` the snapshot's; `may_compile` says whether the server takes an expression.
+    """
+    telling = _Telling(shape, path, narrowing, time_us, holder, may_compile)
+    clauses = [list(telling.tests(clause)) for clause in narrowing.clauses]
+    if not clauses or not all(clauses):
+        return None
+    codes = [_code_sql(place, len(clauses), tests) for place, tests in enumerate(clauses)]
+    risky = " OR ".join(telling.risks()) or "false"
+    code = codes[0] if len(codes) == 1 else _together_sql(codes)
+    code = f"CASE WHEN {risky} THEN {CANDIDATE} ELSE {code} END"
+    head, tail = shape.copy_sql.split(f" FROM {shape.table.sql})", 1)
+    return Narrowed(
+        f"{head} FROM {shape.table.sql} WHERE {code} = {CANDIDATE}){tail}",
+        f"SELECT {code}, count(*) FROM {shape.table.sql} GROUP BY 1",  # noqa: S608  identifiers are quoted
+    )
+
+
+def _together_sql(codes: Sequence[str]) -> str:
+    """Write what all clauses say together; each is worked out once."""
+    named = ", ".join(f"{code} AS code{place}" for place, code in enumerate(codes))
+    places = ", ".join(f"each.code{place}" for place in range(len(codes)))
+    code = f"CASE WHEN least({places}) = {CANDIDATE} THEN {CANDIDATE} ELSE greatest({places}) END"
+    return f"(SELECT {code} FROM (SELECT {named} OFFSET 0) AS each)"  # noqa: S608  nothing of it comes from outside
+
+
+def _code_sql(place: int, clauses: int, tests: Iterable[_Test]) -> str:
+    """Write what a clause says of a row: the largest code is of the clause it came furthest in, the first of those."""
+    parts = []
+    for test in tests:
+        code = (test.reason.distance * clauses + clauses - 1 - place) * len(_REASONS) + _REASONS.index(test.reason)
+        parts.append(f"WHEN {test.excludes} THEN {code}")
+    return f"CASE {' '.join(parts)} ELSE {CANDIDATE} END"
+
+
+class _Unsayable(Exception):
+    """A test has no exact words in SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    shape: Shape
+    path: bytes
+    narrowing: Narrowing
+    time_us: int
+    holder: str | None
+    may_compile: MayCompile
+
+    def tests(self, clause: Clause) -> Iterator[_Test]:
+        """Write the tests of a clause in their order, up to the first that cannot be said."""
+        try:
+            yield from self._period(clause)
+            if not decide_path(clause, ItemView(self.narrowing.source, self.path, 0, "")).covers:
+                yield _Test("true", Reason.PATH)
+            yield from self._holder(clause)
+            for name, identifiers in clause.dimensions:
+                yield from self._dimension(name, identifiers)
+            for name, pattern in clause.match:
+                yield from self._field(name, pattern)
+        except _Unsayable:
+            return
+
+    # --- one test each
+
+    def _period(self, clause: Clause) -> Iterator[_Test]:
+        start, end = clause.period_from_us, clause.period_to_us
+        if start is None and end is None:
+            return
+        if self.shape.time is None:
+            if not decide_period(clause, ItemView(self.narrowing.source, self.path, self.time_us, "")).covers:
+                yield _Test("true", Reason.PERIOD)
+            return
+        column = self.shape.table.columns[self.shape.time]
+        name = quoted(column.name)
+        outside = [] if start is None else [f"{name} < {_moment_sql(start, column)}"]
+        outside += [] if end is None else [f"{name} >= {_moment_sql(end, column)}"]
+        yield _Test(f"coalesce(isfinite({name}) AND ({' OR '.join(outside)}), false)", Reason.PERIOD)
+
+    def _holder(self, clause: Clause) -> Iterator[_Test]:
+        holders = Holders.of(clause)
+        if not holders.restrict:
+            return
+        if self.shape.account is None:
+            mine = self.narrowing
+            source = RecordSource(mine.source, self.shape.member.schema, mine.custodian, mine.account)
+            reason = decide_record_holder(holders, source, self.holder)
+            if not reason.covers:
+                yield _Test("true", reason)
+            return
+        is_custodian = self.shape.account_kind == "custodian"
+        named = holders.custodians if is_custodian else holders.accounts | _listed(holders.listed)
+        reason = holders.decide(_NOBODY, None) if is_custodian else holders.decide(None, _NOBODY)
+        column = self.shape.table.columns[self.shape.account]
+        # a record of nobody is covered, for it is not known whose it is
+        excludes = f"{quoted(column.name)} IS NOT NULL AND NOT {_is_one_of_sql(column, named)}"
+        yield _Test(excludes, reason)
+
+    def _dimension(self, name: str, identifiers: Sequence[str]) -> Iterator[_Test]:
+        schema = self.shape.member.schema
+        if schema.dimension_number(name) is None:
+            return  # covers in doubt
+        own = {self.shape.table.columns[place].name: place for place in self.shape.dimensions}
+        if name not in own:
+            raise _Unsayable
+        is_named = _is_one_of_sql(self.shape.table.columns[own[name]], identifiers)
+        yield _Test(f"coalesce(NOT ({is_named}), true)", Reason.DIMENSION)
+
+    def _field(self, name: str, pattern: str) -> Iterator[_Test]:
+        shape = self.shape
+        number = shape.member.schema.field_number(name)
+        if number is None or number < 2:
+            return  # covers in doubt
+        place = number - shape.first
+        if not 0 <= place < len(shape.letters) or shape.letters[place] in ("h", "x"):
+            raise _Unsayable
+        column = shape.table.columns[place]
+        if shape.letters[place] != "s":
+            yield _Test(f"{quoted(column.name)} IS NULL", Reason.FIELD)
+            return
+        said = translate_pattern(pattern, ARE)
+        if said is None or not self.may_compile(said):
+            raise _Unsayable
+        matches = f'({text_sql(column)}) COLLATE "C" ~ {literal(said)}'
+        yield _Test(f"coalesce(NOT ({matches}), true)", Reason.FIELD)
+
+    # --- rows that Python must see
+
+    def risks(self) -> Iterator[str]:
+        """Write when a row may fail to become a record, or become one that is not what its columns say."""
+        shape = self.shape
+        columns = shape.table.columns
+        identifying = {*shape.key, *shape.dimensions, *(() if shape.account is None else (shape.account,))}
+        for place in sorted(identifying):
+            if columns[place].length == -1:  # an escape takes two bytes
+                yield _is_longer_sql(columns[place], IDENTIFIER_BYTES // 2)
+        if shape.time is not None:
+            column = columns[shape.time]
+            yield f"coalesce(isfinite({quoted(column.name)}) AND {quoted(column.name)} >= '{_LAST_MOMENT}', false)"
+        asked = {name for clause in self.narrowing.clauses for name, _ in clause.match}
+        for place, letter in enumerate(shape.letters):
+            field = shape.member.schema.fields[shape.first + place].name
+            if letter == "D":
+                yield f"coalesce({text_sql(columns[place])} ~ '[^-0-9.]', false)"
+            elif letter == "s" and field in asked and columns[place].may_be_large:
+                # no value up to this size is taken out of its row
+                yield _is_longer_sql(columns[place], min(VALUE_BYTES, ROW_BYTES // len(columns)) - 64)
+
+
+def text_sql(column: Column) -> str:
+    """Write the expression of a column's text as COPY prints it, before escapes; NULL stays NULL."""
+    name = quoted(column.name)
+    if column.base_type in _PLAIN_TEXT:
+        return f"{name}::text"
+    return f"CASE WHEN {name} IS NOT NULL THEN format('%s', {name}) END"
+
+
+def _is_longer_sql(column: Column, size_bytes: int) -> str:
+    return f"coalesce(octet_length({text_sql(column)}) > {size_bytes}, false)"
+
+
+def _is_one_of_sql(column: Column, identifiers: Iterable[str]) -> str:
+    elements = ",".join(sorted(map(_element, filter(_is_storable, identifiers))))
+    array = literal("{" + elements + "}")
+    # a subquery is hashed, once; ANY of an array is searched from its start for each row where it stands in a CASE
+    return f'(({text_sql(column)}) COLLATE "C" IN (SELECT unnest({array}::text[]) COLLATE "C"))'
+
+
+def _element(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _is_storable(text: str) -> bool:
+    """Say whether a text of the server can be this one."""
+    return "\0" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+
+
+def _listed(listed: AccountSet | None) -> frozenset[str]:
+    """Give the accounts of a file; those of a very large one are only known by their hashes."""
+    if listed is None:
+        return frozenset()
+    exact = listed.exact()
+    if exact is None:
+        raise _Unsayable
+    return frozenset(each.decode("utf-8") for each in exact)
+
+
+def _moment_sql(time_us: int, column: Column) -> str:
+    """Write a bound of a period as a constant of the column's type."""
+    if column.base_type == "date":  # a day counts as its first moment
+        return f"'{(_EPOCH + timedelta(days=-(-time_us // _DAY_US))).date().isoformat()}'::date"
+    moment = (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return f"'{moment}+00'::timestamptz" if column.base_type == "timestamptz" else f"'{moment}'::timestamp"
