@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from heapq import nsmallest
 from typing import Any, Final, TypeAlias
 
@@ -26,18 +26,17 @@ from scelle.formats.index import Tagger
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import UNDATED
 from scelle.formats.values import NULL
-from scelle.ledger.search import Erased, SortedBlock, erased_records, frames_of, rows_of
-from scelle.ledger.segments import Row, SegmentReader
+from scelle.ledger.rows import Row
+from scelle.ledger.search import IndexBlock, Tombstones, frames_of, rows_of, tombstones
+from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedger
+from scelle.orders.days import utc_text
 from scelle.vault.keys import VaultKey
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Told how many records were searched, and how many there are."""
 
 ITEMS_SHOWN: Final = 1000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_US: Final = -62_135_596_800_000_000  # the years 1 to 9999
-_LAST_US: Final = 253_402_300_799_999_999
 _TOLD_EVERY: Final = 8192
 _be32: Final = struct.Struct(">I").unpack_from
 
@@ -60,7 +59,7 @@ class FoundItem:
 
 
 @dataclass(slots=True)
-class Findings:
+class Hits:
     """Hold all matches' count, and the first of them by source and sequence number.
 
     `size` is that of the checkpoint under which was searched; `segments` counts those of the sources searched,
@@ -75,7 +74,7 @@ class Findings:
     segments_read: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the findings as `find --json` prints them; an item's id is enough for `disclose`."""
+        """Return the hits as `find --json` prints them; an item's id is enough for `disclose`."""
         document = asdict(self)
         for item in document["items"]:
             del item["place"]
@@ -95,7 +94,7 @@ def find(
     vault_key: VaultKey,
     limit: int = ITEMS_SHOWN,
     progress: Progress = _silent,
-) -> Findings:
+) -> Hits:
     """Find the sealed records that a query asks for, among those under the published checkpoint.
 
     `names` are what people call log sources, by alias. Dates of the query are days in `zone`. All matches are
@@ -111,10 +110,10 @@ def find(
     segments = [(at, each) for at, each in manifests if each.source in searched]
     digests = dict.fromkeys(manifest.schema for _, manifest in segments)
     binder = Binder(node, sources, [ledger.schema(digest) for digest in digests], zone)
-    findings = Findings(size=ledger.log.size, limit=limit)
-    search = _Search(ledger, binder, sources, vault_key, findings, progress)
+    hits = Hits(size=ledger.log.size, limit=limit)
+    search = _Search(ledger, binder, sources, vault_key, hits, progress)
     search.run([(at, each) for at, each in segments if each.records])
-    return findings
+    return hits
 
 
 class _Search:
@@ -126,46 +125,46 @@ class _Search:
         binder: Binder,
         sources: Sources,
         vault_key: VaultKey,
-        findings: Findings,
+        hits: Hits,
         progress: Progress,
     ) -> None:
         self._ledger, self._binder, self._sources, self._vault_key = ledger, binder, sources, vault_key
-        self._findings, self._progress = findings, progress
+        self._hits, self._progress = hits, progress
         self._tagger = Tagger(ledger.secrets.tag_key)
         self._done = self._total = 0
 
     def run(self, segments: Sequence[tuple[int, Segment]]) -> None:
         """Search all of them."""
-        erased = erased_records(self._ledger.entries)
+        erased = tombstones(self._ledger.entries)
         self._total = sum(manifest.records for _, manifest in segments)
-        self._findings.segments = len(segments)
+        self._hits.segments = len(segments)
         for at, manifest in sorted(segments, key=lambda pair: _place(pair[1])):
             before = self._done
-            self._search(manifest, erased.get(at, Erased()))
+            self._search(manifest, erased.get(at, Tombstones()))
             self._done = before + manifest.records
             self._progress(self._done, self._total)
 
-    def _search(self, manifest: Segment, erased: Erased) -> None:
+    def _search(self, manifest: Segment, erased: Tombstones) -> None:
         schema = self._ledger.schema(manifest.schema)
         bound = self._binder.bind(manifest.source, schema)
         if bound is False or (bound is not True and not may_match(manifest, window_of(bound))):
             return
-        self._findings.segments_read += 1
+        self._hits.segments_read += 1
         with closing(self._ledger.segment(manifest)) as reader:
             if bound is True:
                 self._take_all(reader, erased)
             else:
                 self._take(reader, erased, schema, bound)
 
-    def _take_all(self, reader: SegmentReader, erased: Erased) -> None:
+    def _take_all(self, reader: SegmentReader, erased: Tombstones) -> None:
         """Take every record of a segment: as many as the manifest says, less those that are erased."""
         low, high = reader.manifest.seq
         room = self._room()
         living = (seq for seq in range(low, high) if seq - low not in erased.records)
-        self._findings.count += reader.manifest.records - len(erased.records)
+        self._hits.count += reader.manifest.records - len(erased.records)
         self._show(reader, [seq for seq, _ in zip(living, range(room), strict=False)])
 
-    def _take(self, reader: SegmentReader, erased: Erased, schema: Schema, bound: Undecided) -> None:
+    def _take(self, reader: SegmentReader, erased: Tombstones, schema: Schema, bound: Undecided) -> None:
         index = _Index(reader, erased, schema, self._tagger, window_of(bound))
         cells = index_cells(bound, index.count)
         if cells is None and not all_within(reader.manifest, index.window):
@@ -181,26 +180,26 @@ class _Search:
         if not is_answered(bound, cells or ()):
             self._test(reader, sorted(index.seqs(ranges)), bound)
         elif len(ranges) == 1 and not self._room():
-            self._findings.count += ranges[0].size
+            self._hits.count += ranges[0].size
         else:
             seqs = index.seqs(ranges)
-            self._findings.count += len(seqs)
+            self._hits.count += len(seqs)
             self._show(reader, nsmallest(self._room(), seqs))
 
-    def _scan(self, reader: SegmentReader, erased: Erased, bound: Undecided) -> None:
+    def _scan(self, reader: SegmentReader, erased: Tombstones, bound: Undecided) -> None:
         """Test every row: nothing narrower is known."""
         columns = columns_of(bound)
         passes, cut, show = row_test(bound, columns), cutter(columns), self._shower(reader)
-        findings, room = self._findings, self._room()
+        hits, room = self._hits, self._room()
         low = next_seq = reader.manifest.seq[0]
         for frame in frames_of(reader):
             plain = frame.plain
             for seq, span in enumerate(frame.spans(), next_seq):
                 if passes(cut(plain, span[0])) and seq - low not in erased.records:
-                    findings.count += 1
+                    hits.count += 1
                     if room:
                         room -= 1
-                        findings.items.append(show(frame.row(seq, span)))
+                        hits.items.append(show(frame.row(seq, span)))
                 next_seq = seq + 1
             self._progress(self._done + next_seq - low, self._total)
 
@@ -208,22 +207,22 @@ class _Search:
         """Test the rows with these sequence numbers: none other can pass."""
         columns = columns_of(bound)
         passes, cut, show = row_test(bound, columns), cutter(columns), self._shower(reader)
-        findings, room = self._findings, self._room()
+        hits, room = self._hits, self._room()
         for number, row in enumerate(rows_of(reader, seqs), 1):
             if passes(cut(row.values, 0)):
-                findings.count += 1
+                hits.count += 1
                 if room:
                     room -= 1
-                    findings.items.append(show(row))
+                    hits.items.append(show(row))
             if number % _TOLD_EVERY == 0:
                 self._progress(self._done + row.seq - reader.manifest.seq[0], self._total)
 
     def _show(self, reader: SegmentReader, seqs: Sequence[int]) -> None:
         if seqs:
-            self._findings.items += map(self._shower(reader), rows_of(reader, seqs))
+            self._hits.items += map(self._shower(reader), rows_of(reader, seqs))
 
     def _room(self) -> int:
-        return self._findings.limit - len(self._findings.items)
+        return self._hits.limit - len(self._hits.items)
 
     def _shower(self, reader: SegmentReader) -> Callable[[Row], FoundItem]:
         """Return what shows a row of a segment as an item."""
@@ -244,7 +243,7 @@ class _Search:
 class _Range:
     """Ranks [lo, hi) of one block of the index."""
 
-    block: SortedBlock
+    block: IndexBlock
     lo: int
     hi: int
 
@@ -257,11 +256,11 @@ class _Index:
     """Ask the sorted index of one segment, within the query's window of time."""
 
     def __init__(
-        self, reader: SegmentReader, erased: Erased, schema: Schema, tagger: Tagger, window: Window
+        self, reader: SegmentReader, erased: Tombstones, schema: Schema, tagger: Tagger, window: Window
     ) -> None:
         self._reader, self._erased, self._schema, self._tagger = reader, erased, schema, tagger
         self.window = window
-        self._blocks: dict[int, SortedBlock] = {}
+        self._blocks: dict[int, IndexBlock] = {}
         self._ranges: dict[tuple[int, str], _Range] = {}
 
     def count(self, cell: Cell) -> int:
@@ -286,7 +285,7 @@ class _Index:
         if found is None:
             block = self._blocks.get(number)
             if block is None:
-                block = self._blocks[number] = SortedBlock(self._reader, number, self._erased)
+                block = self._blocks[number] = IndexBlock(self._reader, number, self._erased.places)
             tag = self._tagger.tag(self._schema.dimensions[number - 1], identifier)
             found = _Range(block, *block.ranks(tag, *self.window))
             self._ranges[number, identifier] = found
@@ -324,9 +323,4 @@ def _time_of(row: Row) -> int:
 
 
 def _time_text(time_us: int) -> str | None:
-    if time_us == UNDATED:
-        return None
-    if not _FIRST_US <= time_us <= _LAST_US:
-        return f"{time_us} us"
-    moment = (_EPOCH + timedelta(microseconds=time_us)).replace(tzinfo=None)
-    return moment.isoformat(timespec="microseconds") + "Z"
+    return None if time_us == UNDATED else utc_text(time_us, "microseconds")

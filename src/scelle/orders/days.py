@@ -11,9 +11,11 @@ from difflib import get_close_matches
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from scelle.errors import ZoneUnknown
+from scelle.errors import InputError, ZoneUnknown
 
 _EPOCH: Final = datetime(1970, 1, 1)
+_FIRST_US: Final = -62_135_596_800_000_000  # the years 1 to 9999
+_LAST_US: Final = 253_402_300_799_999_999
 _MICROSECOND: Final = timedelta(microseconds=1)
 _DAY: Final = timedelta(days=1)
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
@@ -63,6 +65,19 @@ def aware_instant(moment: datetime) -> int:
     return (moment.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
+def moment_us(text: str, zone: tzinfo) -> int:
+    """Return the instant of an RFC 3339 time, or the first one of a date in `zone`; raises InputError."""
+    try:
+        if len(text) == len("2026-01-08"):
+            return day_start_us(date.fromisoformat(text), zone)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no time: use RFC 3339 (2026-01-08T14:00:00Z) or a date") from None
+    if moment.tzinfo is None:
+        raise InputError(f"{text!r} has no offset: write 2026-01-08T14:00:00Z, or a date in the order's zone")
+    return aware_instant(moment)
+
+
 def local(time_us: int, zone: tzinfo) -> datetime:
     """Return the instant as clocks in the zone show it."""
     return (_EPOCH.replace(tzinfo=UTC) + timedelta(microseconds=time_us)).astimezone(zone)
@@ -71,6 +86,13 @@ def local(time_us: int, zone: tzinfo) -> datetime:
 def local_day(time_us: int, zone: tzinfo) -> date:
     """Return the date that the instant bears in the zone."""
     return local(time_us, zone).date()
+
+
+def utc_text(time_us: int, timespec: str = "auto") -> str:
+    """Return the instant as RFC 3339 in UTC; as a number of microseconds outside the years 1 to 9999."""
+    if not _FIRST_US <= time_us <= _LAST_US:
+        return f"{time_us} us"
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat(timespec=timespec) + "Z"
 
 
 def iso_text(time_us: int, zone: tzinfo) -> str:

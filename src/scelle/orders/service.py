@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from scelle.errors import OrderAccountsUnreadable, OrderExists, OrderUnknown
+from scelle.errors import InputError, OrderAccountsUnreadable, OrderExists, OrderUnknown
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.notes import VerifierKey, parse_vkey
 from scelle.formats.records import ChunkRoot, chunk_root
@@ -38,6 +38,18 @@ class SealedOrder:
     clauses: tuple[Clause, ...]
     aliases: Mapping[str, str]
     received: Event
+
+    @property
+    def source_names(self) -> dict[str, str]:
+        """Return what people call the order's sources, by alias."""
+        return {alias: name for name, alias in self.aliases.items()}
+
+    def alias_of(self, name: str) -> str:
+        """Return the alias of the source that people call `name`; raises InputError."""
+        if name not in self.aliases:
+            there = ", ".join(sorted(self.aliases)) or "none"
+            raise InputError(f"order {self.order.id} has no source {name!r}: its sources are {there}")
+        return self.aliases[name]
 
 
 def order_ids(vault: Path) -> list[str]:

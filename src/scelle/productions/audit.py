@@ -182,7 +182,8 @@ class _Audit:
 
     def _check_signatures(self, note: Note, point: Checkpoint, policy: Policy, first: bytes) -> None:
         if policy.origin != point.origin:
-            self._report.add("checkpoint.origin", "checkpoint", "the trust file is another log's")
+            detail = f"the trust file is of another order, {policy.origin}: give that of {point.origin}"
+            self._report.add("checkpoint.origin", "checkpoint", detail)
         if first != policy.genesis:
             self._report.add("log.genesis", "entry 0", "the log does not begin as the trust file says")
         for key in policy.log:

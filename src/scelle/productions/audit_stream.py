@@ -18,11 +18,13 @@ from scelle.formats.entries import Segment
 from scelle.formats.index import Tagger
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import is_family_member, shown
-from scelle.ledger.segments import Row, SegmentReader
+from scelle.ledger.rows import Row
+from scelle.ledger.search import Tombstones, tombstones
+from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedger
 from scelle.merkle.hashing import HASH_BYTES, tree_root
 from scelle.productions.interfaces import Progress
-from scelle.productions.plan import Tombstones, listed, tombstones
+from scelle.productions.plan import listed
 from scelle.productions.scratch import Scratch, refuse_place, workspace
 
 _TAGS_KEPT: Final = 100_000

@@ -20,7 +20,8 @@ from scelle.formats.openings import Opening, TlogProof
 from scelle.formats.records import field_leaf, field_salt
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import is_family_member, shown
-from scelle.ledger.segments import Row, SegmentReader
+from scelle.ledger.rows import Row
+from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedger
 from scelle.merkle.proofs import inclusion_path, root_from_inclusion
 from scelle.productions.copies import Copies

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from scelle.formats.tokens import UNDATED
-from scelle.productions.model import time_text
+from scelle.orders.days import utc_text
 
 LOAD_FILE: Final = "loadfile/documents.csv"
 REDACTED: Final = "(redacted)"
@@ -59,8 +59,8 @@ def safe_cell(text: str) -> str:
 
 
 def time_cell(time_us: int) -> str:
-    """Write microseconds since 1970 as `time_text` does; nothing where there is no time."""
-    return "" if time_us == UNDATED else safe_cell(time_text(time_us))
+    """Write microseconds since 1970 as `utc_text` does; nothing where there is no time."""
+    return "" if time_us == UNDATED else safe_cell(utc_text(time_us))
 
 
 def _picture(match: re.Match[str]) -> str:

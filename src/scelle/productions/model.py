@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from scelle.errors import FormatError, RequestWrong
@@ -10,6 +9,7 @@ from scelle.formats.packages import Query
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import TIME_MAX, TIME_MIN, is_code, shown
 from scelle.formats.values import Value, decode_value
+from scelle.orders.days import utc_text
 
 Strength: TypeAlias = Literal["A", "B", "C"]
 
@@ -20,16 +20,6 @@ NATIVE_ID: Final = "native_id"
 RAW: Final = "raw"
 KEPT_IN_PLACE: Final = "kept-in-place"
 """The code of a content that was never in the vault: its clause keeps digests only."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_US: Final = -62_135_596_800_000_000  # the years 1 to 9999
-_LAST_US: Final = 253_402_300_799_999_999
-
-
-def time_text(time_us: int) -> str:
-    """Write microseconds since 1970 as RFC 3339 UTC, as a number outside the years 1 to 9999."""
-    if not _FIRST_US <= time_us <= _LAST_US:
-        return f"{time_us} us"
-    return (_EPOCH + timedelta(microseconds=time_us)).replace(tzinfo=None).isoformat() + "Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +44,7 @@ class Request:
                 raise RequestWrong(f"time {time} is outside -2^63+1 to 2^63-1 microseconds: correct it")
         if self.from_us is not None and self.until_us is not None and self.from_us >= self.until_us:
             raise RequestWrong(
-                f"the period from {time_text(self.from_us)} until {time_text(self.until_us)} is empty: until must "
+                f"the period from {utc_text(self.from_us)} until {utc_text(self.until_us)} is empty: until must "
                 "be later"
             )
         if self.strength == "A" and not self.is_whole_source:

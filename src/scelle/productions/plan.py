@@ -5,29 +5,22 @@ accepts.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from scelle.errors import RequestWrong
-from scelle.formats.entries import End, Entry, Erase, Segment
+from scelle.formats.entries import End, Entry, Segment
 from scelle.formats.packages import Query
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import INT64_MAX, TIME_MIN, UNDATED, is_family_member, is_reserved_alias, shown
-from scelle.productions.model import RAW, SOURCE, Notice, SegmentCounts, time_text
+from scelle.ledger.search import Tombstones, tombstones
+from scelle.orders.days import utc_text
+from scelle.productions.model import RAW, SOURCE, Notice, SegmentCounts
 
 RangeName: TypeAlias = Literal["whole", "dated", "undated"]
 
 _END_OF_TIME: Final = INT64_MAX + 1
 _LISTED: Final = 20
-
-
-@dataclass(slots=True)
-class Tombstones:
-    """Hold what is erased of one segment: commitments by position in R, positions in X, and those of each record."""
-
-    records: dict[int, bytes] = field(default_factory=dict)
-    places: set[int] = field(default_factory=set)
-    index: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +128,6 @@ def _kind(ranges: tuple[RangeName, ...], manifest: Segment) -> str:
     return "undated_only" if ranges == ("undated",) and manifest.time is not None else "searched"
 
 
-def tombstones(entries: Sequence[Entry]) -> dict[int, Tombstones]:
-    """Collect what is erased, by the log index of the segment's manifest."""
-    found: dict[int, Tombstones] = {}
-    for entry in entries:
-        if isinstance(entry, Erase):
-            of_segment = found.setdefault(entry.segment[0], Tombstones())
-            of_segment.records[entry.record[0]] = entry.record[1]
-            of_segment.places.update(entry.index)
-            of_segment.index[entry.record[0]] = entry.index
-    return found
-
-
 def _check_redactions(query: Query, schemas: Sequence[Schema]) -> None:
     """Refuse to redact key fields, and fields that no touched schema has: a slip would leave them open."""
     names = {each.name for schema in schemas for each in schema.fields}
@@ -196,7 +177,7 @@ def _open_sources(entries: Sequence[Entry], query: Query) -> list[Notice]:
         Notice(
             "source.open",
             alias,
-            f"captured until {time_text(mark)} only, and the period ends at {time_text(query.until_us)}: the "
+            f"captured until {utc_text(mark)} only, and the period ends at {utc_text(query.until_us)}: the "
             "verifier will say so; "
             "capture again, or ask for an earlier end",
         )

@@ -9,13 +9,14 @@ from scelle.errors import RecordNotAsSealed
 from scelle.formats.index import index_leaf, inner, tag, u2, u3
 from scelle.formats.packages import FarNeighbour, Hit, NearNeighbour, Neighbour, Query, RangeLine
 from scelle.formats.tokens import is_reserved_alias
+from scelle.ledger.search import IndexBlock
 from scelle.ledger.segments import SegmentReader, parse_sort_key
 from scelle.merkle.hashing import HASH_BYTES
 from scelle.productions.model import ACCOUNT, Withholding
 from scelle.productions.pages import Pages
 from scelle.productions.plan import RangeName, Task, window_of
 from scelle.productions.records import Draft, Drafter
-from scelle.productions.search import FoundRange, IndexBlock, RecordHashes, SegmentTree, find_range
+from scelle.productions.search import FoundRange, RecordHashes, SegmentTree, find_range
 
 LINE_HITS: Final = 4096
 """Hits on a line that shows a part of a segment: with their paths at most 6 MB."""

@@ -6,8 +6,9 @@ from typing import Final
 from scelle.formats.checkpoints import Checkpoint
 from scelle.formats.packages import Query
 from scelle.formats.tokens import base64_text
+from scelle.orders.days import utc_text
 from scelle.productions.loadfile import LOAD_FILE
-from scelle.productions.model import ACCOUNT, Delta, SegmentCounts, time_text
+from scelle.productions.model import ACCOUNT, Delta, SegmentCounts
 from scelle.productions.pages import Tally
 from scelle.productions.trust import grouped
 
@@ -113,7 +114,7 @@ def _indices(numbers: Sequence[int]) -> str:
 
 
 def _end(time_us: int | None, otherwise: str) -> str:
-    return otherwise if time_us is None else f"{time_text(time_us)} ({time_us} us)"
+    return otherwise if time_us is None else f"{utc_text(time_us)} ({time_us} us)"
 
 
 _LISTED: Final = 20

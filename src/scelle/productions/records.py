@@ -16,7 +16,7 @@ from scelle.formats.lines import LINE_MAX_BYTES
 from scelle.formats.packages import Query
 from scelle.formats.records import commitment_of_leaves, field_leaf, field_salt, record_commitment
 from scelle.formats.schema import DOCUMENT_V1
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.productions.copies import Copies
 from scelle.productions.extensions import UNKNOWN, extension_of
 from scelle.productions.items import Shelf

@@ -1,57 +1,16 @@
 """Find ranges in a segment's sorted index, and nodes of its trees; memory stays flat."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from scelle.errors import RecordNotAsSealed
-from scelle.formats.index import sort_key
-from scelle.formats.tokens import INT64_MAX, INT64_MIN
-from scelle.ledger.segments import FRAME_ROWS, NODES_LEVEL, SegmentReader
+from scelle.ledger.search import IndexBlock
+from scelle.ledger.segments import NODES_LEVEL, SegmentReader
 from scelle.merkle.hashing import HASH_BYTES, tree_root
 from scelle.merkle.proofs import Tree, inclusion_path_cached, range_proof_cached, root_cached
 
-KEY_BYTES: Final = 32
-_FRAMES_KEPT: Final = 8
 _HASHES_AT_ONCE: Final = 1 << 16
-
-
-class IndexBlock:
-    """Look into one dimension's block of X: its entries by position, the living ones also by rank.
-
-    Entries under a tombstone keep their position; what the index file has there is not looked at.
-    """
-
-    def __init__(self, reader: SegmentReader, ordinal: int, erased_places: set[int]) -> None:
-        self._reader, self._ordinal = reader, ordinal
-        count = reader.manifest.records
-        self.start = (ordinal - 1) * count
-        self.stop = ordinal * count
-        erased = sorted(place - self.start for place in erased_places if self.start <= place < self.stop)
-        self._shifts = [place - before for before, place in enumerate(erased)]
-        self.living = count - len(erased)
-        self._frames: dict[int, bytes] = {}
-
-    def position(self, rank: int) -> int:
-        """Return the position in X of the living entry number `rank`."""
-        return self.start + rank + bisect_right(self._shifts, rank)
-
-    def key(self, rank: int) -> bytes:
-        """Return the sort key (tag || time + 2^63 || seq + 2^63) of a living entry."""
-        number, place = divmod(self.position(rank) - self.start, FRAME_ROWS)
-        return self._frame(number)[place * KEY_BYTES : (place + 1) * KEY_BYTES]
-
-    def first_at_least(self, target: bytes) -> int:
-        """Return the rank of the first living entry whose key is not below `target`, `living` if none is."""
-        return bisect_left(range(self.living), target, key=self.key)
-
-    def _frame(self, number: int) -> bytes:
-        if number not in self._frames:
-            if len(self._frames) >= _FRAMES_KEPT:
-                self._frames.pop(next(iter(self._frames)))
-            self._frames[number] = self._reader.index_frame(self._ordinal, number)
-        return self._frames[number]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +31,7 @@ class FoundRange:
 
 def find_range(block: IndexBlock, tag: bytes, window: tuple[int, int]) -> FoundRange:
     """Find the entries of a tag with low <= time < high. Erased entries beside them belong to it (§7)."""
-    low, high = window
-    lo = block.first_at_least(tag + sort_key(low, INT64_MIN))
-    beyond = tag + b"\xff" * 17 if high > INT64_MAX else tag + sort_key(high, INT64_MIN)
-    hi = block.first_at_least(beyond)
+    lo, hi = block.ranks(tag, *window)
     has_left, has_right = lo > 0, hi < block.living
     first = block.position(lo - 1) + 1 if has_left else block.start
     stop = block.position(hi) if has_right else block.stop

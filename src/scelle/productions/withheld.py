@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-from scelle.errors import RequestWrong
+from scelle.errors import InputError, RequestWrong
 from scelle.formats.tokens import shown
-from scelle.productions.model import WithholdList
+from scelle.productions.model import ProductionReport, WithholdList
 
 COLUMNS = ["native_id", "what", "code"]
 _MAX_BYTES = 64 << 20
@@ -26,6 +26,16 @@ def read_withhold_list(path: Path | None) -> WithholdList:
             raise RequestWrong(f"{path}, line {number}: {shown(row[0])} is listed twice: leave one")
         listed[row[0]] = row[2]
     return WithholdList(natives=natives, contents=contents)
+
+
+def refuse_unmet(report: ProductionReport) -> None:
+    """Raise InputError where the list names what is no hit: a slip would have handed it over."""
+    unmet = [each.subject for each in report.findings if each.code == "withhold.no_hit"]
+    if unmet:
+        raise InputError(
+            f"the list withholds {', '.join(unmet[:3])}, which is no hit: compare the spelling; nothing was "
+            "handed over"
+        )
 
 
 def _rows(path: Path) -> list[list[str]]:

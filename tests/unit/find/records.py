@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scelle.find.service import Findings, find
+from scelle.find.service import Hits, find
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.schema import DOCUMENT_V1, EVENT_V1, Field, Schema
 from scelle.formats.values import NULL, UNDATED, content_value, encode_value, structure_value, text_value
@@ -116,7 +116,7 @@ class World:
         self.now_us += 1_000_000
         self.ledger.seal(self.now_us)
 
-    def find(self, query: str, limit: int = 1000, zone: tzinfo = UTC, **options: Any) -> Findings:
+    def find(self, query: str, limit: int = 1000, zone: tzinfo = UTC, **options: Any) -> Hits:
         return find(self.ledger, query, zone=zone, names=NAMES, vault_key=KEY, limit=limit, **options)
 
     def naive(self, passes: Callable[[Known], bool], *, reserved: bool = False) -> list[Known]:
@@ -155,9 +155,9 @@ def _encoded(value: Any, letter: str) -> bytes:
     return encode_value(letter, str(value) if isinstance(value, Decimal) else value)
 
 
-def shape(findings: Findings) -> list[tuple[str, str | None, str | None]]:
+def shape(hits: Hits) -> list[tuple[str, str | None, str | None]]:
     """Give what a test compares items by."""
-    return [(each.source, each.account, each.time) for each in findings.items]
+    return [(each.source, each.account, each.time) for each in hits.items]
 
 
 def shape_of(known: list[Known]) -> list[tuple[str, str | None, str | None]]:

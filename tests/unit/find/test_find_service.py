@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from scelle import bootstrap
 from scelle.capture.identity import item_id_of_row
 from scelle.errors import QueryWrong
 from scelle.find.moments import parse_span
 from scelle.formats.entries import Erase
 from scelle.ledger import search
 from scelle.ledger.segments import SegmentReader, parse_sort_key
+from scelle.orders.days import moment_us
 from tests.unit.find.records import (
     DAY_US,
     KEY,
@@ -141,7 +141,7 @@ def test_times_are_read_as_produce_reads_them(text: str) -> None:
     zone = ZoneInfo("Europe/Brussels")
     span = parse_span(text, zone)
     assert span is not None
-    assert span.start_us == bootstrap.moment_us(text, zone)
+    assert span.start_us == moment_us(text, zone)
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "9999-12-31", "2026-01-08T14:00:00", "soon", ""])

@@ -10,8 +10,9 @@ from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.tokens import TIME_MAX, TIME_MIN, UNDATED
 from scelle.formats.values import NULL, text_value
 from scelle.ledger import search, segments
-from scelle.ledger.search import Erased, RowFrame, SortedBlock, frames_of, rows_of
-from scelle.ledger.segments import Row, SegmentReader
+from scelle.ledger.rows import Row
+from scelle.ledger.search import IndexBlock, RowFrame, frames_of, rows_of
+from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedgerWriter
 from tests.unit.find.records import KEY, START_US
 
@@ -48,7 +49,7 @@ def test_a_range_is_what_a_naive_reader_finds(
         keys[place] = bytes(32)  # nothing of an erased entry is looked at
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "FRAME_ROWS", 4)
-        block = SortedBlock(KeysOnly(keys), 2, Erased(places={len(keys) + place for place in hidden} | {0}))  # type: ignore[arg-type]
+        block = IndexBlock(KeysOnly(keys), 2, {len(keys) + place for place in hidden} | {0})  # type: ignore[arg-type]
         lo, hi = block.ranks(tag, low, high)
         found = block.seqs(lo, hi)
     expected = [

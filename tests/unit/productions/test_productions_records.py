@@ -20,10 +20,11 @@ from scelle.formats.values import (
     text_value,
     time_value,
 )
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
+from scelle.ledger.search import Tombstones
 from scelle.productions import records
 from scelle.productions.model import NOTHING_WITHHELD
-from scelle.productions.plan import Task, Tombstones
+from scelle.productions.plan import Task
 from scelle.productions.records import Draft, Drafter, Item, record_line
 from tests.unit.productions.ledgers import CHAT
 from tests.unit.productions.test_productions_plan import segment

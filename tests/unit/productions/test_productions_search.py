@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from scelle.errors import RecordNotAsSealed
 from scelle.formats.index import sort_key
 from scelle.formats.tokens import TIME_MAX, TIME_MIN, UNDATED
+from scelle.ledger.search import IndexBlock
 from scelle.ledger.segments import FRAME_ROWS
 from scelle.merkle.hashing import tree_root
 from scelle.merkle.proofs import Tree
-from scelle.productions.search import IndexBlock, RecordHashes, SegmentTree, find_range
+from scelle.productions.search import RecordHashes, SegmentTree, find_range
 from tests.unit.productions.test_productions_plan import segment
 
 TAGS = [bytes([number]) * 16 for number in (1, 2, 255)]

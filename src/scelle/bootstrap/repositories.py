@@ -1,0 +1,31 @@
+"""Restore a sealed git repository, and seal that this was done."""
+
+import os
+from pathlib import Path
+
+from scelle.bootstrap.acting import actor, now_us
+from scelle.bootstrap.custody import show_to_witnesses, witness_settings
+from scelle.bootstrap.session import Session, refuse_in_vault
+from scelle.capture.repositories import RestoredRepository, check_repository, restore_repository
+from scelle.ledger.events import record_event
+from scelle.orders.service import sealed_order
+from scelle.sources.git.restore import refuse_folder
+
+
+def restore_git(
+    session: Session, order: str, source: str, to: Path, *, with_deleted: bool
+) -> tuple[RestoredRepository, list[str]]:
+    """Seal that a repository is restored, then write it; return the report and warnings.
+
+    Sealed first: a crash in between leaves an event without a repository, never a repository that nobody knows of.
+    """
+    refuse_in_vault(session, to)
+    refuse_folder(to)
+    ledger = session.order_writer(order)
+    alias = sealed_order(ledger).alias_of(source)
+    check_repository(ledger, alias)
+    name = os.fsencode(to.name).decode("utf-8", "backslashreplace")
+    record_event(ledger, now_us(), actor(), "git.restored", {"source": alias, "folder": name})
+    ledger.seal(now_us())
+    warnings = show_to_witnesses(ledger, None, witness_settings(ledger))
+    return restore_repository(ledger, session.packs, alias, to, with_deleted=with_deleted), warnings
