@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from scelle.bootstrap import KeyChoice, actor, make_vault, now_us, opened, produce_package
+from scelle.bootstrap import KeyChoice, actor, make_vault, now_us, opened
+from scelle.bootstrap.productions import produce_package
 from scelle.capture.service import PassReport, run_pass
 from scelle.errors import OrderExists
 from scelle.formats.checkpoints import Checkpoint, parse_checkpoint_text

@@ -6,7 +6,7 @@ from typing import Final
 
 from scelle.capture.store import ItemKeys, parse_side
 from scelle.formats.schema import DOCUMENT_V1, Schema
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.vault.keys import VaultKey
 
 NATIVE_ID: Final = "native_id"

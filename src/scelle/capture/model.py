@@ -124,6 +124,8 @@ class SourceReport:
     unreachable: str | None = None
     vanished_unknown: bool = False
     """Set where not everything could be listed: then nothing is said to have vanished."""
+    shapes: list[str] = field(default_factory=list)
+    """Schemas and profiles of the members of a source of records, as `tallies.shape_text` writes them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts and what stands beside them, as printed and sealed."""

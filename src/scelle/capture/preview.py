@@ -11,6 +11,7 @@ from typing import Any
 from scelle.capture.growth import GrowthSample
 from scelle.capture.interfaces import NamedSource
 from scelle.capture.model import Problem
+from scelle.capture.tallies import Budget, Tallies, Tally, clause_digests, member_digests
 from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason
@@ -60,6 +61,8 @@ class Preview:
     growth_bytes: int = 0
     """What all that is covered would take in a new vault: estimated for records, an upper bound for documents."""
     unreachable: str | None = None
+    units: Tallies = field(default_factory=Tallies)
+    """What each unit of a source of records offered."""
 
     def fail(self, native: str, cause: str, detail: str = "") -> None:
         """Count what could not be listed or read; the first ones are named."""
@@ -95,6 +98,27 @@ class Preview:
             "sample": list(self.sample),
             "unreachable": self.unreachable,
         }
+
+
+def sealed_preview(clauses: Sequence[Clause], found: Sequence[Preview]) -> dict[str, Any]:
+    """Return the body of the event `preview`: the counts, and what a pass is compared with afterwards.
+
+    Samples are left out: what was looked at is no reason to keep its names. Units of records (files, tables) are named,
+    up to `tallies.NAMED_UNITS` of a source.
+    """
+    budget = Budget()
+    return {
+        "sources": {
+            each.name: {
+                **each.to_json(),
+                "sample": [],
+                "clauses": clause_digests(clauses, each.name),
+                "members": member_digests(each.members),
+                "units": each.units.to_json(budget),
+            }
+            for each in found
+        }
+    }
 
 
 def preview(clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> list[Preview]:
@@ -145,7 +169,9 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
             if isinstance(unit, Trouble):
                 found.offered += 1
                 found.fail(native_text(unit.native), unit.cause)
+                found.units.add(Tally(native_text(unit.native), cause=unit.cause))
                 continue
+            cause, detail, before = "", "", _totals(found)
             try:
                 if isinstance(source, NarrowedSource):
                     batches = source.read_narrowed(unit, b"", narrowing)
@@ -156,17 +182,30 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
                     for record in batch.records:
                         _take_record(found, decide, samples, unit.native, record)
             except ItemError as error:
-                found.offered += 1
-                found.fail(native_text(unit.native), error.cause, str(error))
+                cause, detail = error.cause, str(error)
             except InputError as error:  # nothing here reads this kind of unit
+                cause, detail = NO_READER, str(error)
+            found.units.add(_tally(found, before, native_text(unit.native), cause))
+            if cause:
                 found.offered += 1
-                found.fail(native_text(unit.native), NO_READER, str(error))
+                found.fail(native_text(unit.native), cause, detail)
     except SourceError as error:
         found.unreachable = f"{error.code}: {error}"
     finally:
         source.close()
     found.growth_bytes = sum(sample.growth_bytes for sample in samples.values())
     return found
+
+
+def _totals(found: Preview) -> tuple[int, int, int, int, int]:
+    return found.offered, found.covered, found.troubles, sum(found.excluded_by.values()), found.bytes
+
+
+def _tally(found: Preview, before: tuple[int, int, int, int, int], unit: str, cause: str) -> Tally:
+    offered, covered, failed, excluded, size_bytes = (
+        now - then for now, then in zip(_totals(found), before, strict=True)
+    )
+    return Tally(unit, offered, covered, failed, excluded, size_bytes, cause)
 
 
 def _never_redacted(member: Member) -> str:

@@ -100,6 +100,8 @@ class RecordPass:
         self._tails: dict[int, SealedStates] = {}
         self._all_states: dict[int, SealedStates] | None = None
         self._seen_units: set[int] = set()
+        self._hidden: list[bytes] = []
+        """The beginnings of units below what could not be listed: whether they are still there is not known."""
         self._record_keys: Iterator[bytes] = iter(())
         self._group_bytes = 0
         self._group_started_us = tools.now_us()
@@ -201,6 +203,7 @@ class RecordPass:
             self._counts.lost += 1
             self._lost.add(Problem(native_text(trouble.native), trouble.cause))
             return
+        self._hidden.append(trouble.native + b"/" if trouble.native else b"")
         self._fail(self._counts, native_text(trouble.native), trouble.cause, "")
 
     def _take_unit(self, unit: Unit) -> None:
@@ -250,11 +253,20 @@ class RecordPass:
         return known.counts if known.pass_id == self._pass_id else known.counts.in_a_later_pass()
 
     def _read(self, reading: _Reading) -> None:
-        for batch in self._batches(reading):
-            self._take_batch(reading, batch)
-            reading.mark = batch.mark
-            self._pending[reading.key] = reading.known(self._pass_id)
-            self._keep_pace(reading.counts)
+        try:
+            for batch in self._batches(reading):
+                self._take_batch(reading, batch)
+                reading.reached = batch.mark
+                if reading.older_bytes > GROUP_BYTES:
+                    self._seal_again(reading)
+                if not reading.older:  # else a run that goes on behind the mark would not look at them
+                    reading.mark = batch.mark
+                    self._pending[reading.key] = reading.known(self._pass_id)
+                self._keep_pace(reading.counts)
+        except (SourceError, InputError):
+            self._seal_again(reading)
+            raise
+        self._seal_again(reading)
         waits = self._source.waiting(reading.unit)
         reading.is_whole = waits is None  # what waits is looked at again, whether or not the file changes
         self._pending[reading.key] = reading.known(self._pass_id)
@@ -308,12 +320,16 @@ class RecordPass:
                 continue
             item, version = keys.item(record.native), keys.version(record.version)
             sealed = None if states is None else states.take(item, version)
-            if sealed is not None:
+            if sealed is not None and states is not None:
                 counts.bytes += record.size_bytes
                 if sealed:
                     counts.new += 1
                 else:
                     counts.unchanged += 1
+                if states.is_older(item, version):
+                    reading.note_older(item, version, record, was_new=bool(sealed))
+                elif reading.older:
+                    reading.older.pop(item, None)
                 continue
             if writer is None or writer.records >= writer.max_records:
                 writer = self._writer(shape)
@@ -324,6 +340,8 @@ class RecordPass:
                 continue
             counts.bytes += record.size_bytes
             counts.new += 1
+            if reading.older:
+                reading.older.pop(item, None)
         for code, left_out in batch.left_out.items():
             counts.offered += left_out
             counts.excluded_by[code] += left_out
@@ -340,6 +358,27 @@ class RecordPass:
         if not TIME_MIN <= time_us <= TIME_MAX:
             time_us = UNDATED
         writer.append(key, time_us, values, side)
+
+    def _seal_again(self, reading: _Reading) -> None:
+        """Seal the records that came back to an older state: what is sealed last of a record is what it was last.
+
+        They are no longer unchanged. Sealing one once too often, where its newest state stands further behind, does no
+        harm: it was seen so.
+        """
+        counts = reading.counts
+        for item, (version, record, was_new) in reading.older.items():
+            side = record_side(reading.key, item, version, self._pass_id)
+            counts.unchanged -= not was_new
+            try:
+                self._seal(self._writer(self._shapes[record.member]), record, side)
+            except ItemError as error:
+                counts.new -= was_new
+                self._fail(counts, native_text(record.native), error.cause, str(error))
+                continue
+            counts.new += not was_new
+        reading.older.clear()
+        reading.older_bytes = 0
+        reading.mark = reading.reached
 
     def _fail(self, counts: Counts | UnitCounts, place: str, cause: str, detail: str) -> None:
         counts.failed += 1
@@ -420,8 +459,12 @@ class RecordPass:
 
     def _note_vanished_units(self) -> None:
         """Count the records of units that are gone, and say so once."""
+        hidden = tuple(self._hidden)
         for key, known in list(self._units.all()):
             if key in self._seen_units or known.gone:
+                continue
+            if known.native.startswith(hidden):
+                self._report.vanished_unknown = True
                 continue
             sealed = known.counts.new + known.counts.unchanged
             self._counts.vanished += sealed
@@ -440,6 +483,16 @@ class _Reading:
     def begin(self, counts: UnitCounts, mark: bytes, states: SealedStates | None) -> None:
         """Start reading behind `mark`."""
         self.counts, self.mark, self.states, self.is_whole = counts, mark, states, False
+        self.reached = mark
+        """The mark behind what was read; `mark` stands before the first record of `older`."""
+        self.older: dict[int, tuple[int, Record, bool]] = {}
+        """Records in a state that was followed by another: version, record, and whether this pass sealed it."""
+        self.older_bytes = 0
+
+    def note_older(self, item: int, version: int, record: Record, *, was_new: bool) -> None:
+        """Keep a record until it is known whether its newest state stands behind it."""
+        self.older[item] = (version, record, was_new)
+        self.older_bytes += _weight(record)
 
     def known(self, pass_id: int) -> KnownUnit:
         """Return what is to be remembered of it now; without a mark only once it was read to its end."""

@@ -13,7 +13,7 @@ from contextlib import closing
 from hashlib import blake2b
 from typing import Final
 
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.ledger.service import OrderLedgerWriter
 from scelle.vault.keys import VaultKey
 
@@ -72,6 +72,8 @@ class SealedStates:
         self._items, self._versions, self._notes = array("Q"), array("Q"), array("Q")
         self._taken, self._seen = bytearray(), bytearray()
         self._item_order = array("Q")
+        self._newest: dict[int, int] = {}
+        """The newest state of each record that has several."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -91,13 +93,27 @@ class SealedStates:
     def sort(self) -> "SealedStates":
         """Make ready to be asked."""
         items, versions, notes = self._items, self._versions, self._notes
-        order = sorted(range(len(items)), key=versions.__getitem__)
+        order = sorted(range(len(items)), key=lambda at: (versions[at], -notes[at]))
         self._items = array("Q", (items[at] for at in order))
         self._versions = array("Q", (versions[at] for at in order))
         self._notes = array("Q", (notes[at] for at in order))
         self._item_order = array("Q", sorted(self._items))
         self._taken, self._seen = bytearray(len(order)), bytearray(len(order))
+        self._newest = self._newest_states()
         return self
+
+    def _newest_states(self) -> dict[int, int]:
+        ids = self._item_order
+        several = {ids[at] for at in range(1, len(ids)) if ids[at] == ids[at - 1]}
+        found: dict[int, tuple[int, int]] = {}
+        for item, version, note in zip(self._items, self._versions, self._notes, strict=True):
+            if item in several and note >> 1 >= found.get(item, (0, 0))[0]:
+                found[item] = (note >> 1, version)
+        return {item: version for item, (_, version) in found.items()}
+
+    def is_older(self, item: int, version: int) -> bool:
+        """Tell whether the record was sealed in another state after this one."""
+        return self._newest.get(item, version) != version
 
     def see(self, item: int) -> None:
         """Note that a record is still there, in whatever state: it has not vanished."""

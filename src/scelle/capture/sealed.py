@@ -8,7 +8,7 @@ from scelle.capture.families import is_of_family
 from scelle.capture.record_rows import pass_of
 from scelle.capture.store import parse_side
 from scelle.ledger.events import events, kind_of
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 
 FINISHED = "pass"

@@ -12,9 +12,11 @@ from scelle.capture.entries import pass_entries
 from scelle.capture.interfaces import NamedSource, PassTools, Progress
 from scelle.capture.model import PassReport, SourceReport
 from scelle.capture.problems import event_recorder
+from scelle.capture.reconcile import Reconciler, Reconciliation
 from scelle.capture.record_pass import RecordPass
 from scelle.capture.sealed import FINISHED, LastPass, has_unsealed_pass, last_pass, unfinished_pass
 from scelle.capture.source_pass import SourcePass
+from scelle.capture.tallies import shape_text
 from scelle.formats.entries import Entry
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.events import record_event
@@ -23,7 +25,15 @@ from scelle.scope.compiled import compile_clauses
 from scelle.scope.model import Clause
 from scelle.sources.interfaces import RecordSource
 
-__all__ = ["NamedSource", "PassReport", "PassTools", "Progress", "run_pass"]
+__all__ = [
+    "NamedSource",
+    "PassReport",
+    "PassTools",
+    "Progress",
+    "Reconciliation",
+    "run_pass",
+    "run_reconciled_pass",
+]
 
 
 def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> PassReport:
@@ -56,6 +66,19 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
     return report
 
 
+def run_reconciled_pass(
+    tools: PassTools, clauses: Sequence[Clause], sources: Sequence[NamedSource]
+) -> tuple[PassReport, Reconciliation | None]:
+    """Run a pass, then compare it with the newest preview that the order's log holds; None where there is none.
+
+    The comparison is sealed by a commit of its own, as event `pass.reconciled`. A crash between the two commits leaves
+    a pass that is whole and has no comparison; the counts of both are in the log.
+    """
+    reconciler = Reconciler(tools, clauses, sources)
+    report = run_pass(tools, clauses, sources)
+    return report, reconciler.finish(report)
+
+
 def _take(
     tools: PassTools,
     clauses: Sequence[Clause],
@@ -68,7 +91,9 @@ def _take(
     run = (report.pass_id, report.started_us)
     if isinstance(named.source, RecordSource):
         records = RecordPass(tools, named, named.source, clauses, pass_id=pass_id, run=run)
-        return records.run(), records.looked()
+        taken, shapes = records.run(), records.looked()
+        taken.shapes = [shape_text(each.schema, each.profile) for each in shapes]
+        return taken, shapes
     documents = SourcePass(
         tools,
         named,

@@ -12,7 +12,7 @@ from contextlib import closing
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.ledger.service import OrderLedgerWriter
 from scelle.vault.catalog import Catalog, catalog_error
 from scelle.vault.keys import VaultKey

@@ -34,7 +34,8 @@ def preview(
     """Count what an order's clauses cover now: per source and clause, with a sample. Keeps nothing.
 
     A clause that asks for media types can be decided only once an item is read: such items are in doubt.
-    Only the fact that somebody looked, and the counts, are sealed as an event.
+    Only the fact that somebody looked, and the counts, are sealed as an event; of sources of records, for each file or
+    table. `preserve` then says what differs.
 
     How much the vault would grow is estimated from a sample of records; of documents it is an upper bound.
 
@@ -43,6 +44,7 @@ def preview(
     from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.capture.growth import read_prices
     from scelle.capture.preview import preview as look
+    from scelle.capture.preview import sealed_preview
     from scelle.ledger.events import record_event
     from scelle.orders.service import sealed_order, with_accounts
 
@@ -51,8 +53,7 @@ def preview(
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
         found = look(sealed.clauses, session.named(sealed))
-        counts = {each.name: {**each.to_json(), "sample": []} for each in found}
-        record_event(ledger, now_us(), actor(), "preview", {"sources": counts})
+        record_event(ledger, now_us(), actor(), "preview", sealed_preview(sealed.clauses, found))
         ledger.seal(now_us())
     growth = sum(each.growth_bytes for each in found)
     document = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from scelle.errors import ItemUnreadable, UnitRewritten
 from scelle.formats.schema import Field, Schema
 from scelle.formats.values import NULL, text_value
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.sources.interfaces import BadRecord, Batch, Content, Document, Member, Record, Trouble, Unit
 from tests.unit.capture.world import NOW_US, World
 

@@ -82,6 +82,28 @@ def test_what_vanished_is_said_once(world: RecordWorld) -> None:
     assert len(world.events("records.vanished")) == 1
 
 
+def test_what_came_back_to_an_older_state_is_sealed_again(world: RecordWorld) -> None:
+    world.tables["a"] = Table(rows(0, 1), is_stamped=False, is_marked=False)
+    counted(world)
+    world.tables["a"].rows[0] = ("p0", "u0", "a blue boat")
+    assert counted(world) == (2, 1, 1, 0, 0, 0)
+    world.tables["a"].rows = rows(0, 1)
+    assert counted(world) == (2, 1, 1, 0, 0, 0)
+    assert [text for native, text in world.sealed() if native == "p0"] == [
+        "a red boat 0", "a blue boat", "a red boat 0"
+    ]  # fmt: skip
+    assert counted(world) == (2, 0, 2, 0, 0, 0)
+
+
+def test_two_states_that_stand_in_one_unit_are_both_unchanged(world: RecordWorld) -> None:
+    twice = [*rows(0, 1), ("p0", "u0", "a blue boat")]
+    world.tables["a"] = Table(twice, is_stamped=False, is_marked=False)
+    counted(world)
+    assert counted(world) == (3, 0, 3, 0, 0, 0)
+    world.tables["a"].raises = [(1, ItemChanged("a"))]
+    assert counted(world) == (3, 0, 3, 0, 0, 0)
+
+
 def test_what_leaves_its_clause_has_not_vanished(world: RecordWorld) -> None:
     world.clauses = (Clause("some", ("docs",), accounts=("u1", "u2")),)
     world.tables["a"] = Table(rows(1, 2), is_stamped=False, is_marked=False)
@@ -127,6 +149,22 @@ def test_without_a_catalog_nothing_is_sealed_twice(world: RecordWorld) -> None:
     assert counted(world) == (9, 0, 9, 0, 0, 0)
     world.tables["a"].rows += rows(9)
     assert counted(world) == (10, 1, 9, 0, 0, 0)
+
+
+def test_what_lies_below_an_unreadable_folder_has_not_vanished(world: RecordWorld) -> None:
+    world.records_source.tables = {
+        "day/a": Table(rows(0, 1)),
+        "daylight": Table(rows(2)),
+        "b": Table(rows(3)),
+    }
+    counted(world)
+    world.records_source.tables = {"b": Table(rows(3))}
+    world.records_source.troubles = [Trouble(b"day", b"day", "permission-denied")]
+    report = world.run()
+    assert (report.total.failed, report.total.vanished) == (1, 1)  # "daylight", which lies beside it
+    assert report.sources[0].vanished_unknown
+    world.records_source.troubles = []
+    assert world.run().total.vanished == 2
 
 
 def test_a_unit_that_is_gone_stays_sealed_and_is_said_once(world: RecordWorld) -> None:

@@ -15,7 +15,7 @@ from scelle.errors import CatalogStale, ItemChanged
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.values import Content, decode_value
 from scelle.ledger.events import Event, events
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.ledger.service import OrderLedgerWriter, order_folder
 from scelle.scope.model import Clause
 from scelle.sources.interfaces import (
