@@ -41,7 +41,20 @@ import re
 import struct
 import sys
 import zlib
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, TextIO, Tuple
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    TextIO,
+    Tuple,
+)
 
 # Limits: nothing in a package may make this program use more than a known amount of memory or time.
 MAX_FINDINGS = 10_000
@@ -1460,6 +1473,8 @@ class Examination:
         self.touched = counters("all searched undated_only left_out not_searchable empty")
         self.hits = counters("all produced withheld erased erased_edge")
         self.fields = counters("all open redacted redacted_not_asked")
+        self.redacted: Dict[str, List[int]] = {}  # code -> [fields, records]
+        self.kept_back: Dict[str, List[int]] = {}  # code -> [records, contents]
         self.contents = counters("all delivered withheld")
         self.item_names: Set[str] = set()
         self.item_numbers: Set[int] = set()
@@ -1570,7 +1585,9 @@ class Examination:
         trust, query_asked = self.trust, self.query
         if trust is not None and query_asked is not None:
             same = query_asked.order == trust.order
-            self.expect(same, "query.order", "query.json", "the query is of another order")
+            whose = "the package's policy" if self.given_trust is None else "the trust file"
+            detail = f"the query is of order {query_asked.order}, {whose} of order {trust.order}"
+            self.expect(same, "query.order", "query.json", detail)
         if query_asked is not None:
             keys = {"time", "seq", query_asked.dimension} & set(query_asked.redact)
             self.expect(
@@ -1698,7 +1715,8 @@ class Examination:
         good_sizes = []
         for name, (note, point) in self.notes.items():
             same = point.origin == trust.origin
-            self.expect(same, "checkpoint.origin", name, f"it is of another origin: {point.origin}")
+            detail = f"it is of {point.origin}, the trust file of {trust.origin}"
+            self.expect(same, "checkpoint.origin", name, detail)
             complete = point.size <= len(self.leaves)
             right = complete and tree_root(self.leaves[: point.size]) == point.root
             self.expect(right, "checkpoint.root", name, "root is not the root of these entries")
@@ -1848,7 +1866,8 @@ class Examination:
             if entry is not None:
                 where = f"entry {entry.at}"
                 same = entry.fields["order"] == trust.order
-                self.expect(same, "entry.order", where, "an entry of another order")
+                detail = f"an entry of order {entry.fields['order']}, not {trust.order}"
+                self.expect(same, "entry.order", where, detail)
                 with self.findings.at(where):
                     if entry.kind in checks:  # keys were followed in step 4
                         checks[entry.kind](trust, entry)
@@ -1861,7 +1880,8 @@ class Examination:
             entry.leaf == trust.genesis, "genesis.differs", where, "not the genesis of the trust file"
         )
         origin = "{host}/po/{order}".format(**f)
-        self.expect(origin == trust.origin, "genesis.origin", where, "not the origin of the trust file")
+        detail = f"it is of {origin}, the trust file of {trust.origin}"
+        self.expect(origin == trust.origin, "genesis.origin", where, detail)
         if trust.tag_key is not None:
             same = f["tagkey-sha256"] == sha256(trust.tag_key)
             self.expect(same, "genesis.tagkey", where, "the tag key of the trust file has another SHA-256")
@@ -2242,6 +2262,7 @@ class Examination:
             if whole_record:
                 settled.add(position)
                 self.hits["withheld"] += 1
+                self.kept_back.setdefault(whole_record[0]["code"], [0, 0])[0] += 1
                 with self.findings.at(f"withheld.jsonl line {withheld[0][0]}"):
                     right = shown.whole == ("rc" in whole_record[0])
                     need(right, "json.keys", "`rc` stands exactly at a whole segment")
@@ -2688,6 +2709,13 @@ class RecordLine:
             same = value.data == self.query.value.encode("utf-8", "surrogatepass")
             self.expect(same, "record.identifier", f"key field {name} of the record is not the queried one")
 
+    def count_redactions(self, codes: List[str]) -> None:
+        """Count the closed fields of one record, and the record, by the codes of the reasons."""
+        for code in codes:
+            self.exam.redacted.setdefault(code, [0, 0])[0] += 1
+        for code in set(codes):
+            self.exam.redacted[code][1] += 1
+
     def check_redactions(self, opened: Opened, parts: Dict[str, Any]) -> None:
         """Check that what was asked is redacted, with `raw`, and that each redaction has its line."""
         asked, names = self.query.redact, [name for name, _ in self.schema.fields]
@@ -2703,6 +2731,7 @@ class RecordLine:
         raw_code = parts["raw"]["code"] if "raw" in parts else None
         reasons = {"raw"} | {asked[name] for name in closed if name in asked}
         reasons |= {parts[name]["code"] for name in closed if name in parts and name != "raw"}
+        self.count_redactions([parts[n]["code"] if n in parts else asked.get(n, "-") for n in closed])
         for name in closed:
             line = parts.pop(name, None)
             sums["redacted_not_asked"] += name not in asked and name != "raw"
@@ -2734,6 +2763,7 @@ class RecordLine:
                 self.check_item(path, value)
             elif line is not None:
                 sums["withheld"] += 1
+                exam.kept_back.setdefault(line["code"], [0, 0])[1] += 1
             else:
                 detail = f"contents do not close: {name} is neither delivered nor withheld"
                 self.expect(False, "content.missing", detail)
@@ -2817,7 +2847,8 @@ def check_opening(data: bytes, trust: Trust) -> Dict[str, Any]:
     need(extra["format"] == "scelle/opening/v1", "opening.format", "unknown format")
     note = parse_note(rest)
     point = parse_checkpoint(note.text)
-    need(point.origin == trust.origin, "checkpoint.origin", "it is of another origin")
+    same = point.origin == trust.origin
+    need(same, "checkpoint.origin", f"it is of {point.origin}, the trust file of {trust.origin}")
     others = trust.cosigners + trust.authority
     for fault in check_signatures(note, trust.log, others, point, "checkpoint.signature")[0]:
         raise fault
@@ -2990,16 +3021,16 @@ def verdict_line(report: Dict[str, Any]) -> str:
 
 
 REPORT = """\
-log        {origin}, {size} entries, root {root}
+{head}
 {attested}
-query      {query}
-           logged by the platform: {query_logged}
 strength   {strength} ({strength_meaning})
+
 hits       {hits[all]} = {hits[produced]} produced + {hits[withheld]} withheld + {hits[erased]} erased
            of the erased, {hits[erased_edge]} at the edge of a range: may or may not match
 fields     {fields[all]} of produced records = {fields[open]} open + {fields[redacted]} redacted
            of the redacted, {fields[redacted_not_asked]} were not asked for by the query
 contents   {contents[all]} = {contents[delivered]} delivered + {contents[withheld]} withheld
+{by_code}
 segments   {segments[all]} touched = {segments[searched]} searched + {segments[undated_only]} searched for undated \
 records only + {segments[left_out]} left out + {segments[not_searchable]} not searchable + {segments[empty]} empty
            left out on the manifest's word: {left_out} of {segments[all]}
@@ -3018,17 +3049,78 @@ def show_gap(gap: Dict[str, Any]) -> str:
     return f"{gap['source']}, {show_time(gap['from'])} to {end}, cause {gap['cause']}, lost at most {lost}"
 
 
-def report_text(report: Dict[str, Any]) -> str:
+def aligned(pairs: Sequence[Tuple[str, object]]) -> List[str]:
+    """Write one field a line, its value (at most 400 characters of it) behind a column of names."""
+    return [f"{name:<10} {one_line(value)}" for name, value in pairs]
+
+
+def one_line(text: object) -> str:
+    """Return text as printable ASCII on one line, at most 400 characters of it; what is plain stays as it is."""
+    whole = str(text)
+    plain = "".join(c if " " <= c <= "~" else ascii_only(c) for c in whole[:400])
+    return plain + (".." if len(whole) > 400 else "")
+
+
+def log_lines(kind: str, origin: Optional[str], size: object, root: object) -> List[str]:
+    """Say what was checked: what kind of thing, of which order and vault, under which checkpoint."""
+    host, _, order = (origin or "unknown").rpartition("/po/")
+    about = [("kind", kind), ("order", order), ("vault", host or "unknown")]
+    return aligned([*about, ("log", origin), ("checkpoint", f"{size} entries, root {root}")])
+
+
+def query_lines(report: Dict[str, Any]) -> List[str]:
+    """Say what was asked, whose question it is, and whether the platform logged that it was asked."""
+    query = report["query"]
+    logged = "logged by the platform: " + ("yes" if report["query_logged"] else "no")
+    if query is None:
+        return aligned([("query", "none that can be read"), ("", logged)])
+    of = query["order"]
+    ends = [("from", query["from"], "inclusive"), ("until", query["until"], "exclusive")]
+    period = [f"{word} {show_time(time)} ({how})" for word, time, how in ends if time is not None]
+    by = "the authority's own" if report["query_by"] == "authority" else "as the producer states it"
+    return aligned(
+        [
+            ("query", f'{query["dimension"]} = "{query["value"]}", order {of}'),
+            ("", f"{by}; {logged}"),
+            ("period", " ".join(period or ["all times"]) + "; undated records too"),
+            ("redact", ", ".join(f"{name} ({code})" for name, code in query["redact"].items()) or "nothing"),
+        ]
+    )
+
+
+def code_lines(name: str, form: str, counts: Dict[str, List[int]]) -> List[str]:
+    """Count what is kept back by the code of the reason, one code a line."""
+    said = [f"{code}: {form.format(*numbers)}" for code, numbers in sorted(counts.items())] or ["nothing"]
+    return aligned([(name if text is said[0] else "", text) for text in said])
+
+
+def other_order(exam: Examination) -> List[str]:
+    """Say that the trust file is of another order than the package, where it is; all else follows from that."""
+    trust, origin = exam.given_trust, exam.manifest_head[0]
+    if trust is None or origin in ("", trust.origin):
+        return []
+    return [
+        "THE TRUST FILE IS OF ANOTHER ORDER than the package: what else is found may follow from that alone",
+        *aligned([("  trust", trust.origin), ("  package", origin)]),
+    ]
+
+
+def report_text(report: Dict[str, Any], exam: Examination) -> str:
     """Write the report as escaped ASCII."""
     segments, query = report["segments"], report["query"] or {}
-    words = dict(report, query=json.dumps(report["query"]), dimension=ascii_only(query.get("dimension")))
-    words["query_logged"] = "yes" if report["query_logged"] else "no"
+    words = dict(report, dimension=ascii_only(query.get("dimension")))
+    kind = "production package (scelle/package/v1)"
+    head = log_lines(kind, report["origin"], report["size"], report["root"])
+    words["head"] = "\n".join([*head, *query_lines(report)])
+    by_code = code_lines("redacted", "{} fields of {} records", exam.redacted)
+    by_code += code_lines("withheld", "{} records, {} contents of other records", exam.kept_back)
+    words["by_code"] = "\n".join(by_code)
     attested = [
         "attested   {time}, size {size}, by {by} ({role})".format(**a) for a in report["attestations"]
     ]
     words["attested"] = "\n".join(attested) or "attested   by nobody whom the trust file names"
     words["left_out"] = segments["left_out"] + segments["undated_only"]
-    out = [verdict_line(report), "", *REPORT.format(**words).split("\n")]
+    out = [verdict_line(report), *other_order(exam), "", *REPORT.format(**words).split("\n")]
     out += [f"           {line}" for line in report["documents"]]
     if report["released"]:
         signed = "signed by the authority" if report["released"]["signed"] else "on the platform's word"
@@ -3149,8 +3241,8 @@ def running_digest() -> str:
         return "unknown"
 
 
-def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[str, Any]:
-    """Examine a package; return the report."""
+def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Tuple[Dict[str, Any], Examination]:
+    """Examine a package; return the report, and the examination that it tells of."""
     findings, path, written = Findings(), options.write_loadfile, False
     held = [(name, read_given("held checkpoint", name)) for name in options.held]
     promises = [(name, read_given("promise", name)) for name in options.promise]
@@ -3179,7 +3271,7 @@ def verify_package(options: argparse.Namespace, trust: Optional[Trust]) -> Dict[
                     out.close()
                 with contextlib.suppress(OSError):
                     os.remove(path)
-        return build_report(exam, findings, running_digest())
+        return build_report(exam, findings, running_digest()), exam
 
 
 def say(text: str) -> None:
@@ -3217,8 +3309,8 @@ def main(argv: Optional[List[str]] = None) -> int:
         trust = read_trust(options.trust) if options.trust is not None else None
         if options.opening is not None:
             return run_opening(options.opening, trust, options.json)
-        report = verify_package(options, trust)
-        say(json.dumps(report, ensure_ascii=True) if options.json else report_text(report))
+        report, exam = verify_package(options, trust)
+        say(json.dumps(report, ensure_ascii=True) if options.json else report_text(report, exam))
         return 0 if report["valid"] else 1
     except Unreadable as error:
         print(f"scelle-verify: {ascii_only(error)}", file=sys.stderr)
@@ -3232,6 +3324,16 @@ def is_opening(path: str) -> bool:
             return file.read(len(PROOF_LINE)) == PROOF_LINE
     except (OSError, ValueError):
         return False
+
+
+def opening_lines(result: Dict[str, Any], trust: Trust) -> List[str]:
+    """Write what a proof of one record shows, one field a line."""
+    host, _, order = trust.origin.rpartition("/po/")
+    about = [("kind", "proof of one record (scelle/opening/v1)"), ("order", order), ("vault", host)]
+    about += [("log", trust.origin), ("source", result["source"]), ("seq", result["seq"])]
+    width = max(map(len, result["fields"]))
+    shown = [f"{name:<{width}}  {value}" for name, value in result["fields"].items()]
+    return [*aligned(about), "fields", *("  " + line for line in shown)]
 
 
 def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
@@ -3252,7 +3354,8 @@ def run_opening(path: str, trust: Optional[Trust], as_json: bool) -> int:
         "VALID: this record was sealed in this log; nothing is said of any other" if valid else "NOT VALID"
     ]
     out += ["  {code} | {subject} | {detail}".format(**finding) for finding in findings.listed]
-    out += [f"{key}: {ascii_only(json.dumps(value))}" for key, value in result.items()]
+    if trust is not None and result:
+        out += ["", *opening_lines(result, trust)]
     say("\n".join(out))
     return 0 if valid else 1
 

@@ -231,3 +231,20 @@ def test_what_is_no_event_of_the_profile_fails(tmp_path: Path) -> None:
     read = source(tmp_path)
     assert [each.cause for each in bad(read)] == ["unknown-event", "attempt-missing", "unknown-event"]
     assert len(events_of(read)) == 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"ChainID": "c", "EventHash": "sha256:x", "n": ' + "9" * 6000,
+        '"ChainID": "c", "EventHash": "sha256:x", "n": ' + "[" * 900 + "]" * 900,
+        '"ChainID": "\\ud800", "EventHash": "sha256:x", "PrevHash": "sha256:y"',
+        '"ChainID": ["c"], "EventHash": {"a": 1}, "PrevHash": [1], "Signature": [2]',
+    ],
+)
+def test_an_odd_event_ends_no_check(tmp_path: Path, odd: str) -> None:
+    line = '{"EventType": "GEN_ATTEMPT", "EventID": "e1", "Timestamp": "2026-01-01T00:00:00Z", ' + odd + "}\n"
+    (tmp_path / "a.jsonl").write_text(line)
+    found = checks_of(source(tmp_path))
+    assert found["attempts"][0]["body"]["events"] == 1
+    assert found["cap-chain"][0]["body"]["events"] == 1

@@ -235,14 +235,75 @@ def test_sampling_of_everything_is_none(
     assert "sampled" not in checks_of(source(tmp_path))
 
 
-def test_odd_shapes_are_read_around(tmp_path: Path) -> None:
+def test_odd_shapes_are_read_around_and_each_counted(tmp_path: Path) -> None:
     odd = {"resourceSpans": [
         7, {"scopeSpans": [None, {"spans": "none"}, {"spans": [span()]}], "resource": [1]}, {"resource": None},
     ], "resourceLogs": {}}  # fmt: skip
     put(tmp_path, odd)
     read = source(tmp_path)
-    assert bad(read) == []
+    assert [each.detail.partition(":")[0] for each in bad(read)] == [
+        "a resource is an object",
+        "a scope is an object",
+        "spans is a list",
+        "resourceLogs is a list",
+    ]
+    assert {each.cause for each in bad(read)} == {"schema-mismatch"}
+    assert len({each.place for each in bad(read)}) == 4
     assert [each["surface"] for each in events_of(read)] == [None]
+
+
+@pytest.mark.parametrize("where", ["resourceSpans", "scopeSpans", "spans"])
+def test_no_list_hides_another_of_its_name(tmp_path: Path, where: str) -> None:
+    first, second = span(name="first", said={"enduser.id": "caf\u00e9"}), span(name="second")
+    text = json.dumps(document(first), ensure_ascii=False)
+    at = text.index(f'"{where}"')
+    lists = {"spans": [second]}
+    lists["scopeSpans"] = [lists.copy()]
+    lists["resourceSpans"] = [{"scopeSpans": lists["scopeSpans"]}]
+    other = f'"{where}": {json.dumps(lists[where])}, '
+    (tmp_path / "a.json").write_text(text[:at] + other + text[at:])
+    read = source(tmp_path)
+    assert bad(read) == []
+    assert [each["more"]["name"] for each in events_of(read)] == ["second", "first"]
+
+
+def test_empty_lists_and_nulls_are_no_fault(tmp_path: Path) -> None:
+    lines = [
+        '{"resourceSpans":null}',
+        '{"resourceLogs":[]}',
+        '{"resourceSpans":[{"scopeSpans":[{"spans":null}]}]}',
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(each + "\n" for each in lines))
+    assert (bad(source(tmp_path)), events_of(source(tmp_path))) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"said": {"gen_ai.operation.name": ["chat"]}},
+        {"said": {"gen_ai.operation.name": {"a": "chat"}}},
+        {"said": {"event.name": ["chat"]}},
+        {"eventName": ["chat"]},
+        {"eventName": {"a": 1}},
+    ],
+)
+def test_a_name_that_is_no_text_names_nothing_and_ends_nothing(tmp_path: Path, odd: dict[str, Any]) -> None:
+    put(tmp_path, document(span(), span(**odd)))
+    assert (bad(source(tmp_path)), len(events_of(source(tmp_path)))) == ([], 2)
+
+
+@pytest.mark.parametrize("time", [[1], True, {"a": 1}, "soon"])
+def test_a_time_of_another_type_fails_its_record_alone(tmp_path: Path, time: Any) -> None:
+    put(tmp_path, document(span(), span(startTimeUnixNano=time)))
+    read = source(tmp_path)
+    assert [each.cause for each in bad(read)] == ["time-unreadable"]
+    assert len(events_of(read)) == 1
+
+
+def test_an_attribute_of_half_a_character_stops_no_check(tmp_path: Path) -> None:
+    put(tmp_path, document(span(said={"sampl\ud800er": "some"})))
+    (check,) = checks_of(source(tmp_path))["sampled"]
+    assert "sampl" in check["body"]["why"]
 
 
 def test_one_bad_record_fails_alone(tmp_path: Path) -> None:

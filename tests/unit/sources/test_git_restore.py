@@ -1,14 +1,23 @@
 """Write a repository back: what is refused, and what a bare repository has no place for."""
 
 import subprocess
+from collections.abc import Iterator
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scelle.errors import InputError, IntegrityError
+from scelle.errors import ContentMissing, InputError
 from scelle.formats.values import NULL
-from scelle.sources.git.restore import GitObject, RefPosition, restorable, restore
+from scelle.sources.git.restore import (
+    GitObject,
+    RefPosition,
+    Restored,
+    complaints,
+    restorable,
+    restore,
+)
 from tests.unit.sources.git_repositories import Work, needs_git, pieces, records
 
 pytestmark = needs_git
@@ -33,20 +42,41 @@ def git(path: Path, *arguments: str) -> str:
     return done.stdout.decode("utf-8", "surrogateescape").strip()
 
 
-def test_content_that_is_not_its_ids_is_refused(tmp_path: Path) -> None:
-    good = blob(b"one")
-    with pytest.raises(IntegrityError, match=good.oid):
-        restore([good._replace(pieces=[b"two"])], tmp_path / "to")
+def test_content_that_is_not_its_ids_is_left_out_and_named(tmp_path: Path) -> None:
+    good, other = blob(b"one"), blob(b"two")
+    result = restore(
+        [good._replace(pieces=[b"two", b"three"]), other, RefPosition(b"refs/tags/a", good.oid)],
+        tmp_path / "to",
+    )
+    assert (result.objects, result.refs, result.broken) == (1, 0, (b"refs/tags/a",))
+    assert [oid for oid, _ in result.failed] == [good.oid]
+    assert git(tmp_path / "to", "cat-file", "-p", other.oid) == "two"
+    assert complaints(tmp_path / "to") == []
 
 
-def test_a_size_that_is_not_the_contents_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError):
-        restore([blob(b"one")._replace(size_bytes=4)], tmp_path / "to")
+@pytest.mark.parametrize("change", [{"size_bytes": 4}, {"kind": "leaf"}])
+def test_a_size_or_kind_that_is_not_the_contents_is_left_out(tmp_path: Path, change: dict[str, Any]) -> None:
+    result = restore([blob(b"one")._replace(**change)], tmp_path / "to")
+    assert (result.objects, len(result.failed)) == (0, 1)
 
 
-def test_a_kind_that_git_does_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match="no such objects"):
-        restore([blob(b"one")._replace(kind="leaf")], tmp_path / "to")
+def test_content_that_cannot_be_had_is_left_out_and_the_rest_written(tmp_path: Path) -> None:
+    def missing() -> Iterator[bytes]:
+        yield b"o"
+        raise ContentMissing("in no pack")
+
+    result = restore([blob(b"one")._replace(pieces=missing()), blob(b"two")], tmp_path / "to")
+    assert result.failed == ((blob(b"one").oid, "in no pack"),)
+    assert result.objects == 1
+
+
+def test_what_git_says_of_a_damaged_repository_is_told(tmp_path: Path) -> None:
+    work = Work(tmp_path / "work")
+    work.commit("a", b"one\n")
+    whole = all_of(work)
+    tree = next(each for each in whole if isinstance(each, GitObject) and each.kind == "tree")
+    restore([each for each in whole if each != tree], tmp_path / "to")
+    assert any(tree.oid in each for each in complaints(tmp_path / "to"))
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
@@ -59,7 +89,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_at_all_is_an_empty_repository(tmp_path: Path) -> None:
-    assert restore([], tmp_path / "to") == (0, 0, ())
+    assert restore([], tmp_path / "to") == Restored(0, 0)
     assert git(tmp_path / "to", "count-objects") == "0 objects, 0 kilobytes"
 
 
@@ -70,11 +100,34 @@ def test_contents_of_every_width_of_size(tmp_path: Path, size: int) -> None:
     assert git(tmp_path / "to", "cat-file", "-s", each.oid) == str(size)
 
 
-def test_a_ref_that_stands_on_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match="refs cannot be written"):
-        restore([RefPosition(b"refs/tags/a", "1" * 40)], tmp_path / "to")
-    with pytest.raises(IntegrityError, match="stands on nothing"):
-        restore([RefPosition(b"refs/tags/a", None)], tmp_path / "other")
+@pytest.mark.parametrize(
+    "ref",
+    [
+        RefPosition(b"refs/tags/b", "1" * 40),
+        RefPosition(b"refs/tags/b", None),
+        RefPosition(b"refs/../../b", blob(b"one").oid),
+        RefPosition(b"refs/tags/b", None, b"refs/../../b"),
+        RefPosition(b"refs/tags/b\ndelete", blob(b"one").oid),
+        RefPosition(b"refs/heads/b.lock", blob(b"one").oid),
+        RefPosition(b"refs", blob(b"one").oid),
+    ],
+)
+def test_a_ref_that_cannot_stand_is_left_out_and_the_others_written(tmp_path: Path, ref: RefPosition) -> None:
+    each = blob(b"one")
+    result = restore([each, ref, RefPosition(b"refs/tags/a", each.oid)], tmp_path / "to")
+    assert result.refs == 1
+    assert ref.name in (*result.broken, *result.left_out)
+    assert git(tmp_path / "to", "for-each-ref", "--format=%(refname)") == "refs/tags/a"
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["to"]
+
+
+def test_of_two_refs_that_cannot_be_beside_each_other_the_later_counts(tmp_path: Path) -> None:
+    each = blob(b"one")
+    names = [b"refs/tags/a", b"refs/tags/a/b", b"refs/tags/a/c"]
+    result = restore([each, *(RefPosition(name, each.oid) for name in names)], tmp_path / "to")
+    assert (result.refs, result.broken) == (2, (b"refs/tags/a",))
+    result = restore([each, *(RefPosition(name, each.oid) for name in names[::-1])], tmp_path / "other")
+    assert (result.refs, result.broken) == (1, (b"refs/tags/a/b", b"refs/tags/a/c"))
 
 
 def test_two_positions_of_one_ref_are_refused(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from scelle.errors import InputError, SourceAddressError, SourceSecretError
+from scelle.sources.addresses import parse_url
 from scelle.sources.files.source import FilesSource
 from scelle.sources.interfaces import Offered
 from scelle.sources.mail.eml import EmlSource
 from scelle.sources.mail.maildir import MaildirSource
 from scelle.sources.mail.mbox import MboxSource
 from scelle.sources.model import SourceSpec
-from scelle.sources.urls import open_source, parse_url
+from scelle.sources.urls import open_source
 
 
 @pytest.mark.parametrize(

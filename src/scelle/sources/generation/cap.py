@@ -132,6 +132,7 @@ class Chains:
         said = entry.said or {}
         is_specified = "EventType" in said
         name = identifier(said.get("ChainID")) if is_specified else None
+        name = name and name.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair
         chain_id = name or f"file {entry.spot.file.shown}"
         chain = self._chains.setdefault(chain_id, _Chain())
         own = identifier(said.get("EventHash" if is_specified else "current_hash"))
@@ -183,13 +184,16 @@ class Chains:
 
 
 def event_hashes(raw: bytes) -> frozenset[str]:
-    """Compute the hashes that an event may have; none where its numbers have no canonical form.
+    """Compute the hashes that an event may have; none where it has no canonical form: a number of over 4,300 digits.
 
     Specification: RFC 8785 of all members but EventHash and Signature (§8.2), or what the program beside its test
     vectors (test-vectors/hash) writes, which differs for some numbers. Reference implementation: Python's sorted
     compact ASCII JSON of all members but current_hash and signature.
     """
-    members = json.loads(raw)
+    try:
+        members = json.loads(raw)
+    except (ValueError, RecursionError):
+        return frozenset()
     kept = {name: value for name, value in members.items() if name not in _NOT_HASHED}
     is_specified = "EventType" in members
     contents = [_dumped(kept, is_ascii=not is_specified)]
@@ -197,7 +201,7 @@ def event_hashes(raw: bytes) -> frozenset[str]:
         doubles = json.loads(raw, parse_int=float)
         try:
             contents.append(canonical_json({name: doubles[name] for name in kept}))
-        except FormatError:  # half a surrogate pair, a number beyond a double
+        except (FormatError, RecursionError):  # half a surrogate pair, a number beyond a double
             contents.append(b"")
     return frozenset("sha256:" + sha256(content).hexdigest() for content in contents if content)
 

@@ -82,7 +82,7 @@ class Checks:
                 self._numbers["events"] += 1
                 _count(entry, time_us, tally)
                 if entry.sampling:
-                    sampled[entry.sampling] += 1
+                    sampled[entry.sampling.encode("utf-8", "backslashreplace").decode()] += 1
                 if entry.said is not None and entry.form == CAP:
                     for fault in chains.take(entry):
                         yield self._record(

@@ -5,13 +5,13 @@ The conventions are in development and change: what is not known here stays read
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from scelle.formats.values import UNDATED
 from scelle.sources.event_times import number_us
 from scelle.sources.generation.entries import OTLP, Entry, Spot, bad_entry
-from scelle.sources.generation.walking import ByteCounter, Part, first_place, members, parts
+from scelle.sources.generation.walking import ByteCounter, Part, first_place, parts
 from scelle.sources.interfaces import BadRecord
 from scelle.sources.json_values import DecimalToken, IntegerToken, SourceRow, json_object, structure
 from scelle.sources.unfit import Unfit
@@ -50,13 +50,16 @@ def otlp_entries(text: str, spot: Spot) -> Iterator[Entry | BadRecord]:
     """
     counter = ByteCounter(text)
     number = 0
-    for root, records, around in _scopes(text):
-        for part in parts(text, records.start):
+    for found in _scopes(text):
+        for part in (found.at,) if isinstance(found, _Odd) else parts(text, found.records.start):
             number += 1
-            raw = text[part.start : part.end]
             here = spot._replace(offset=spot.offset + counter.before(part.start), number=number)
+            if isinstance(found, _Odd):
+                yield bad_entry(here, Unfit("schema-mismatch", f"{found.what}: see docs/generation.md"))
+                continue
+            raw = text[part.start : part.end]
             try:
-                yield _entry(json_object(raw), raw, here, around, is_span=root == "resourceSpans")
+                yield _entry(json_object(raw), raw, here, found.around, is_span=found.root == "resourceSpans")
             except Unfit as fault:
                 yield bad_entry(here, fault)
 
@@ -92,35 +95,71 @@ def flat(attributes: Any) -> dict[str, Any]:
 # --- the document
 
 
-def _scopes(text: str) -> Iterator[tuple[str, Part, _Around]]:
-    """Yield every scope with its root; each level is gone into as deep as its records lie, and no deeper."""
-    for root, resources in members(text, first_place(text), DEPTH).items():
-        if root not in ROOTS or text[resources.start] != "[":
+class _Records(NamedTuple):
+    """A list of records, and what they have in common."""
+
+    root: str
+    records: Part
+    around: _Around
+
+
+class _Odd(NamedTuple):
+    """What stands where OTLP has a list or an object, and is none: how many records it was is not known."""
+
+    at: Part
+    what: str
+
+
+def _scopes(text: str) -> Iterator[_Records | _Odd]:
+    """Yield the records of every scope; each level is gone into as deep as its records lie, and no deeper.
+
+    A list that stands twice in one object is read twice: nothing says which of the two was meant.
+    """
+    for root in _lists(text, list(parts(text, first_place(text), DEPTH)), ROOTS):
+        if isinstance(root, _Odd):
+            yield root
             continue
-        for each in parts(text, resources.start, DEPTH - 1):
-            if text[each.start] != "{":
-                continue
-            own = members(text, each.start, DEPTH - 2)
-            resource, url = _object(text, own.get("resource")), _text(text, own.get("schemaUrl"))
-            attributes = flat(resource.get("attributes"))
-            for scopes in _lists(text, own, _SCOPES):
-                for scope in parts(text, scopes.start, DEPTH - 3):
-                    if text[scope.start] == "{":
-                        inner = members(text, scope.start, DEPTH - 4)
-                        said = _object(text, inner.get("scope"))
-                        names = {
-                            name: said[name] for name in ("name", "version") if type(said.get(name)) is str
-                        }
-                        around = _Around(attributes, names, _text(text, inner.get("schemaUrl")) or url)
-                        for records in _lists(text, inner, _RECORDS):
-                            yield root, records, around
+        for each in parts(text, root.start, DEPTH - 1):
+            if text[each.start] == "{":
+                yield from _of_resource(text, root.key or "", each)
+            else:
+                yield _Odd(each, "a resource is an object")
 
 
-def _lists(text: str, own: Mapping[str, Part], names: tuple[str, ...]) -> Iterator[Part]:
-    for name in names:
-        found = own.get(name)
-        if found is not None and text[found.start] == "[":
-            yield found
+def _of_resource(text: str, root: str, place: Part) -> Iterator[_Records | _Odd]:
+    own = list(parts(text, place.start, DEPTH - 2))
+    by_key = {part.key: part for part in own}
+    resource, url = _object(text, by_key.get("resource")), _text(text, by_key.get("schemaUrl"))
+    around = _Around(flat(resource.get("attributes")), {}, url)
+    for scopes in _lists(text, own, _SCOPES):
+        if isinstance(scopes, _Odd):
+            yield scopes
+            continue
+        for scope in parts(text, scopes.start, DEPTH - 3):
+            if text[scope.start] == "{":
+                yield from _of_scope(text, root, scope, around)
+            else:
+                yield _Odd(scope, "a scope is an object")
+
+
+def _of_scope(text: str, root: str, place: Part, around: _Around) -> Iterator[_Records | _Odd]:
+    own = list(parts(text, place.start, DEPTH - 4))
+    by_key = {part.key: part for part in own}
+    said = _object(text, by_key.get("scope"))
+    names = {name: said[name] for name in ("name", "version") if type(said.get(name)) is str}
+    url = _text(text, by_key.get("schemaUrl")) or around.schema_url
+    for records in _lists(text, own, _RECORDS):
+        if isinstance(records, _Odd):
+            yield records
+        else:
+            yield _Records(root, records, _Around(around.resource, names, url))
+
+
+def _lists(text: str, own: Sequence[Part], names: tuple[str, ...]) -> Iterator[Part | _Odd]:
+    """Yield the lists of these names in the order of the text, also the one of a name that stands twice."""
+    for found in own:
+        if found.key in names and not text.startswith("null", found.start):  # null is OTLP's empty list
+            yield found if text[found.start] == "[" else _Odd(found, f"{found.key} is a list")
 
 
 def _object(text: str, part: Part | None) -> SourceRow:
@@ -187,18 +226,20 @@ def _fill(row: SourceRow, said: SourceRow, attributes: dict[str, Any], around: _
 
 
 def _kind(said: SourceRow, attributes: Mapping[str, Any], *, is_span: bool) -> str:
-    name = said.get("eventName") or attributes.get("event.name") or ""
-    operation = attributes.get("gen_ai.operation.name") or ""
+    name = _word(said.get("eventName")) or _word(attributes.get("event.name"))
+    operation = _word(attributes.get("gen_ai.operation.name"))
     if "gen_ai.guardrail.verdict.type" in attributes or operation == "run_guardrail":
         return "decided"
     if name in _EVENTS:
         return _EVENTS[name]
     if name == _DETAILS or (is_span and operation in _INFERENCE):
         return _outcome(said, attributes)
-    other = next(
-        (each for each in (name, operation) if type(each) is str and each), "span" if is_span else "log"
-    )
-    return f"otel.{other}"
+    return f"otel.{name or operation or ('span' if is_span else 'log')}"
+
+
+def _word(value: Any) -> str:
+    """Give a name that is text; a list or an object stays where it is, and names nothing."""
+    return value if type(value) is str else ""
 
 
 def _outcome(said: SourceRow, attributes: Mapping[str, Any]) -> str:
@@ -251,12 +292,12 @@ def _first(attributes: Mapping[str, Any], *names: str) -> Any:
 
 def _is_zero(time: Any) -> bool:
     """Say whether a time is missing: OTLP writes 0 for "unknown"."""
-    return not isinstance(time, str) or not time.strip("0")
+    return time is None or (isinstance(time, str) and not time.strip("0"))
 
 
 def _time_us(time: Any) -> int:
     if _is_zero(time):
         return UNDATED
-    if not re.fullmatch(r"-?[0-9]{1,30}", time):
+    if not isinstance(time, str) or not re.fullmatch(r"-?[0-9]{1,30}", time):
         raise Unfit("time-unreadable", "a time of OTLP is a number of nanoseconds since 1970", "timeUnixNano")
     return number_us(time, "ns")

@@ -79,16 +79,25 @@ class Git:
         if work_tree is not None:
             self._environment["GIT_WORK_TREE"] = os.fsdecode(work_tree)
 
-    def run(self, *arguments: str | bytes, given: bytes = b"") -> Answer:
-        """Run one command to its end with `given` as its input; what it writes is held in memory."""
-        done = subprocess.run(
-            self._command(arguments),
-            input=given,
-            capture_output=True,
-            env=self._environment,
-            cwd=self.git_dir,
-            check=False,
-        )
+    def run(self, *arguments: str | bytes, given: bytes = b"", timeout_s: float | None = None) -> Answer:
+        """Run one command to its end with `given` as its input; what it writes is held in memory.
+
+        One that takes longer than `timeout_s` is ended, and said to have failed.
+        """
+        try:
+            done = subprocess.run(
+                self._command(arguments),
+                input=given,
+                capture_output=True,
+                env=self._environment,
+                cwd=self.git_dir,
+                check=False,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            return Answer(
+                b"", b"git gave no answer: look for pipes among its files, and among those it includes", -1
+            )
         return Answer(done.stdout, done.stderr, done.returncode)
 
     def start(self, *arguments: str, errors: IO[bytes] | None = None) -> subprocess.Popen[bytes]:

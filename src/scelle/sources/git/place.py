@@ -1,6 +1,6 @@
 """Find the repository that a source's root names; never one further up."""
 # pathlib does not know paths that are bytes.
-# ruff: noqa: PTH112, PTH113, PTH118, PTH119
+# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH119
 
 import os
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from scelle.sources.tree import Tree
 
 _POINTER = b"gitdir: "
 _POINTER_MAX = 64 * 1024
+_LEVELS_MAX = 64
+_ANSWERS_WITHIN_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ def open_repository(root: bytes, source: str) -> Repository:
     """
     Tree(root, source).test()
     git_dir = _common_directory(_git_directory(root, source))
+    _refuse_pipes(git_dir, root, source)
     git = Git(git_dir, source, work_tree=git_dir)
-    answer = git.run("rev-parse", "--show-object-format")
+    answer = git.run("rev-parse", "--show-object-format", timeout_s=_ANSWERS_WITHIN_S)
     object_format = answer.out.decode("ascii", "replace").strip()
     if answer.code or not object_format:
         raise _unreadable(root, source, f"git cannot read it: {answer.complaint}")
@@ -91,12 +94,43 @@ def _is_git_directory(place: bytes) -> bool:
 
 def _common_directory(git_dir: bytes) -> bytes:
     """Give the directory that a linked worktree shares with the others; of any other, itself."""
-    try:
-        with open(os.path.join(git_dir, b"commondir"), "rb") as file:  # noqa: PTH123
-            shared = file.read(_POINTER_MAX).rstrip(b"\r\n")
-    except OSError:
+    place = os.path.join(git_dir, b"commondir")
+    if not os.path.isfile(place):
         return git_dir
+    with open(place, "rb") as file:  # noqa: PTH123
+        shared = file.read(_POINTER_MAX).rstrip(b"\r\n")
     return os.path.realpath(os.path.join(git_dir, shared))
+
+
+def _refuse_pipes(git_dir: bytes, root: bytes, source: str) -> None:
+    """Refuse a repository in which git would wait for ever: a pipe, socket or device in the place of a file.
+
+    Whoever writes to a repository could so keep a pass from ending. Looked at is what git reads here: the files at
+    the top, refs, objects, and what `info` says.
+    """
+    for name in (b"", b"info", b"refs", b"objects"):
+        found = _pipe_below(os.path.join(git_dir, name), _LEVELS_MAX if name in (b"refs", b"objects") else 0)
+        if found is not None:
+            raise _unreadable(
+                root, source, f"{shown(os.fsdecode(found))} is no file, and git would wait for it: remove it"
+            )
+
+
+def _pipe_below(folder: bytes, levels: int) -> bytes | None:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found = _pipe_below(entry.path, levels - 1) if levels else None
+                elif entry.is_file() or not os.path.exists(entry.path) or os.path.isdir(entry.path):
+                    found = None
+                else:
+                    found = entry.path
+                if found is not None:
+                    return found
+    except OSError:  # git, or the walk that reads them, will say why
+        pass
+    return None
 
 
 def _unreadable(root: bytes, source: str, why: str) -> SourceUnreadable:

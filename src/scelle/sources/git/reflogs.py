@@ -1,5 +1,6 @@
 """Read reflogs: every move of every ref that this clone still remembers, as raw lines."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from scelle.sources.git.place import Repository
 from scelle.sources.git.schemas import REFLOG
 from scelle.sources.interfaces import BadRecord, Record, Trouble, native_text
 
+LINE_MAX_BYTES: Final = 256 << 10
+_SHOWN_BYTES: Final = 64
 _OID: Final = rb"([0-9a-f]{40}|[0-9a-f]{64})"
 _LINE: Final = re.compile(
     _OID + b" " + _OID + rb" ([^>]*>) (-?[0-9]{1,20}) ([+-][0-9]{4,})(?:\t(.*))?", re.DOTALL
@@ -30,12 +33,30 @@ class Entry(NamedTuple):
     message: bytes
 
 
-class Log(NamedTuple):
-    """Carry a reflog: the ref's name, its whole lines without their ends, and what stands after the last end."""
+class Log:
+    """Read the whole lines of a reflog one after another, however many there are.
 
-    ref: bytes
-    lines: list[bytes]
-    rest: bytes
+    `rest` is, once they were read, what stands after the last end of a line, or the start of it.
+    """
+
+    def __init__(self, repository: Repository, ref: bytes, path: bytes) -> None:
+        self.ref = ref
+        self.rest = b""
+        self._repository, self._path = repository, path
+
+    def lines(self) -> Iterator[bytes | None]:
+        """Yield each line without its end, None in place of one over 256 KiB; raises an ItemError."""
+        data, stream, *_ = self._repository.tree.read_file(self._path)
+        is_too_long = False
+        rest = b""
+        for piece in stream() if stream is not None else (data or b"",):
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                yield None if is_too_long or len(line) > LINE_MAX_BYTES else line
+                is_too_long = False
+            if len(rest) > LINE_MAX_BYTES:
+                is_too_long, rest = True, rest[:_SHOWN_BYTES]
+        self.rest = rest
 
 
 def parse_line(line: bytes) -> Entry | None:
@@ -53,32 +74,27 @@ def log_names(repository: Repository) -> Iterator[tuple[bytes, bytes] | Trouble]
         yield from _names_below(repository, b"worktrees/" + worktree + b"/")
 
 
-def read_log(repository: Repository, ref: bytes, path: bytes) -> Log:
-    """Read one reflog; raises an ItemError."""
-    data, stream, *_ = repository.tree.read_file(path)
-    whole = data if data is not None else b"".join(stream()) if stream is not None else b""
-    *lines, rest = whole.split(b"\n")
-    return Log(ref, lines, rest)
-
-
 def log_records(log: Log, account: str | None) -> Iterator[Record | BadRecord]:
-    """Make a record of each entry.
+    """Make a record of each entry; raises an ItemError.
 
     An entry is known by its ref, its two ids and a digest of its line, not by its line's number: git removes old
     entries from the top, and all others would pass for new ones. Equal lines are told apart by `.2`, `.3`.
     """
-    equal: Counter[bytes] = Counter()
-    for number, line in enumerate(log.lines, 1):
-        entry = parse_line(line)
-        if entry is None:
-            yield BadRecord(
-                f"logs/{native_text(log.ref)} line {number}",
-                "reflog-line",
-                f"{shown(line)} is no entry of a reflog",
-            )
+    seen: set[int] = set()
+    equal: Counter[int] = Counter()
+    for number, line in enumerate(log.lines(), 1):
+        entry = None if line is None else parse_line(line)
+        if line is None or entry is None:
+            said = "a line over 256 KiB" if line is None else shown(line)
+            place = f"logs/{native_text(log.ref)} line {number}"
+            yield BadRecord(place, "reflog-line", f"{said} is no entry of a reflog")
             continue
-        equal[line] += 1
-        yield _record(log.ref, number, line, entry, equal[line], account)
+        digest = sha256(line)
+        key = int.from_bytes(digest.digest()[:8], "big")  # a number takes a fifth of what the line would
+        if key in seen:
+            equal[key] += 1
+        seen.add(key)
+        yield _record(log.ref, number, line, entry, equal.get(key, 0) + 1, account)
 
 
 def _record(ref: bytes, number: int, line: bytes, entry: Entry, which: int, account: str | None) -> Record:
@@ -120,11 +136,18 @@ def last_move(repository: Repository, ref: bytes) -> tuple[Entry, bytes] | None:
     """Give the last entry of a ref's reflog and its line; None where the ref has none."""
     prefix, name = split_worktree(ref)
     try:
-        log = read_log(repository, ref, prefix + b"logs/" + name)
+        descriptor, status = repository.tree.open_file(prefix + b"logs/" + name)
     except ItemError:
         return None
-    entry = parse_line(log.lines[-1]) if log.lines else None
-    return (entry, log.lines[-1]) if entry is not None else None
+    try:
+        start = max(0, status.st_size - LINE_MAX_BYTES)
+        lines = os.pread(descriptor, LINE_MAX_BYTES, start).split(b"\n")[1 if start else 0 : -1]
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    entry = parse_line(lines[-1]) if lines else None
+    return (entry, lines[-1]) if entry is not None else None
 
 
 def split_worktree(ref: bytes) -> tuple[bytes, bytes]:

@@ -1,5 +1,8 @@
 """Read where every ref stands: branches, tags, notes, HEAD and its sisters, also those of linked worktrees."""
+# pathlib does not know paths that are bytes.
+# ruff: noqa: PTH118
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -170,7 +173,11 @@ def _record(repository: Repository, ref: Ref, target: _Target | None, account: s
     raw = ref.name + b"\n" + (ref.symref or b"")
     values = [NULL if text is None else text_value(text) for text in (account, *texts)]
     values.append(NULL if _is_utf8(raw) else bytes_value(raw))
-    # The last move belongs to the version: a ref that moved away and back again has moved.
+    # The last move belongs to the version: a ref that moved away and back again has moved. A server keeps no reflog:
+    # there the file tells when it was written, and packing branches makes a new version of each. Not so of tags: no
+    # repository keeps their reflogs, there are many of them, and they are not meant to move.
+    if not ref.name.startswith(b"refs/tags/"):
+        moved = moved or _written(repository, ref.name)
     version = sha256(b"\n".join((ref.target or b"", ref.symref or b"", moved))).digest()
     return Record(REFS, ref.name, time_us, account, values, version, len(raw) + repository.oid_digits)
 
@@ -181,6 +188,16 @@ def _last_moved(repository: Repository, ref: Ref) -> tuple[int, bytes]:
     if move is None or move[0].new != ref.target:
         return UNDATED, b""
     return move[0].time_us, move[1]
+
+
+def _written(repository: Repository, name: bytes) -> bytes:
+    """Give when the file that holds a ref's position was last written."""
+    for place in (name, b"packed-refs"):
+        try:
+            return b"%d" % os.lstat(os.path.join(repository.path, place)).st_mtime_ns
+        except OSError:
+            continue
+    return b""
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -1,9 +1,10 @@
 """Write a bare repository from the objects and ref positions that were sealed of another."""
 
 import os
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from hashlib import new as new_hash
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -20,6 +21,8 @@ _PACK_HEAD: Final = b"PACK" + (2).to_bytes(4, "big")
 _PACK: Final = "objects/pack/pack-restored.pack"
 _COUNT_AT: Final = len(_PACK_HEAD)
 _COPY_BYTES: Final = 1 << 20
+_PLAIN_NAME: Final = re.compile(rb"refs(/[A-Za-z0-9][A-Za-z0-9_-]*)+")
+"""Names that git takes for certain: it need not be asked for each of a hundred thousand."""
 _NEVER_PRUNED: Final = (
     "gc.auto=0",
     "gc.pruneExpire=never",
@@ -46,11 +49,18 @@ class RefPosition(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """Count what was written; `left_out` names positions that a bare repository has no place for."""
+    """Count what was written.
+
+    `left_out` names positions that a bare repository has no place for. `failed` pairs objects with the reason why they
+    are not in it; `broken` names refs that are not in it, because nothing stands where they stood or because git takes
+    no such name.
+    """
 
     objects: int
     refs: int
-    left_out: tuple[bytes, ...]
+    left_out: tuple[bytes, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()
+    broken: tuple[bytes, ...] = ()
 
 
 def restore(
@@ -63,24 +73,40 @@ def restore(
 
     Every object is written, also those that no ref leads to, and the repository is set never to remove any. Give one
     position of each ref; `shallow` are the commits whose parents the source's clone did not have. What is established:
-    each content has its id, and each ref that is written stands on an object that is there. `git fsck --full` accepts
-    the result where it accepted the source. Reflogs are not written: entries name objects that git removed long ago.
+    each content has its id, and each ref that is written stands on an object that is there. An object whose content
+    cannot be had (its pieces raise IntegrityError), or is not that of its id, is left out and named, and so is a ref
+    that stood on it. `git fsck --full` accepts the result where it accepted the source and nothing was left out.
+    Reflogs are not written: entries name objects that git removed long ago.
 
-    Raises InputError for a folder that is in use, IntegrityError for content that is not its id's and for refs that
-    cannot stand, SourceUnreadable without git, and StorageFailed where the folder cannot be written.
+    Raises InputError for a folder that is in use and for two positions of one ref, IntegrityError where git does not
+    take what was written, SourceUnreadable without git, and StorageFailed where the folder cannot be written.
     """
     git = _new_repository(to, object_format)
     try:
-        positions, objects = _write_objects(records, to, object_format)
+        written = _write_objects(records, to, object_format)
     except OSError as error:
         raise StorageFailed(
             f"{shown(str(to))} cannot be written ({error.strerror}): make room, then restore anew"
         ) from error
-    if objects:
+    if written.oids:
         _must(git.run("index-pack", _PACK), "the objects cannot be packed")
     if shallow:
         (to / "shallow").write_text("".join(f"{oid}\n" for oid in shallow), encoding="ascii")
-    return Restored(objects, *_write_refs(git, positions))
+    kept, left_out = _parted(written.positions)
+    whole, broken = _standing(git, kept, written.oids)
+    _write_refs(git, whole)
+    return Restored(len(written.oids), len(whole), left_out, tuple(written.failed), broken)
+
+
+def complaints(to: Path) -> list[str]:
+    """Return what `git fsck --full` says is wrong with a repository that was restored; nothing when all is well."""
+    answer = Git(os.fsencode(to.absolute()), "restored").run(
+        "fsck", "--full", "--no-dangling", "--no-progress"
+    )
+    said = (answer.errors + answer.out).decode("utf-8", "replace").splitlines()
+    return [shown(line) for line in said if not line.startswith("notice:")] or (
+        [answer.complaint] if answer.code else []
+    )
 
 
 def restorable(
@@ -108,9 +134,14 @@ def _fields(number_of: Any, values: Sequence[bytes]) -> Any:
     return lambda name: decode_value(values[number_of(name) - 2])[1]
 
 
-def _new_repository(to: Path, object_format: str) -> Git:
+def refuse_folder(to: Path) -> None:
+    """Raise InputError for a place where no repository can be written: a link, a file, a folder with anything in it."""
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise InputError(f"{shown(str(to))} is in use: name a folder that is not there yet, or an empty one")
+
+
+def _new_repository(to: Path, object_format: str) -> Git:
+    refuse_folder(to)
     to.mkdir(parents=True, exist_ok=True)
     git = Git(os.fsencode(to.absolute()), "restored")
     options = ("--quiet", "--bare", "--template=", f"--object-format={object_format}")
@@ -121,28 +152,46 @@ def _new_repository(to: Path, object_format: str) -> Git:
     return git
 
 
-def _write_objects(
-    records: Iterable[GitObject | RefPosition], to: Path, object_format: str
-) -> tuple[list[RefPosition], int]:
+class _Written:
+    """Gather what came of the records: the ids in the pack, the ref positions, and what failed."""
+
+    def __init__(self) -> None:
+        self.oids: set[bytes] = set()
+        self.positions: list[RefPosition] = []
+        self.failed: list[tuple[str, str]] = []
+
+
+def _write_objects(records: Iterable[GitObject | RefPosition], to: Path, object_format: str) -> _Written:
     """Write one pack of all objects; gather the ref positions that come with them."""
-    positions: list[RefPosition] = []
-    written: set[bytes] = set()
+    found = _Written()
     place = to / _PACK
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("w+b") as pack:
         pack.write(_PACK_HEAD + bytes(4))
         for record in records:
             if isinstance(record, RefPosition):
-                positions.append(record)
-            elif bytes.fromhex(record.oid) not in written:
-                _write_object(pack, record, object_format)
-                written.add(bytes.fromhex(record.oid))
+                found.positions.append(record)
+            elif bytes.fromhex(record.oid) not in found.oids:
+                _try_object(pack, record, object_format, found)
         pack.seek(_COUNT_AT)
-        pack.write(len(written).to_bytes(4, "big"))
+        pack.write(len(found.oids).to_bytes(4, "big"))
         pack.write(_trailer(pack, object_format))
-    if not written:
+    if not found.oids:
         place.unlink()
-    return positions, len(written)
+    return found
+
+
+def _try_object(pack: IO[bytes], each: GitObject, object_format: str, found: _Written) -> None:
+    """Write an object, or take back what was begun of it and say why."""
+    start = pack.tell()
+    try:
+        _write_object(pack, each, object_format)
+    except IntegrityError as error:
+        pack.seek(start)
+        pack.truncate()
+        found.failed.append((each.oid, str(error)))
+    else:
+        found.oids.add(bytes.fromhex(each.oid))
 
 
 def _write_object(pack: IO[bytes], each: GitObject, object_format: str) -> None:
@@ -183,10 +232,49 @@ def _trailer(pack: IO[bytes], object_format: str) -> bytes:
     return result
 
 
-def _write_refs(git: Git, positions: Sequence[RefPosition]) -> tuple[int, tuple[bytes, ...]]:
+def _standing(
+    git: Git, positions: Sequence[RefPosition], oids: Container[bytes]
+) -> tuple[list[RefPosition], tuple[bytes, ...]]:
+    """Part the refs that can be written from those that stand on nothing, or whose names cannot be.
+
+    A branch that was deleted may stand in the way of a newer one below its name: of two such the later given counts.
+    """
+    whole: list[RefPosition] = []
+    broken: list[bytes] = []
+    names: set[bytes] = set()
+    folders: set[bytes] = set()
+    for ref in reversed(positions):
+        above = set(_above(ref.name))
+        stands = ref.symref is not None or (ref.target is not None and bytes.fromhex(ref.target) in oids)
+        has_place = ref.name not in folders and not above & names
+        if stands and has_place and all(_is_name(git, each) for each in (ref.name, ref.symref) if each):
+            whole.append(ref)
+            names.add(ref.name)
+            folders |= above
+        else:
+            broken.append(ref.name)
+    return whole[::-1], tuple(sorted(broken))
+
+
+def _above(name: bytes) -> Iterator[bytes]:
+    """Give the folders in which a ref of that name lies."""
+    at = name.find(b"/")
+    while at >= 0:
+        yield name[:at]
+        at = name.find(b"/", at + 1)
+
+
+def _is_name(git: Git, name: bytes) -> bool:
+    return (
+        name == b"HEAD"
+        or _PLAIN_NAME.fullmatch(name) is not None
+        or not git.run("check-ref-format", name).code
+    )
+
+
+def _write_refs(git: Git, refs: Sequence[RefPosition]) -> None:
     """Write all positions: those on objects in one transaction, then those that follow another ref."""
-    kept, left_out = _parted(positions)
-    direct = [ref for ref in kept if ref.symref is None]
+    direct = [ref for ref in refs if ref.symref is None]
     # HEAD by itself: it may lead, freshly made, to a branch that is written too, and git refuses both at once.
     for together in (
         [ref for ref in direct if ref.name != b"HEAD"],
@@ -194,17 +282,15 @@ def _write_refs(git: Git, positions: Sequence[RefPosition]) -> tuple[int, tuple[
     ):
         given = b"".join(_commands(together))
         _must(git.run("update-ref", "--no-deref", "--stdin", "-z", given=given), "refs cannot be written")
-    for ref in kept:
+    for ref in refs:
         if ref.symref is not None:
             _must(git.run("symbolic-ref", ref.name, ref.symref), f"{shown(ref.name)} cannot be written")
-    return len(kept), left_out
 
 
 def _commands(refs: Iterable[RefPosition]) -> Iterator[bytes]:
     for ref in refs:
-        if ref.target is None:
-            raise IntegrityError(f"ref {shown(ref.name)} stands on nothing and follows nothing: leave it out")
-        yield b"update %b\0%b\0\0" % (ref.name, ref.target.encode("ascii"))
+        if ref.target is not None:
+            yield b"update %b\0%b\0\0" % (ref.name, ref.target.encode("ascii"))
 
 
 def _parted(positions: Sequence[RefPosition]) -> tuple[list[RefPosition], tuple[bytes, ...]]:

@@ -9,7 +9,7 @@ from scelle.sources.git.contents import ObjectContents
 from scelle.sources.git.description import repository_record, stored_bytes
 from scelle.sources.git.objects import object_records
 from scelle.sources.git.place import Repository, open_repository
-from scelle.sources.git.reflogs import log_names, log_records, read_log
+from scelle.sources.git.reflogs import Log, log_names, log_records
 from scelle.sources.git.refs import ref_records
 from scelle.sources.git.schemas import MEMBERS, OBJECTS, REFLOG, REFS, REPOSITORY
 from scelle.sources.interfaces import BadRecord, Batch, Member, Record, Trouble, Unit, native_text
@@ -95,14 +95,14 @@ class GitSource:
             if isinstance(each, Trouble):
                 yield BadRecord(native_text(each.path), each.cause, "it could not be listed")
                 continue
+            log = Log(repository, *each)
             try:
-                log = read_log(repository, *each)
+                yield from log_records(log, self._holder)
             except ItemError as error:
                 yield BadRecord(native_text(each[1]), error.cause, str(error))
                 continue
             if log.rest:
                 unfinished.append(native_text(log.ref))
-            yield from log_records(log, self._holder)
         if unfinished:
             self._waiting = f"the last line has no end yet in the reflogs of {', '.join(unfinished[:10])}"
 
