@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RECORDS ?= 1000000
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE = 1
 
@@ -11,7 +12,7 @@ menu:
 	@echo "make test       all tests that fit in 15 minutes"
 	@echo "make test-long  full crash loops, fuzzing, large corpora"
 	@echo "make check      format, lint, types, import directions"
-	@echo "make bench      benchmarks against restic, borg and bagit (SCALE=1)"
+	@echo "make bench      benchmarks beside restic, borg, bagit, DuckDB, polars and grep (ARGS= and RECORDS=5000000)"
 	@echo "make mutation   mutation testing of merkle and verify (ARGS='verify --only NAME'); can be stopped and continued"
 	@echo "make venv       only make .venv"
 
@@ -52,6 +53,8 @@ format: venv
 
 bench: venv
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks.peers $(ARGS)
+	$(BIN)/python -m benchmarks.records --records $(RECORDS)
+	$(BIN)/python -m benchmarks.proofs
 
 mutation: venv
 	$(BIN)/python -m tests.mutation $(ARGS)

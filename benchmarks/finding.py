@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
-from scelle.find.service import Findings, find
+from scelle.find.service import Hits, find
 from scelle.formats.schema import Field, Schema
 from scelle.formats.values import NULL, bytes_value, integer_value, text_value
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
@@ -72,7 +72,7 @@ def build(folder: Path, records: int, segment: int) -> None:
     ledger.close()
 
 
-def measured(ledger: OrderLedger, query: str) -> tuple[float, float, Findings]:
+def measured(ledger: OrderLedger, query: str) -> tuple[float, float, Hits]:
     """Run a query twice; return the second run's seconds, by the clock and of the processor, and what it found."""
     for _ in range(2):
         started, started_cpu = time.perf_counter(), time.process_time()

@@ -90,6 +90,7 @@ def test_sources_are_listed_tested_and_removed(platform: Platform) -> None:
     listed = platform("source", "list", "--json").json["sources"]
     assert [source["name"] for source in listed] == ["docs", "second"]
     assert platform("source", "test", "second", "--json").json["readable"] is True
+    assert "read 2 of 2 documents; nothing was kept" in platform("source", "test", "second").out
     platform("source", "remove", "second")
     assert len(platform("source", "list", "--json").json["sources"]) == 1
 
@@ -111,6 +112,35 @@ def test_a_wrong_source_is_refused(platform: Platform, name: str, url: str, word
     assert words in answer.err
     assert "pa55" not in answer.err
     assert one_line(answer.err)
+
+
+def test_what_a_source_would_fail_is_said_before_an_order_needs_it(platform: Platform) -> None:
+    rows = platform.root / "rows"
+    rows.mkdir()
+    (rows / "a.jsonl").write_text(
+        '{"id": 1, "ts": "2026-01-08T10:00:00Z", "user": "u1"}\n{oh\n{"id": 2}\n{"id"'
+    )
+    schema = platform.root / "rows.toml"
+    schema.write_text('[schema]\nname = "rows"\ntime = "ts"\nid = "id"\naccount = "user"\n')
+    platform("source", "add", "rows", f"records://{rows}", "--schema", schema)
+    before = {path: path.read_bytes() for path in platform.vault.rglob("*") if path.is_file()}
+    said = platform("source", "test", "rows", code=1).out
+    for words in (
+        "all of it: 3 records; read 1 of 1 files",
+        "fit the schema: 2 of 3 (67 %)",
+        "failed, not-json: 1",
+        "a.jsonl line 2 (byte 54): it is no JSON",
+        "time: 2026-01-08T10:00:00Z to 2026-01-08T10:00:00Z; undated: 1 of 2 (50 %)",
+        "without account or custodian: 1 of 2 (50 %)",
+        "waiting: file a.jsonl: 5 bytes",
+        "time: ts; id: id; account: user",
+    ):
+        assert words in said, (words, said)
+    sample = platform("source", "test", "rows", "--json", code=1).json["sample"]
+    assert (sample["items"], sample["fit"], sample["failed"]) == (3, 2, {"not-json": 1})
+    assert {path: path.read_bytes() for path in platform.vault.rglob("*") if path.is_file()} == before
+    (rows / "a.jsonl").unlink()
+    assert "nothing is there yet" in platform("source", "test", "rows").out
 
 
 def test_a_source_that_is_not_there_cannot_be_reached(platform: Platform) -> None:
@@ -590,7 +620,7 @@ def test_a_folder_that_is_no_vault_is_refused(platform: Platform) -> None:
 def test_every_command_has_a_help_text_with_an_example(platform: Platform) -> None:
     top = platform("--help").out
     commands = re.findall(r"^  ([a-z-]+)  ", top.split("Commands:")[1], re.MULTILINE)
-    groups = {"source", "order", "key"}
+    groups = {"source", "order", "key", "git"}
     assert {"init", "preview", "preserve", "status", "verify", "produce"} | groups <= set(commands)
     for command in commands:
         text = platform(command, "--help").out
@@ -645,7 +675,7 @@ def test_a_source_that_holds_the_vault_or_its_key_is_refused(platform: Platform)
 
 
 def test_a_clock_before_1970_harms_nothing(ordered: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: -4_000_000_000_000_000)
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: -4_000_000_000_000_000_000)
     ordered("preserve", ORDER)
     monkeypatch.undo()
     ordered("preserve", ORDER, "--key-file", ordered.root / "keys", "--vault", ordered.vault)
@@ -656,7 +686,7 @@ def test_a_clock_before_1970_harms_nothing(ordered: Platform, monkeypatch: pytes
 
 def test_a_clock_far_ahead_seals_nothing(ordered: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     real, later = now_us(), now_us() + 400 * 86_400 * 1_000_000
-    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: later)
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: later * 1000)
     size = ordered("status", "--json").json["orders"][0]["log_size"]
     for command in (
         ("preserve", ORDER),
@@ -672,7 +702,7 @@ def test_a_clock_far_ahead_seals_nothing(ordered: Platform, monkeypatch: pytest.
     today = datetime.fromtimestamp(later / 1_000_000, UTC).date().isoformat()
     monkeypatch.setenv("SCELLE_TODAY", today)
     ordered("preserve", ORDER)
-    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: real)
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: real * 1000)
     assert "one of them is wrong" in ordered("preserve", ORDER).err
     status = ordered("status", "--json").json
     assert "one of them is wrong" in status["orders"][0]["clock"]
@@ -684,7 +714,7 @@ def test_a_clock_that_is_behind_is_said_by_a_command_that_fails(
     ordered: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early = now_us() - 3600 * 1_000_000
-    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: early)
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: early * 1000)
     err = ordered("produce", ORDER, "--source", "nope", "--to", ordered.root / "p.scelle", code=2).err
     warning, error = err.splitlines()
     assert warning.startswith("warning: ")
@@ -693,7 +723,7 @@ def test_a_clock_that_is_behind_is_said_by_a_command_that_fails(
 
 
 def test_a_vault_is_not_begun_in_1970(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: 0)
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: 0)
     second = platform.root / "second"
     assert "1970" in platform("init", second, "--host", "platform.example", code=2).err
     assert not second.exists()
@@ -808,7 +838,8 @@ def test_a_log_that_this_user_may_not_look_at_is_not_called_gone(
     ordered: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Newer Pythons say of such a path that nothing exists there."""
-    from scelle.bootstrap import KeyChoice, opened, verify_vault
+    from scelle.bootstrap import KeyChoice, opened
+    from scelle.bootstrap.checking import verify_vault
 
     lstat, exists = os.lstat, Path.exists
     closed = str(ordered.vault / "po" / ORDER / "log" / "lock.db")

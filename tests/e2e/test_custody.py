@@ -66,7 +66,7 @@ def test_the_daily_token_comes_with_the_next_command(
 ) -> None:
     stamped("preserve", ORDER)
     later = now_us() + 2 * DAY_US
-    monkeypatch.setattr("scelle.bootstrap.now_us", lambda: later)
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: later * 1000)
     stamped("preserve", ORDER)
     assert len(tokens(stamped)) == 2
 

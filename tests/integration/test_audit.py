@@ -14,6 +14,7 @@ from tests.e2e.conftest import ORDER as CLI_ORDER
 from tests.e2e.conftest import Platform
 from tests.integration.platforms import make_platform
 from tests.unit.productions.ledgers import HOUR_US, START_US, Small, verify
+from tests.unit.productions.ledgers import KEY as VAULT_KEY
 
 from scelle.errors import FormatError, KeyFileRefused, PackageNameRefused, RecordNotAsSealed, RequestWrong
 from scelle.formats.audit_streams import SEGMENT_HEAD_BYTES, parse_stream_entries, parse_stream_header
@@ -23,6 +24,7 @@ from scelle.formats.index import TAG_BYTES, tag
 from scelle.formats.notes import COSIGNATURE_V1, parse_note, parse_vkey
 from scelle.formats.values import UNDATED
 from scelle.ledger.segments import SegmentReader
+from scelle.ledger.service import OrderLedgerWriter
 from scelle.merkle.hashing import leaf_hash
 from scelle.productions.audit import Believed, audit_index, read_believed, sign_verdict
 from scelle.productions.audit_model import AuditReport
@@ -366,6 +368,18 @@ def test_a_trust_file_without_the_tag_key_is_enough(small: Small, tmp_path: Path
     (tmp_path / "trust.json").write_bytes(trust.encode())
     found = [read_believed(tmp_path / name, None) for name in ("policy.json", "trust.json")]
     assert found[0] == found[1] == believed(small)
+
+
+def test_a_trust_file_of_another_order_is_named(small: Small, tmp_path: Path) -> None:
+    other = OrderLedgerWriter.create(
+        tmp_path, "o-other", "platform.example", VAULT_KEY, authority=None, now_us=START_US
+    )
+    fault = audit_index(stream_of(small), Believed(trust_for(other).policy), told).faults[0]
+    other.close()
+    assert fault.code == "checkpoint.origin"
+    assert fault.detail == (
+        f"the trust file is of another order, {other.origin}: give that of {small.ledger.origin}"
+    )
 
 
 def test_another_log_is_refused(small: Small, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,8 +181,8 @@ def test_segments_that_grow_old_in_the_middle_of_a_pass_are_proven_like_any(
 ) -> None:
     expected = fill(platform, 30)
     take_in(platform)
-    real, asked = bootstrap.now_us, iter(range(10**6))
-    monkeypatch.setattr(bootstrap, "now_us", lambda: real() + next(asked) * 90_000_000)
+    real, asked = time.time_ns, iter(range(10**6))
+    monkeypatch.setattr("scelle.bootstrap.acting.time_ns", lambda: real() + next(asked) * 90_000_000_000)
     assert preserved(platform)["new"] == 30
     assert len(manifests(platform)) > 2
     assert {name: each.data for name, each in newest(restored(platform)).items()} == expected

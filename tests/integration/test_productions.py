@@ -45,7 +45,8 @@ from scelle.formats.packages import parse_proof_line, parse_record_line, parse_w
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import UNDATED
 from scelle.formats.zips import read_canonical_zip
-from scelle.ledger.segments import Row, SegmentReader
+from scelle.ledger.rows import Row
+from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import Looked
 from scelle.merkle.hashing import leaf_hash
 from scelle.productions import items, ranges

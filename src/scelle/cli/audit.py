@@ -15,8 +15,7 @@ from scelle.cli.options import (
     VaultOption,
     opened_vault,
 )
-from scelle.cli.output import emit, human_bytes, printable, refuse_in_any_vault, warn
-from scelle.cli.produce import progress_line
+from scelle.cli.output import emit, human_bytes, printable, progress_line, refuse_in_any_vault, warn
 
 
 def audit_stream(
@@ -35,7 +34,7 @@ def audit_stream(
 
     Example: scelle audit-stream ec-2026-0108 --to order.audit
     """
-    from scelle.bootstrap import write_audit_stream  # start-up time of --help
+    from scelle.bootstrap.productions import write_audit_stream  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         report, warnings = write_audit_stream(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scelle.cli.arguments import redactions
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -14,8 +15,7 @@ from scelle.cli.options import (
     VaultOption,
     opened_vault,
 )
-from scelle.cli.output import emit, human_bytes, printable, warn
-from scelle.cli.produce import progress_line, redactions
+from scelle.cli.output import emit, human_bytes, printable, progress_line, warn
 
 
 def disclose(
@@ -42,7 +42,7 @@ def disclose(
 
     Example: scelle disclose ec-2026-0108 s0001/2:17 --redact prompt:personal-data --to record.proof
     """
-    from scelle.bootstrap import disclose_record  # start-up time of --help
+    from scelle.bootstrap.productions import disclose_record  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         report, warnings = disclose_record(

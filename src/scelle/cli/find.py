@@ -19,7 +19,7 @@ from scelle.cli.options import (
 from scelle.cli.output import emit, warn
 
 if TYPE_CHECKING:
-    from scelle.find.service import Findings
+    from scelle.find.service import Hits
 
 ITEMS = 1000
 _SHOWN_EVERY_S = 0.2
@@ -44,21 +44,21 @@ def find(
 
     Example: scelle find ec-2026-0108 'account = "u1" and time >= "2026-01-01"' --json
     """
-    from scelle.bootstrap import find_items  # start-up time of --help
+    from scelle.bootstrap.finding import find_items  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        findings = find_items(session, order, query, limit, _progress())
-    if findings.count > len(findings.items) > 0:
-        warn(f"{len(findings.items)} of {findings.count} matches are shown: give --limit N for more")
-    emit({"order": order, "query": query, **findings.to_json()}, _lines(findings), as_json)
+        hits = find_items(session, order, query, limit, _progress())
+    if hits.count > len(hits.items) > 0:
+        warn(f"{len(hits.items)} of {hits.count} matches are shown: give --limit N for more")
+    emit({"order": order, "query": query, **hits.to_json()}, _lines(hits), as_json)
 
 
-def _lines(findings: "Findings") -> list[str]:
+def _lines(hits: "Hits") -> list[str]:
     lines = [
         f"{each.id or '-':27}  {each.place}  {each.time or 'undated':27}  {each.source}  {each.account or '-'}"
-        for each in findings.items
+        for each in hits.items
     ]
-    return [*lines, f"{findings.count} matches among what checkpoint {findings.size} covers"]
+    return [*lines, f"{hits.count} matches among what checkpoint {hits.size} covers"]
 
 
 def _progress() -> Callable[[int, int], None]:

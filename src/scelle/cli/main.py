@@ -14,6 +14,7 @@ from scelle.cli import (
     catalog,
     disclose,
     find,
+    git,
     initialise,
     key,
     order,
@@ -77,6 +78,7 @@ app.command("init")(initialise.init)
 app.add_typer(source.app, name="source")
 app.add_typer(order.app, name="order")
 app.add_typer(key.app, name="key")
+app.add_typer(git.app, name="git")
 app.command("preview")(preview.preview)
 app.command("preserve")(preserve.preserve)
 app.command("status")(status.status)

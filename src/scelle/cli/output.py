@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from scelle.ledger.witness import Shown
 
+_SHOWN_EVERY_S = 0.1
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -100,6 +102,26 @@ def human_bytes(size: int) -> str:
             return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("the last unit takes every size")
+
+
+def progress_line(as_json: bool) -> Callable[[str, int, int], None]:
+    """Return a progress line for a terminal: what stage, how much of it is done."""
+    if as_json or not sys.stderr.isatty():
+        return lambda stage, done, total: None
+
+    shown_at = 0.0
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal shown_at
+        if done != total and time.monotonic() - shown_at < _SHOWN_EVERY_S:
+            return
+        shown_at = time.monotonic()
+        amount = (
+            f"{human_bytes(done)} of {human_bytes(total)}" if stage == "package" else f"{done} of {total}"
+        )
+        print(f"\r\x1b[K{stage}: {amount}", end="\n" if done == total else "", file=sys.stderr)
+
+    return show
 
 
 def shown_json(shown: "Iterable[Shown]") -> list[dict[str, Any]]:

@@ -1,13 +1,11 @@
 """`scelle produce`: the package for the authority."""
 
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from scelle.cli.arguments import redactions
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -17,9 +15,8 @@ from scelle.cli.options import (
     VaultOption,
     opened_vault,
 )
-from scelle.cli.output import emit, human_bytes, printable, warn
+from scelle.cli.output import emit, human_bytes, printable, progress_line, warn
 from scelle.errors import InputError
-from scelle.formats.tokens import is_code
 
 if TYPE_CHECKING:
     from scelle.productions.model import Delta, ProductionReport
@@ -31,48 +28,6 @@ STRENGTHS: Final = {
     "C": "the ranges have no gap; segments outside the period are left out on their manifests' word",
 }
 """What an answer rests on (ledger.md §7)."""
-_SHOWN_EVERY_S = 0.1
-
-
-def _redaction(text: str) -> tuple[str, str]:
-    """Cut at the last colon, or equals sign: a code has neither, a field's name may have both."""
-    at = max(text.rfind(":"), text.rfind("="))
-    field, code = text[: max(at, 0)], text[at + 1 :]
-    if not field or not code:
-        raise InputError(f"--redact {text}: write FIELD:CODE, for instance meta:personal-data")
-    if not is_code(code):
-        raise InputError(f"--redact {text}: a code is made of a-z, 0-9 and -, for instance personal-data")
-    return field, code
-
-
-def redactions(texts: list[str]) -> dict[str, str]:
-    """Return the codes of fields to be redacted, by field."""
-    found: dict[str, str] = {}
-    for field, code in map(_redaction, texts):
-        if field in found:
-            raise InputError(f"--redact {field} is given twice: leave one")
-        found[field] = code
-    return found
-
-
-def progress_line(as_json: bool) -> Callable[[str, int, int], None]:
-    """Return a progress line for a terminal: what stage, how much of it is done."""
-    if as_json or not sys.stderr.isatty():
-        return lambda stage, done, total: None
-
-    shown_at = 0.0
-
-    def show(stage: str, done: int, total: int) -> None:
-        nonlocal shown_at
-        if done != total and time.monotonic() - shown_at < _SHOWN_EVERY_S:
-            return
-        shown_at = time.monotonic()
-        amount = (
-            f"{human_bytes(done)} of {human_bytes(total)}" if stage == "package" else f"{done} of {total}"
-        )
-        print(f"\r\x1b[K{stage}: {amount}", end="\n" if done == total else "", file=sys.stderr)
-
-    return show
 
 
 def _lines(to: Path, report: "ProductionReport", dimension: str, previous: Path | None) -> list[str]:
@@ -158,7 +113,7 @@ def produce(
 
     Example: scelle produce ec-2026-0108 --account u1 --strength B --audit verdict --to u1.scelle
     """
-    from scelle.bootstrap import produce_package  # start-up time of --help
+    from scelle.bootstrap.productions import produce_package  # start-up time of --help
     from scelle.productions.withheld import read_withhold_list
 
     asked = (("source", source), ("custodian", custodian), ("account", account), ("dimension", dimension))

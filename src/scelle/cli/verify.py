@@ -28,7 +28,7 @@ def verify(
 
     Example: scelle verify --json
     """
-    from scelle.bootstrap import verify_vault  # start-up time of --help
+    from scelle.bootstrap.checking import verify_vault  # start-up time of --help
     from scelle.orders.service import check_order
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:

@@ -21,7 +21,8 @@ from scelle.fsck.frames import FrameFault, Hole, Place, SealedFrames, frame_cont
 from scelle.fsck.model import Notebook, record_range, shown_name
 from scelle.fsck.rows import HASH_BYTES, FrameRows, RowJudge
 from scelle.ledger.frames import KEY_SLOT_BYTES
-from scelle.ledger.segments import FRAME_ROWS, MAX_RECORDS, SegmentHead, decode_rows, folder_name
+from scelle.ledger.rows import decode_rows
+from scelle.ledger.segments import FRAME_ROWS, MAX_RECORDS, SegmentHead, folder_name
 from scelle.vault.keys import VaultKey
 
 HEAD_MAX_BYTES: Final = 4096

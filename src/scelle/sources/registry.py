@@ -9,8 +9,9 @@ from pathlib import Path
 from scelle.errors import SourceNameTaken, SourceNameUnknown, SourceNameWrong, SourceOverlapsVault
 from scelle.ledger.events import Event, events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+from scelle.sources.addresses import local_root
 from scelle.sources.model import SourceSpec, spec_from_json
-from scelle.sources.urls import local_root, open_source
+from scelle.sources.urls import open_source
 
 IDENTIFIER_MAX = 256
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -106,3 +107,9 @@ def order_sources(history: Iterable[Event]) -> Iterator[tuple[str, SourceSpec]]:
     for event in history:
         if event.kind == "source":
             yield event.body["alias"], spec_from_json(event.body)
+
+
+def holders_of(history: Iterable[Event]) -> set[str]:
+    """Return the identifiers, with their kind, of those whom an order's events name as holders of its sources."""
+    holders = {spec.holder for _, spec in order_sources(history)}
+    return {holder for holder in holders if holder is not None}

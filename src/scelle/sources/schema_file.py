@@ -242,8 +242,8 @@ class _Reader:
             if len(set(many)) != len(many):
                 raise self._wrong(f"{name}: a field stands twice, name it once")
         for name, mark in (("delimiter", file.delimiter or ","), ("quote", file.quote)):
-            if len(mark) != 1 or mark in "\r\n\0" or not mark.isascii():
-                raise self._wrong(f"csv {name}: one ASCII character, and no line end")
+            if len(mark) != 1 or mark in "\r\n\0" or (name, mark) == ("quote", "\t") or not mark.isascii():
+                raise self._wrong(f"csv {name}: one ASCII character, no line end, and no tab to quote with")
         if file.quote == (file.delimiter or ","):
             raise self._wrong("csv: delimiter and quote are the same character")
 

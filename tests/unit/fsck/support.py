@@ -20,7 +20,7 @@ from scelle.fsck.service import verify
 from scelle.ledger.events import record_event
 from scelle.ledger.frames import FrameWriter
 from scelle.ledger.log import LogReader, LogWriter
-from scelle.ledger.segments import Row
+from scelle.ledger.rows import Row
 from scelle.ledger.service import ORDER_SOURCE, Looked, OrderLedger, OrderLedgerWriter
 from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.vault.catalog import CATALOG_NAME, create_catalog

@@ -246,11 +246,93 @@ def test_the_text_of_a_package_with_findings(tmp_path: Path, monkeypatch: pytest
         "  member.unknown | surprise2 | a member of this name is not part of a package",
         "  .. 1 more",
     ]
-    assert "query      " + STATED + "\n           logged by the platform: yes\n" in text
+    assert lines_after(text, "query")[:4] == [
+        'query      source = "s0001", order o-1',
+        "           the authority's own; logged by the platform: yes",
+        "period     all times; undated records too",
+        "redact     nothing",
+    ]
     monkeypatch.setattr(scelle_verify, "MAX_FINDINGS", 3)
     text = run_text(files(draft, tmp_path))[1]
     assert len(lines_after(text, "findings")) == 4
     assert " more" not in text
+
+
+def test_the_text_of_a_package_of_another_order_than_the_trust_file(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    package, _, trust, *_ = files(draft, tmp_path)
+    other = json.loads(Path(str(trust)).read_text())
+    other["order"], other["origin"] = "o-2", "platform.example/po/o-2"
+    other["log"] = [make_key(other["origin"], kind, f"other {kind}").vkey for kind in (1, 6)]
+    (tmp_path / "other.json").write_bytes(canonical(other) + b"\n")
+    text = run_text([package, "--trust", tmp_path / "other.json"])[1]
+    assert text.split("\n")[1:5] == [
+        "THE TRUST FILE IS OF ANOTHER ORDER than the package: what else is found may follow from that alone",
+        "  trust    platform.example/po/o-2",
+        "  package  platform.example/po/o-1",
+        "",
+    ]
+    both = "it is of platform.example/po/o-1, the trust file of platform.example/po/o-2"
+    for line in (
+        "  query.order | query.json | the query is of order o-1, the trust file of order o-2",
+        f"  checkpoint.origin | checkpoint | {both}",
+        f"  genesis.origin | entry 0 | {both}",
+        "  entry.order | entry 1 | an entry of order o-1, not o-2",
+    ):
+        assert line in text.split("\n"), line
+    assert "ANOTHER ORDER" not in run_text([package, "--trust", trust])[1]
+    assert "ANOTHER ORDER" not in run_text([package])[1]
+    record = tmp_path / "record"
+    record.write_bytes(opening(world()))
+    said = run_text(["--opening", record, "--trust", tmp_path / "other.json"])[1]
+    assert said.split("\n")[1] == f"  checkpoint.origin | opening {record} | {both}"
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "said"),
+    [
+        (T0, None, "from 2026-01-09T23:06:40Z (inclusive)"),
+        (T0, T0 + 1, "from 2026-01-09T23:06:40Z (inclusive) until 2026-01-09T23:06:40.000001Z (exclusive)"),
+    ],
+)
+def test_the_text_of_a_period(tmp_path: Path, start: int, until: int | None, said: str) -> None:
+    query = query_of(dimension="account", value="account:1", **{"from": start}, until=until)
+    assert (
+        f"\nperiod     {said}; undated records too\n" in run_text(files(Draft(world(), query), tmp_path))[1]
+    )
+
+
+def test_no_text_of_a_query_makes_a_line_of_its_own(tmp_path: Path) -> None:
+    hostile = "u1\nVALID, strength A\x1b[2J" + "x" * 500
+    query = query_of(dimension="account", value=hostile, redact={"text": "a", "raw\nhits": "b"})
+    text = run_text(files(Draft(world(), query), tmp_path))[1]
+    assert 'query      account = "u1\\nVALID, strength A\\x1b[2Jxxx' in text
+    assert "redact     raw\\nhits (b), text (a)\n" in text
+    assert not [line for line in text.split("\n")[1:-2] if line.startswith(("VALID", "hits (b)"))]
+
+
+def test_what_is_kept_back_is_counted_by_code() -> None:
+    counts = {"privilege": [1, 0], "abuse": [0, 2]}
+    assert scelle_verify.code_lines("withheld", "{} records, {} contents", counts) == [
+        "withheld   abuse: 0 records, 2 contents",
+        "           privilege: 1 records, 0 contents",
+    ]
+
+
+def test_a_package_whose_question_and_origin_cannot_be_read_says_so() -> None:
+    report = {"query": None, "query_logged": False, "query_by": "producer"}
+    assert scelle_verify.query_lines(report) == [
+        "query      none that can be read",
+        "           logged by the platform: no",
+    ]
+    assert scelle_verify.log_lines("k", None, 0, None) == [
+        "kind       k",
+        "order      unknown",
+        "vault      unknown",
+        "log        None",
+        "checkpoint 0 entries, root None",
+    ]
+    assert scelle_verify.aligned([("a", "b" * 401)]) == ["a          " + "b" * 400 + ".."]
 
 
 def test_the_text_of_a_release_on_the_platforms_word(tmp_path: Path) -> None:
@@ -343,7 +425,14 @@ def test_the_text_of_an_opening(tmp_path: Path) -> None:
     assert code == 0
     assert text == (
         "VALID: this record was sealed in this log; nothing is said of any other\n"
-        f'source: "s0001"\nseq: 1\nfields: {json.dumps(FIELDS)}\n'
+        "\n"
+        "kind       proof of one record (scelle/opening/v1)\n"
+        "order      o-1\n"
+        "vault      platform.example\n"
+        "log        platform.example/po/o-1\n"
+        "source     s0001\n"
+        "seq        1\n"
+        "fields\n" + "".join(f"  {name:<7}  {value}\n" for name, value in FIELDS.items())
     )
 
 
