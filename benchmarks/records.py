@@ -8,7 +8,6 @@ what is not installed is skipped with a word.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import random
 import shutil
@@ -71,6 +70,25 @@ accounts_file = "users.txt"
 [clause.match]
 prompt = "portfolio|stack"
 """
+
+
+ONE_THREAD: Final = {"POLARS_MAX_THREADS": "1"}
+DUCKDB: Final = """
+import duckdb
+duckdb.sql("SET threads = 1")
+rows = duckdb.sql('''SELECT * FROM read_parquet('{files}') WHERE ts >= 1740787200000000 AND ts < 1748736000000000
+    AND regexp_matches(prompt, 'portfolio|stack')
+    AND "user" IN (SELECT column0 FROM read_csv('{users}', header = false))''').fetchall()
+print(len(rows))
+"""
+POLARS: Final = """
+import polars as pl
+users = open('{users}').read().split()
+rows = pl.scan_parquet('{files}').filter((pl.col('ts') >= 1740787200000000) & (pl.col('ts') < 1748736000000000)
+    & pl.col('user').is_in(users) & pl.col('prompt').str.contains('portfolio|stack')).collect()
+print(len(rows))
+"""
+"""The selection of `SELECTING`, by peers, which give the rows themselves."""
 
 
 def write_corpus(folder: Path, records: int) -> None:
@@ -150,40 +168,59 @@ def sealing(bench: Bench, profile: int) -> None:
     print(f"| size of the vault | | | | {vault:.0f} MiB of {corpus:.0f} MiB |")
 
 
+def write_parquet(work: Path) -> None:
+    """Write R as Parquet beside itself, one file for each of its own, in row groups of 100,000."""
+    from pyarrow import json as arrow_json  # a benchmark of its own
+    from pyarrow import parquet
+
+    (work / "P").mkdir()
+    for path in sorted((work / "R").glob("*.jsonl")):
+        table = arrow_json.read_json(path)
+        parquet.write_table(table, work / "P" / f"{path.stem}.parquet", row_group_size=100_000)
+
+
 def selecting(bench: Bench) -> None:
-    """Select a period, 10,000 accounts and a pattern: our preview, DuckDB, grep."""
+    """Select a period, 10,000 accounts and a pattern from the same Parquet: our preview, DuckDB, polars; and grep."""
+    write_parquet(bench.work)
     (bench.home / "users.txt").write_text((bench.work / "users.txt").read_text())
-    text = TOML.replace('id = "bench-r"', 'id = "bench-s"') + SELECTING
+    schema = str(bench.home / "images.toml")
+    bench.scelle("source", "add", "table", f"records://{bench.work / 'P'}", "--schema", schema)
+    text = TOML.replace('id = "bench-r"', 'id = "bench-s"').replace('["images"]', '["table"]') + SELECTING
     (bench.home / "order.toml").write_text(text)
     bench.scelle("order", "add", str(bench.home / "order.toml"))
-    show("select by preview", bench.scelle("preview", "bench-s", "--json"))
-    files = str(bench.work / "R" / "*.jsonl")
-    python = with_duckdb(bench.work)
-    if python is None:
-        print("| select by DuckDB | | | | skipped: it cannot be installed here |")
-    else:
-        query = (
-            f"SELECT count(*) FROM read_json('{files}') WHERE ts >= 1740787200000000 AND ts < 1748736000000000 "
-            f"AND regexp_matches(prompt, '{PATTERN}') AND user IN "
-            f"(SELECT column0 FROM read_csv('{bench.work / 'users.txt'}', header=false))"
+    start = bench.scelle("source", "list").cpu_s
+    (bench.home / "log").unlink()
+    ours = bench.scelle("preview", "bench-s", "--json")
+    (found,) = json.loads((bench.home / "log").read_text())["sources"].values()
+    show("select by preview", ours, f"{found['covered']} rows; {start:.2f} s of it is starting")
+    python = with_peers(bench.work)
+    files, users = str(bench.work / "P" / "*.parquet"), str(bench.work / "users.txt")
+    for name, program in (("DuckDB", DUCKDB), ("polars", POLARS)):
+        if python is None:
+            print(f"| select by {name} | | | | skipped: it cannot be installed here |")
+            continue
+        peer = run(
+            Command((python, "-c", program.format(files=files, users=users)), None, ONE_THREAD),
+            bench.home / "log",
         )
-        program = f"import duckdb; duckdb.sql('SET threads=1'); print(duckdb.sql({query!r}))"
-        show("select by DuckDB", run(Command((python, "-c", program)), bench.home / "log"))
+        show(
+            f"select by {name}",
+            peer,
+            f"ours takes {(ours.cpu_s - start) / peer.cpu_s:.2f} times as much",
+        )
     if shutil.which("grep") is None:
         print("| pattern by grep | | | | skipped: not installed |")
         return
-    shell = f"grep -chE '{PATTERN}' {files}"
+    shell = f"grep -chE '{PATTERN}' {bench.work / 'R' / '*.jsonl'}"
     show("pattern alone by grep -E", run(Command(("sh", "-c", shell)), bench.home / "log"))
 
 
-def with_duckdb(work: Path) -> str | None:
-    """Return a Python that has DuckDB: ours, or one made for it; None where neither can be."""
-    if importlib.util.find_spec("duckdb") is not None:
-        return sys.executable
-    python = work / "duckdb" / "bin" / "python"
+def with_peers(work: Path) -> str | None:
+    """Return a Python that has DuckDB and polars, made for it; None where it cannot be."""
+    python = work / "peers" / "bin" / "python"
     try:
-        subprocess.run([sys.executable, "-m", "venv", str(work / "duckdb")], check=True, capture_output=True)
-        install = [str(python), "-m", "pip", "install", "-q", "duckdb"]
+        subprocess.run([sys.executable, "-m", "venv", str(work / "peers")], check=True, capture_output=True)
+        install = [str(python), "-m", "pip", "install", "-q", "duckdb", "polars"]
         subprocess.run(install, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -11,7 +11,7 @@ An engine has limits of its own that are not known here: ask it to compile what 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -137,7 +137,9 @@ class _Writer:
         if len(held) == 1 and held[0][0] == held[0][1]:
             return self._character(held[0][0])
         character = self._character
-        spans = (character(low) if low == high else f"{character(low)}-{character(high)}" for low, high in held)
+        spans = (
+            character(low) if low == high else f"{character(low)}-{character(high)}" for low, high in held
+        )
         return f"[{''.join(spans)}]"
 
     def _take(self, ranges: int) -> None:
@@ -181,10 +183,11 @@ def atom_ranges(source: str, flags: re.RegexFlag) -> Ranges:
     """Give the characters that a regular expression for one character takes, by asking `re` about all there are."""
     character = _literal(source)
     if character is None:
-        return _runs(source, flags, _everything())
+        return _ranges(found[0] for found in _runs(source, flags, _everything()))
     if not flags & re.IGNORECASE:
         return ((ord(character), ord(character)),)
-    return _runs(source, flags, "".join(sorted({*_with_case(), character})))
+    candidates = "".join(sorted({*_with_case(), character}))
+    return _ranges(each for found in _runs(source, flags, candidates) for each in found[0])
 
 
 def _literal(source: str) -> str | None:
@@ -196,26 +199,22 @@ def _literal(source: str) -> str | None:
     return None
 
 
-def _runs(source: str, flags: re.RegexFlag, characters: str) -> Ranges:
-    """Give the runs of characters that are taken; `characters` are in order and may leave some out."""
+def _runs(source: str, flags: re.RegexFlag, characters: str) -> Iterator[re.Match[str]]:
+    """Give the longest runs of characters that are taken."""
+    return re.compile(f"(?:{source})+", flags).finditer(characters)
+
+
+def _ranges(runs: Iterable[str]) -> Ranges:
+    """Make ranges of runs of consecutive characters, in order; one goes on over the gap of the surrogates."""
     ranges: list[tuple[int, int]] = []
-    for found in re.compile(f"(?:{source})+", flags).finditer(characters):
-        if len(characters) > _LAST >> 1:
-            _extend(ranges, ord(found[0][0]), ord(found[0][-1]))
-        else:
-            for each in found[0]:
-                _extend(ranges, ord(each), ord(each))
-    return tuple(ranges)
-
-
-def _extend(ranges: list[tuple[int, int]], low: int, high: int) -> None:
-    """Add a range behind the others; it goes on from one that ends just before it, or before the surrogates."""
-    if ranges:
-        start, end = ranges[-1]
+    for run in runs:
+        low, high = ord(run[0]), ord(run[-1])
+        start, end = ranges[-1] if ranges else (-2, -2)
         if low == end + 1 or (end == _SURROGATES.start - 1 and low == _SURROGATES.stop):
             ranges[-1] = (start, high)
-            return
-    ranges.append((low, high))
+        else:
+            ranges.append((low, high))
+    return tuple(ranges)
 
 
 @lru_cache(maxsize=1)

@@ -9,23 +9,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
-from scelle.scope.accounts import AccountSet
 from scelle.scope.dialects import ARE, translate_pattern
-from scelle.scope.model import Clause, Holders, ItemView, Reason, decide_path, decide_period
+from scelle.scope.model import Clause, Holders, ItemView, Reason, decide_period
 from scelle.scope.narrowing import Narrowing
-from scelle.scope.records import RecordSource, decide_record_holder
+from scelle.sources.exclusions import (
+    CANDIDATE,
+    Teller,
+    Test,
+    Unsayable,
+    clause_codes,
+    named_holders,
+    together_sql,
+)
 from scelle.sources.postgres.catalog import Column
 from scelle.sources.postgres.names import literal, quoted
 from scelle.sources.postgres.rows import IDENTIFIER_BYTES
 from scelle.sources.postgres.shapes import ROW_BYTES, VALUE_BYTES, Shape
 
-CANDIDATE: Final = 0
-"""The code of rows that are sent; the others are left out, for the reason that `Narrowed.reason` gives."""
-
-_REASONS: Final = tuple(Reason)
-_NOBODY: Final = "\0"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MOMENT: Final = "294000-01-01"
 """Times from here on are looked at one by one: the last ones do not fit 64 bits."""
@@ -50,17 +52,6 @@ class Narrowed:
         """Tell two narrowings of one table apart."""
         return sha256(self.copy_sql.encode("utf-8")).hexdigest()[:32]
 
-    def reason(self, code: int) -> str:
-        """Name the reason of rows that are left out."""
-        return _REASONS[code % len(_REASONS)].value
-
-
-class _Test(NamedTuple):
-    """One test of a clause: when it excludes a row, and for which reason."""
-
-    excludes: str
-    reason: Reason
-
 
 def narrow(
     shape: Shape, path: bytes, narrowing: Narrowing, time_us: int, holder: str | None, may_compile: MayCompile
@@ -73,10 +64,8 @@ def narrow(
     clauses = [list(telling.tests(clause)) for clause in narrowing.clauses]
     if not clauses or not all(clauses):
         return None
-    codes = [_code_sql(place, len(clauses), tests) for place, tests in enumerate(clauses)]
     risky = " OR ".join(telling.risks()) or "false"
-    code = codes[0] if len(codes) == 1 else _together_sql(codes)
-    code = f"CASE WHEN {risky} THEN {CANDIDATE} ELSE {code} END"
+    code = f"CASE WHEN {risky} THEN {CANDIDATE} ELSE {_code_sql(clause_codes(clauses))} END"
     head, tail = shape.copy_sql.split(f" FROM {shape.table.sql})", 1)
     return Narrowed(
         f"{head} FROM {shape.table.sql} WHERE {code} = {CANDIDATE}){tail}",
@@ -84,112 +73,84 @@ def narrow(
     )
 
 
-def _together_sql(codes: Sequence[str]) -> str:
+def _code_sql(codes: Sequence[str]) -> str:
     """Write what all clauses say together; each is worked out once."""
+    if len(codes) == 1:
+        return codes[0]
     named = ", ".join(f"{code} AS code{place}" for place, code in enumerate(codes))
-    places = ", ".join(f"each.code{place}" for place in range(len(codes)))
-    code = f"CASE WHEN least({places}) = {CANDIDATE} THEN {CANDIDATE} ELSE greatest({places}) END"
+    code = together_sql([f"each.code{place}" for place in range(len(codes))])
     return f"(SELECT {code} FROM (SELECT {named} OFFSET 0) AS each)"  # noqa: S608  nothing of it comes from outside
 
 
-def _code_sql(place: int, clauses: int, tests: Iterable[_Test]) -> str:
-    """Write what a clause says of a row: the largest code is of the clause it came furthest in, the first of those."""
-    parts = []
-    for test in tests:
-        code = (test.reason.distance * clauses + clauses - 1 - place) * len(_REASONS) + _REASONS.index(test.reason)
-        parts.append(f"WHEN {test.excludes} THEN {code}")
-    return f"CASE {' '.join(parts)} ELSE {CANDIDATE} END"
-
-
-class _Unsayable(Exception):
-    """A test has no exact words in SQL."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Telling:
-    shape: Shape
-    path: bytes
-    narrowing: Narrowing
-    time_us: int
-    holder: str | None
-    may_compile: MayCompile
-
-    def tests(self, clause: Clause) -> Iterator[_Test]:
-        """Write the tests of a clause in their order, up to the first that cannot be said."""
-        try:
-            yield from self._period(clause)
-            if not decide_path(clause, ItemView(self.narrowing.source, self.path, 0, "")).covers:
-                yield _Test("true", Reason.PATH)
-            yield from self._holder(clause)
-            for name, identifiers in clause.dimensions:
-                yield from self._dimension(name, identifiers)
-            for name, pattern in clause.match:
-                yield from self._field(name, pattern)
-        except _Unsayable:
-            return
+class _Telling(Teller):
+    def __init__(
+        self,
+        shape: Shape,
+        path: bytes,
+        narrowing: Narrowing,
+        time_us: int,
+        holder: str | None,
+        may_compile: MayCompile,
+    ) -> None:
+        super().__init__(narrowing, path)
+        self.shape, self.time_us, self.of_unit, self.may_compile = shape, time_us, holder, may_compile
 
     # --- one test each
 
-    def _period(self, clause: Clause) -> Iterator[_Test]:
+    def period(self, clause: Clause) -> Iterator[Test]:
         start, end = clause.period_from_us, clause.period_to_us
         if start is None and end is None:
             return
         if self.shape.time is None:
             if not decide_period(clause, ItemView(self.narrowing.source, self.path, self.time_us, "")).covers:
-                yield _Test("true", Reason.PERIOD)
+                yield Test("true", Reason.PERIOD)
             return
         column = self.shape.table.columns[self.shape.time]
         name = quoted(column.name)
         outside = [] if start is None else [f"{name} < {_moment_sql(start, column)}"]
         outside += [] if end is None else [f"{name} >= {_moment_sql(end, column)}"]
-        yield _Test(f"coalesce(isfinite({name}) AND ({' OR '.join(outside)}), false)", Reason.PERIOD)
+        yield Test(f"coalesce(isfinite({name}) AND ({' OR '.join(outside)}), false)", Reason.PERIOD)
 
-    def _holder(self, clause: Clause) -> Iterator[_Test]:
+    def holder(self, clause: Clause) -> Iterator[Test]:
         holders = Holders.of(clause)
         if not holders.restrict:
             return
         if self.shape.account is None:
-            mine = self.narrowing
-            source = RecordSource(mine.source, self.shape.member.schema, mine.custodian, mine.account)
-            reason = decide_record_holder(holders, source, self.holder)
-            if not reason.covers:
-                yield _Test("true", reason)
+            yield from self.shared_holder(holders, self.shape.member.schema, self.of_unit)
             return
-        is_custodian = self.shape.account_kind == "custodian"
-        named = holders.custodians if is_custodian else holders.accounts | _listed(holders.listed)
-        reason = holders.decide(_NOBODY, None) if is_custodian else holders.decide(None, _NOBODY)
+        named, reason = named_holders(holders, self.shape.account_kind)
         column = self.shape.table.columns[self.shape.account]
         # a record of nobody is covered, for it is not known whose it is
         excludes = f"{quoted(column.name)} IS NOT NULL AND NOT {_is_one_of_sql(column, named)}"
-        yield _Test(excludes, reason)
+        yield Test(excludes, reason)
 
-    def _dimension(self, name: str, identifiers: Sequence[str]) -> Iterator[_Test]:
+    def dimension(self, name: str, identifiers: Sequence[str]) -> Iterator[Test]:
         schema = self.shape.member.schema
         if schema.dimension_number(name) is None:
             return  # covers in doubt
         own = {self.shape.table.columns[place].name: place for place in self.shape.dimensions}
         if name not in own:
-            raise _Unsayable
+            raise Unsayable
         is_named = _is_one_of_sql(self.shape.table.columns[own[name]], identifiers)
-        yield _Test(f"coalesce(NOT ({is_named}), true)", Reason.DIMENSION)
+        yield Test(f"coalesce(NOT ({is_named}), true)", Reason.DIMENSION)
 
-    def _field(self, name: str, pattern: str) -> Iterator[_Test]:
+    def field(self, name: str, pattern: str) -> Iterator[Test]:
         shape = self.shape
         number = shape.member.schema.field_number(name)
         if number is None or number < 2:
             return  # covers in doubt
         place = number - shape.first
         if not 0 <= place < len(shape.letters) or shape.letters[place] in ("h", "x"):
-            raise _Unsayable
+            raise Unsayable
         column = shape.table.columns[place]
         if shape.letters[place] != "s":
-            yield _Test(f"{quoted(column.name)} IS NULL", Reason.FIELD)
+            yield Test(f"{quoted(column.name)} IS NULL", Reason.FIELD)
             return
         said = translate_pattern(pattern, ARE)
         if said is None or not self.may_compile(said):
-            raise _Unsayable
+            raise Unsayable
         matches = f'({text_sql(column)}) COLLATE "C" ~ {literal(said)}'
-        yield _Test(f"coalesce(NOT ({matches}), true)", Reason.FIELD)
+        yield Test(f"coalesce(NOT ({matches}), true)", Reason.FIELD)
 
     # --- rows that Python must see
 
@@ -241,16 +202,6 @@ def _element(text: str) -> str:
 def _is_storable(text: str) -> bool:
     """Say whether a text of the server can be this one."""
     return "\0" not in text and not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
-
-
-def _listed(listed: AccountSet | None) -> frozenset[str]:
-    """Give the accounts of a file; those of a very large one are only known by their hashes."""
-    if listed is None:
-        return frozenset()
-    exact = listed.exact()
-    if exact is None:
-        raise _Unsayable
-    return frozenset(each.decode("utf-8") for each in exact)
 
 
 def _moment_sql(time_us: int, column: Column) -> str:

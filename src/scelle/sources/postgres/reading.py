@@ -9,10 +9,11 @@ import psycopg
 from psycopg import Connection
 
 from scelle.errors import ItemUnreadable, SourceUnreadable, UnitRewritten
+from scelle.sources.exclusions import CANDIDATE, reason_of
 from scelle.sources.postgres.catalog import QUERIES
 from scelle.sources.postgres.connecting import ConnectionLost, error_of
 from scelle.sources.postgres.copying import CopyStream
-from scelle.sources.postgres.narrowing import CANDIDATE, Narrowed
+from scelle.sources.postgres.narrowing import Narrowed
 from scelle.sources.postgres.shapes import Shape
 from scelle.sources.postgres.snapshot import Snapshot
 from scelle.sources.postgres.throttle import Throttle
@@ -194,7 +195,7 @@ class TableReading:
         candidates = codes.pop(CANDIDATE, 0)
         self.left_out.clear()
         for code, rows in codes.items():
-            reason = self.narrowed.reason(code)
+            reason = reason_of(code)
             self.left_out[reason] = self.left_out.get(reason, 0) + rows
         return counted - candidates + self.position.rows
 

@@ -1,7 +1,8 @@
 """Read records from Parquet. pyarrow is optional and imported inside of functions."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO, Final
@@ -35,13 +36,18 @@ def require_pyarrow() -> None:
     del pyarrow
 
 
-def read_parquet(file: BinaryIO, native: bytes, maker: RowMaker) -> Iterator[Batch]:
-    """Yield the records of a file; raises ItemUnreadable where it is no Parquet, or damaged."""
+def read_parquet(
+    file: BinaryIO, native: bytes, maker: RowMaker, wanted: Sequence[int] | None = None
+) -> Iterator[Batch]:
+    """Yield the records of a file, or those of the rows that are wanted, by their ascending numbers.
+
+    Raises ItemUnreadable where it is no Parquet, or damaged.
+    """
     text = native_text(native)
     infix = canonical_json(text)
     records: list[Record | BadRecord] = []
     size = 0
-    for group, number, row in parquet_rows(file, text):
+    for group, number, row in parquet_rows(file, text, wanted):
         origin = b'{"file":%b,"row":%d,"row_group":%d}' % (infix, number, group)
         try:
             record = maker.make(row, b"%b#%d" % (native, number), origin, None)
@@ -58,8 +64,10 @@ def read_parquet(file: BinaryIO, native: bytes, maker: RowMaker) -> Iterator[Bat
         yield Batch(records, b"")
 
 
-def parquet_rows(file: BinaryIO, path_shown: str) -> Iterator[tuple[int, int, SourceRow]]:
-    """Yield row group, number in the file and values of each row; raises InputError and ItemUnreadable."""
+def parquet_rows(
+    file: BinaryIO, path_shown: str, wanted: Sequence[int] | None = None
+) -> Iterator[tuple[int, int, SourceRow]]:
+    """Yield row group, number in the file and values of each row that is wanted; raises InputError, ItemUnreadable."""
     require_pyarrow()
     import pyarrow
     from pyarrow import parquet
@@ -73,18 +81,34 @@ def parquet_rows(file: BinaryIO, path_shown: str) -> Iterator[tuple[int, int, So
                 f"{shown(path_shown)} names a column twice: it cannot be read", "duplicate-column"
             )
         for group in range(opened.num_row_groups):
+            count = opened.metadata.row_group(group).num_rows
+            if wanted is not None and not _between(wanted, number, number + count):
+                number += count
+                continue
             for rows in opened.iter_batches(
                 _rows_at_once(opened.metadata.row_group(group)), row_groups=[group]
             ):
-                columns = [column_values(rows.column(each)) for each in range(rows.num_columns)]
-                for values in zip(*columns, strict=True) if columns else [()] * rows.num_rows:
-                    yield group, number, dict(zip(names, values, strict=True))
-                    number += 1
-    except (pyarrow.ArrowException, OSError) as error:
+                numbers: Sequence[int] = range(number, number + rows.num_rows)
+                number += rows.num_rows
+                kept = rows
+                if wanted is not None:
+                    numbers = _between(wanted, numbers[0], number) if numbers else ()
+                    kept = rows.take(
+                        pyarrow.array([each - number + rows.num_rows for each in numbers], "int64")
+                    )
+                columns = [column_values(kept.column(each)) for each in range(kept.num_columns)]
+                found = zip(*columns, strict=True) if columns else [()] * kept.num_rows
+                for at, values in zip(numbers, found, strict=True):
+                    yield group, at, dict(zip(names, values, strict=True))
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ItemUnreadable(
             f"{shown(path_shown)} is no Parquet, or damaged or not finished ({type(error).__name__}): restore it",
             "parquet-unreadable",
         ) from error
+
+
+def _between(numbers: Sequence[int], low: int, high: int) -> Sequence[int]:
+    return numbers[bisect_left(numbers, low) : bisect_left(numbers, high)]
 
 
 def _rows_at_once(group: Any) -> int:

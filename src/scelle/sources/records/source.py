@@ -3,14 +3,17 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from scelle.errors import ItemChanged, ItemError
 from scelle.scope.globs import compile_glob, path_text
+from scelle.scope.narrowing import Narrowing
 from scelle.sources.interfaces import Batch, Kind, Member, Offered, Trouble, Unit, native_text
 from scelle.sources.lines import LineReader, parse_mark
 from scelle.sources.records.delimited import CsvRows, cell_encoder, read_csv, read_header
 from scelle.sources.records.jsonl import Waits, origins_of, read_jsonl
+from scelle.sources.records.narrowing import Narrower
 from scelle.sources.records.parquet import read_parquet, require_pyarrow
 from scelle.sources.records.rows import RowMaker
 from scelle.sources.schema_file import SchemaFile, layout
@@ -19,6 +22,8 @@ from scelle.sources.tree import Tree
 
 RACY_NS: Final = 2_000_000_000
 """A file that was written to so lately may be written to again without its stamp showing it."""
+OWN_FILES: Final = Path("/proc/self/fd")
+"""Where an open file has a path that no one can exchange, and that means nothing in a pattern."""
 SETTLED_NS: Final = 60_000_000_000
 """After so long without a write, the last row of a CSV counts as whole without its line end."""
 
@@ -46,13 +51,17 @@ class RecordsSource:
         self._now_ns = now_ns
         self._makers: dict[str, RowMaker] = {}
         self._waiting: dict[bytes, str] = {}
+        self._narrower: Narrower | None = None
 
     def warnings(self) -> Sequence[str]:
         """Say nothing: files are read as they are."""
         return ()
 
     def close(self) -> None:
-        """Hold nothing: every file is closed when it was read."""
+        """Let go of the engine that looked into Parquet files; every file is closed when it was read."""
+        if self._narrower is not None:
+            self._narrower.close()
+            self._narrower = None
 
     def test(self) -> None:
         """Raise a SourceError when the source cannot be read at all."""
@@ -72,6 +81,13 @@ class RecordsSource:
 
     def read(self, unit: Unit, mark: bytes) -> Iterator[Batch]:
         """Read a file behind `mark`, up to the size that it has now; raises as the protocol says."""
+        yield from self._read(unit, mark, None)
+
+    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+        """Read a file as `read` does; rows of Parquet that no clause covers are only counted."""
+        yield from self._read(unit, mark, narrowing)
+
+    def _read(self, unit: Unit, mark: bytes, narrowing: Narrowing | None) -> Iterator[Batch]:
         path = unit.native
         self._waiting.pop(path, None)
         file_format = format_of(path, self._schema.format)
@@ -80,8 +96,7 @@ class RecordsSource:
         descriptor, before = self._tree.open_file(path)
         try:
             if file_format.kind == "parquet":
-                with os.fdopen(os.dup(descriptor), "rb") as file:
-                    yield from read_parquet(file, path, self._maker("parquet"))
+                yield from self._read_parquet(descriptor, path, narrowing)
             elif file_format.kind == "csv":
                 yield from self._read_csv(descriptor, before, path, file_format, mark)
             else:
@@ -124,6 +139,22 @@ class RecordsSource:
                 os.close(descriptor)
         except (ItemError, OSError):  # reading it will say why
             return True
+
+    def _read_parquet(self, descriptor: int, path: bytes, narrowing: Narrowing | None) -> Iterator[Batch]:
+        maker, wanted = self._maker("parquet"), None
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            if narrowing is not None and OWN_FILES.is_dir():
+                found = self._narrower_for(narrowing).ask(file, f"{OWN_FILES}/{descriptor}", path)
+                if found is not None:
+                    wanted = found.candidates
+                    yield Batch((), b"", found.left_out)
+            yield from read_parquet(file, path, maker, wanted)
+
+    def _narrower_for(self, narrowing: Narrowing) -> Narrower:
+        if self._narrower is None or self._narrower.narrowing is not narrowing:
+            self.close()
+            self._narrower = Narrower(self._schema, self._holder, narrowing)
+        return self._narrower
 
     def _read_csv(
         self, descriptor: int, before: os.stat_result, path: bytes, file_format: FileFormat, mark: bytes
