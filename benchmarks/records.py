@@ -116,9 +116,9 @@ def write_corpus(folder: Path, records: int) -> None:
 class Bench:
     """Run the commands of one vault and remember what they took."""
 
-    def __init__(self, work: Path, records: int, profile: int) -> None:
+    def __init__(self, work: Path, records: int, profile: int, workers: int) -> None:
         self.work, self.records = work, records
-        self.home = work / f"profile{profile}"
+        self.home = work / f"profile{profile}-{workers}"
         self.home.mkdir()
         (self.home / "keys").mkdir()
         (self.home / "images.toml").write_text(SCHEMA.format(profile=profile))
@@ -148,13 +148,16 @@ def show(what: str, usage: Usage, note: str = "") -> None:
     print(f"| {what} | {usage.cpu_s:.2f} | {usage.wall_s:.2f} | {peak:.0f} | {note} |", flush=True)
 
 
-def sealing(bench: Bench, profile: int) -> None:
+def sealing(bench: Bench, profile: int, workers: int) -> None:
     """Seal everything, pass again, answer and find one account."""
     bench.begin()
     start = bench.scelle("source", "list").cpu_s
-    usage = bench.scelle("preserve", ORDER)
+    usage = bench.scelle("preserve", ORDER, "--workers", str(workers))
     rate = bench.records / max(usage.cpu_s - start, 0.001)
-    show(f"preserve, profile {profile}", usage, f"{rate:,.0f} records a CPU second")
+    what = f"preserve, profile {profile}" + (f", {workers} worker" if workers else "")
+    show(what, usage, f"{rate:,.0f} records a CPU second, {bench.records / usage.wall_s:,.0f} a second")
+    if workers:
+        return
     show("preserve again, unchanged", bench.scelle("preserve", ORDER))
     trust, package = bench.home / "trust.json", bench.home / "one.scelle"
     bench.scelle("order", "trust", ORDER, "--to", str(trust))
@@ -238,9 +241,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_corpus(work / "R", given.records)
         print(json.dumps({"records": given.records, "python": sys.version.split()[0]}))
         print("| step | CPU s | wall s | peak MiB | |\n|---|---|---|---|---|")
-        for profile in (0, 1):
-            bench = Bench(work, given.records, profile)
-            sealing(bench, profile)
+        for profile, workers in ((1, 1), (1, 0), (0, 0)):
+            bench = Bench(work, given.records, profile, workers)
+            sealing(bench, profile, workers)
         selecting(bench)
     except StepFailed as error:
         print(f"failed: {error}", file=sys.stderr)
