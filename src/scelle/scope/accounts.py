@@ -68,11 +68,6 @@ class AccountSet:
         """Return the identifiers, or None where only their hashes are kept."""
         return frozenset(self._exact) if self._buckets is None else None
 
-    @property
-    def exact(self) -> frozenset[bytes] | None:
-        """Give the identifiers in UTF-8; None where only their hashes are kept."""
-        return frozenset(self._exact) if self._buckets is None else None
-
     def __len__(self) -> int:
         return self._size
 
