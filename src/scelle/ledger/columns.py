@@ -21,7 +21,6 @@ from scelle.merkle.hashing import HASH_BYTES
 
 _STEP: Final = 2048
 _HANDED_STEP: Final = 16_384
-_LATER_MAX: Final = 16
 KEY_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
 _TAGS_KEPT: Final = 32_768
@@ -163,7 +162,8 @@ class RecordColumns:
         self._commitments, self._inners = bytearray(), bytearray()
         self._times = bytearray()
         self._tags = [bytearray() for _ in range(identified)]
-        self._later: deque[Later] = deque()
+        self._later: deque[Later | list[Columns]] = deque()
+        """Columns in capture order behind some that are not there yet."""
 
     def take_records(
         self,
@@ -174,14 +174,17 @@ class RecordColumns:
         values: Sequence[bytes],
     ) -> None:
         """Take the next records, making their columns here."""
-        self.settle()
-        for part in self._maker.of_records(first_seq, record_keys, times, rests, values):
+        made = self._maker.of_records(first_seq, record_keys, times, rests, values)
+        if self._later:
+            self._later.append(list(made))
+            return
+        for part in made:
             self.take(part)
 
     def take_later(self, later: "Later") -> None:
         """Take the next records, whose columns are being made elsewhere."""
         self._later.append(later)
-        while self._later and (len(self._later) > _LATER_MAX or self._later[0].is_done()):
+        while self._later and _is_made(self._later[0]):
             self._take_first()
 
     def settle(self) -> None:
@@ -190,7 +193,8 @@ class RecordColumns:
             self._take_first()
 
     def _take_first(self) -> None:
-        for part in self._later.popleft().result():
+        first = self._later.popleft()
+        for part in first if isinstance(first, list) else first.result():
             self.take(part)
 
     def take(self, part: Columns) -> None:
@@ -271,6 +275,10 @@ def hashed_entries(part: Unhashed) -> bytes:
             column_of(leaf_column(dimension, tags, inners), HASH_BYTES),
         )
     )
+
+
+def _is_made(later: "Later | list[Columns]") -> bool:
+    return isinstance(later, list) or later.is_done()
 
 
 class Later(Protocol):

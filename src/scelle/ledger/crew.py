@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 WORTH_ROWS: Final = 32_768
 """Below so many rows no worker is started: it takes half a second until it works."""
-_AHEAD: Final = 4
+_AHEAD: Final = 2
 
 
 def spare_cores() -> int:
@@ -41,6 +41,7 @@ class CommitCrew:
         self._rows = 0
         self._pool: ProcessPoolExecutor | None = None
         self._is_broken = False
+        self._under_way: list[Future[Any]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -67,8 +68,16 @@ class CommitCrew:
 
     @property
     def is_at_work(self) -> bool:
-        """Tell whether there is anybody to hand work to."""
+        """Tell whether workers were started."""
         return self._pool is not None
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether a worker would begin with a call soon: else this process makes it as fast."""
+        if self._pool is None:
+            return False
+        self._under_way = [future for future in self._under_way if not future.done()]
+        return len(self._under_way) < self.workers * _AHEAD
 
     def columns(self, maker: ColumnMaker, first_seq: int, plain: bytes) -> "Handed[list[Columns]]":
         """Have the columns of a frame's rows made."""
@@ -79,17 +88,19 @@ class CommitCrew:
         ahead: deque[Handed[bytes]] = deque()
         for part in parts:
             ahead.append(Handed(self, hashed_entries, (part,)))
-            if len(ahead) > self.workers * _AHEAD:
+            while ahead and ahead[0].is_done():
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
     def submit(self, function: Callable[..., T], arguments: Sequence[Any]) -> Future[T] | None:
-        """Hand a call out; None where nobody is there for it."""
-        if self._pool is None:
+        """Hand a call out; None where nobody has room for it."""
+        if self._pool is None or not self.has_room:
             return None
         try:
-            return self._pool.submit(function, *arguments)
+            future = self._pool.submit(function, *arguments)
+            self._under_way.append(future)
+            return future
         except BrokenProcessPool:
             self.give_up()
             return None
@@ -101,11 +112,12 @@ class CommitCrew:
 
 
 class Handed(Generic[T]):
-    """A call that is made elsewhere, or here where nobody did it."""
+    """A call that is made elsewhere, or at once here where nobody has room for it, or where a worker was killed."""
 
     def __init__(self, crew: CommitCrew, function: Callable[..., T], arguments: Sequence[Any]) -> None:
         self._crew, self._function, self._arguments = crew, function, arguments
         self._future = crew.submit(function, arguments)
+        self._made = [function(*arguments)] if self._future is None else []
 
     def is_done(self) -> bool:
         """Tell whether `result` need not wait for another process."""
@@ -118,7 +130,7 @@ class Handed(Generic[T]):
                 return self._future.result()
             except BrokenProcessPool:
                 self._crew.give_up()
-        return self._function(*self._arguments)
+        return self._made[0] if self._made else self._function(*self._arguments)
 
 
 def _columns(maker: ColumnMaker, first_seq: int, plain: bytes) -> list[Columns]:

@@ -268,7 +268,7 @@ class SegmentWriter:
         parts = zip(record_keys, lengths, values, side_lengths, sides, strict=True)
         self._pending.append(b"".join(chain.from_iterable(parts)))
         if self._crew is not None and self._batch_seq == self._frame_seq:
-            self._is_handed_out = self._crew.is_at_work
+            self._is_handed_out = self._crew.has_room
         if not self._is_handed_out:
             self._columns.take_records(self._batch_seq, record_keys, times, rests, values)
         self._batch_seq += len(times)
