@@ -5,7 +5,7 @@ expression is spelled out as the characters and ranges that Python's own `re` ta
 all of Unicode. What is left is concatenation, choice, greedy repetition and the two ends of a text, which mean the
 same to every engine as long as only *whether* there is a match is asked. Not said, so that Python must decide:
 `\b`, `^` and `$` of (?m), a `$` that something follows, ends of the text inside of a repetition, the repetition of
-what may be empty, what spells out too long, and an expression that takes no character which the engine can hold.
+what may be empty, a group of nothing, what spells out too long, and a set that has no character which the engine holds.
 
 An engine has limits of its own that are not known here: ask it to compile what it is given, before relying on it.
 """
@@ -90,12 +90,21 @@ class _Writer:
                     self._group(part, is_tail=is_tail and at == last, is_repeated=is_repeated)
                     for at, part in enumerate(node.parts)
                 ]
-                return "".join(parts) or "(?:)"
+                if not parts:  # DuckDB 2.0 takes `\A(?:)` for "is empty"
+                    raise _Unsayable
+                return "".join(parts)
             case Choice():
-                parts = [self.write(part, is_tail=is_tail, is_repeated=is_repeated) for part in node.parts]
-                return "|".join(parts)
+                return self._choice(node, is_tail=is_tail, is_repeated=is_repeated)
             case Repeat():
                 return self._repeat(node)
+
+    def _choice(self, node: Choice, *, is_tail: bool, is_repeated: bool) -> str:
+        """Write the parts that are not nothing; as one that may be left out, where another is."""
+        some = [part for part in node.parts if part != Chain(())]
+        if not some:
+            raise _Unsayable
+        text = "|".join(self.write(part, is_tail=is_tail, is_repeated=is_repeated) for part in some)
+        return text if len(some) == len(node.parts) else f"(?:{text})?"
 
     def _group(self, node: Node, *, is_tail: bool, is_repeated: bool) -> str:
         text = self.write(node, is_tail=is_tail, is_repeated=is_repeated)
@@ -103,7 +112,7 @@ class _Writer:
 
     def _repeat(self, node: Repeat) -> str:
         if node.high == 0:
-            return "(?:)"
+            raise _Unsayable
         if _may_be_empty(node.part):  # engines differ in when they leave such a loop
             raise _Unsayable
         ranges_before = self._ranges_left

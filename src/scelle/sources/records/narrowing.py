@@ -100,7 +100,7 @@ class Narrower:
         try:
             opened = parquet.ParquetFile(file, pre_buffer=False)
             columns = {field.name: field.type for field in opened.schema_arrow}
-            if len(columns) != len(opened.schema_arrow.names) or not self.narrowing.clauses:
+            if not _can_be_told_apart(opened.schema_arrow.names) or not self.narrowing.clauses:
                 return None
             if not _always_fits(self._schema, columns):
                 return None
@@ -199,11 +199,16 @@ def _always_fits(schema: SchemaFile, columns: dict[str, pyarrow.DataType]) -> bo
     if any(str(columns[name]) not in _AS_TEXT for name in roles if name in columns):
         return False
     for name, letter in listed.items():
-        if name not in columns or (name == schema.time and letter == "s"):  # a time as printed has a text
-            continue
+        if name not in columns or (name == schema.time and name not in dict(schema.fields) and letter == "s"):
+            continue  # whatever is a time is kept as it is printed
         if str(columns[name]) not in _FITS.get(letter, ()):
             return False
     return True
+
+
+def _can_be_told_apart(names: Sequence[str]) -> bool:
+    """Tell whether DuckDB, which disregards case in names, finds the column that is meant."""
+    return len({name.casefold() for name in names}) == len({name.lower() for name in names}) == len(names)
 
 
 class _Teller(Teller):
@@ -255,7 +260,10 @@ class _Teller(Teller):
 
     def _bounds(self, name: str) -> tuple[Any, Any, bool]:
         """Give the least and the largest value of a column, and whether one may be null; raises Unsayable."""
-        place = next(at for at in range(self.metadata.num_columns) if self._column_name(at) == name)
+        places = [at for at in range(self.metadata.num_columns) if self._column_name(at) == name]
+        if len(places) != 1:  # `b` inside of `a` has the name of a column `a.b`
+            raise Unsayable
+        place = places[0]
         lows, highs, may_be_null = [], [], False
         for group in range(self.metadata.num_row_groups):
             chunk = self.metadata.row_group(group).column(place)
