@@ -515,6 +515,15 @@ class RequestWrong(InputError):
     code = "productions.request_wrong"
 
 
+class CopyStaysOpen(IntegrityError):
+    """Say that a record has what is to be redacted in another field, too, that would stay open.
+
+    It is found in the records, when the request is in the log already: nothing was handed over.
+    """
+
+    code = "productions.copy_open"
+
+
 class PackageNameRefused(InputError):
     """Say that no package can be put where it was asked for: something is there, or the folder is not."""
 

@@ -140,10 +140,10 @@ def test_a_redaction_whose_copy_would_stay_open_is_refused(platform: Platform) -
     copied = ("author.email:privacy", "account:privacy")
     for redaction in copied:
         produce = ("produce", ORDER, "--source", "posts", "--redact", redaction)
-        assert "stands open in more" in platform(*produce, "--to", package, code=2).err
+        assert "stands open in more" in platform(*produce, "--to", package, code=1).err
         disclose = ("disclose", ORDER, "s0001/1:2", "--redact", redaction)
         if not redaction.startswith("account"):
-            assert "stands open in more" in platform(*disclose, "--to", proof, code=2).err
+            assert "stands open in more" in platform(*disclose, "--to", proof, code=1).err
     assert not package.exists()
     assert not proof.exists()
     both = [option for redaction in (*copied, "more:privacy") for option in ("--redact", redaction)]
@@ -151,6 +151,36 @@ def test_a_redaction_whose_copy_would_stay_open_is_refused(platform: Platform) -
     assert b"example.org" not in package.read_bytes()
     (record, *_) = verified(platform, "--source", "posts")
     assert record["more_text"] == '{"ratio":0.1}'
+
+
+def test_a_listed_copy_of_what_is_redacted_must_be_redacted_too(platform: Platform) -> None:
+    folder = platform.root / "posts"
+    folder.mkdir()
+    schema = platform.root / "posts.toml"
+    listed = '[fields]\nid = "s"\nmodel = "s"\nauthor = "j"\n"author.name" = "s"\nuser = "s"\nsame = "s"'
+    schema.write_text(SCHEMA.format(profile=1).replace("[fields]", listed))
+    platform("source", "add", "posts", f"records://{folder}", "--schema", schema)
+    rows = [line(n, author={"name": f"Name {n}"}, same=f"text {n}") for n in range(4)]
+    (folder / "a.jsonl").write_text("".join(rows))
+    take_in(platform, "posts")
+    assert preserved(platform)["new"] == 4
+    package = platform.root / "x.scelle"
+    for closed, opened in (
+        ("native_id", "id"),
+        ("id", "native_id"),
+        ("model", "source.model"),
+        ("source.model", "model"),
+        ("author", "author.name"),
+        ("author.name", "author"),
+        ("account", "user"),
+        ("user", "account"),
+    ):
+        said = platform(
+            "produce", ORDER, "--source", "posts", "--redact", f"{closed}:x", "--to", package, code=1
+        ).err
+        assert f"field {closed} is to be redacted, and the same stands open in {opened}" in said
+    assert not package.exists()
+    platform("produce", ORDER, "--source", "posts", "--redact", "same:x", "--to", package)
 
 
 def test_a_folder_that_grows_is_read_on_and_a_cut_line_waits(platform: Platform) -> None:

@@ -33,11 +33,16 @@ def add(
     account: Annotated[str | None, typer.Option(help="The user of the service whose data this is.")] = None,
     schema: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Records: the schema file, or builtin:NAME (docs/records.md)."),
+        typer.Option(
+            metavar="FILE", help="Records and PostgreSQL: the schema file, or builtin:NAME (docs/records.md)."
+        ),
     ] = None,
     tables: Annotated[
         str | None,
-        typer.Option(metavar="PATTERNS", help="PostgreSQL: which tables, as in 'public.*,app.posts'."),
+        typer.Option(
+            metavar="PATTERNS",
+            help="PostgreSQL: which tables, as in 'public.*,!public.tmp_*,app.posts' (default: public.*).",
+        ),
     ] = None,
     credential: Annotated[
         str | None,
@@ -52,7 +57,7 @@ def add(
     max_connections: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="PostgreSQL: at most so many connections (2; today no pass uses more)."
+            metavar="N", help="PostgreSQL: at most so many connections (2); with more, tables are read ahead."
         ),
     ] = None,
     max_bytes_per_second: Annotated[
@@ -63,7 +68,7 @@ def add(
     ] = None,
     window: Annotated[
         str | None,
-        typer.Option(metavar="HH:MM-HH:MM", help="PostgreSQL: begin a pass only at this time of day (UTC)."),
+        typer.Option(metavar="HH:MM-HH:MM", help="PostgreSQL: read only at this time of day (UTC)."),
     ] = None,
     print_grants: Annotated[
         bool,

@@ -57,7 +57,8 @@ def _refuse_options(spec: SourceSpec, scheme: str) -> None:
         ("a limit", spec.limits, ("postgresql",)),
     ):
         if value and scheme not in takers:
-            raise InputError(f"source {shown(spec.name)}: {option} is for {takers[0]}://: leave it out")
+            known = " and ".join(f"{each}://" for each in takers)
+            raise InputError(f"source {shown(spec.name)}: {option} is for {known}: leave it out")
 
 
 def _open_records(root: bytes, spec: SourceSpec) -> RecordSource:
