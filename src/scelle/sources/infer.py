@@ -129,6 +129,11 @@ class _Guesses:
         if not named:
             others = [key for key in self._fields if self._looks_dated(key) and not self._fields[key].numbers]
             yield "# unsure: no time was found, so every row is undated" + _suggest(others)
+            for key in TIME_NAMES:
+                field = self._fields.get(key)
+                if field is not None and field.dated:
+                    told = field.rows - field.letters["n"]
+                    yield f"# unsure: {key} may be the time; {told - field.dated} of {told} cannot be read as one"
             return None
         time = named[0]
         yield f"# unsure: the time is guessed by its name{_suggest(named[1:])}"
@@ -149,8 +154,13 @@ class _Guesses:
     def _id(self) -> Generator[str, None, str | None]:
         named = [key for key in ID_NAMES if self._is_identifier(key)]
         if not named:
-            yield "# unsure: no id was found, so a row is known by its file and its place in it"
-            return None
+            others = [key for key in self._fields if self._tells_rows_apart(key)]
+            if not others:
+                yield "# unsure: no id was found, so a row is known by its file and its place in it"
+                return None
+            yield f"# unsure: the id is guessed because every row has another{_suggest(others[1:])}"
+            yield f"id = {_quoted(others[0])}"
+            return others[0]
         field = self._fields[named[0]]
         again = sum(field.texts.values()) - len(field.texts)
         yield "# unsure: the id is guessed by its name" + (f"; {again} rows repeat one" if again else "")
@@ -165,6 +175,11 @@ class _Guesses:
         yield f"# unsure: the account is guessed by its name{_suggest(named[1:])}; custodian if they are staff"
         yield f"account = {_quoted(named[0])}"
         return named[0]
+
+    def _tells_rows_apart(self, key: str) -> bool:
+        if key in ACCOUNT_NAMES or not key.lower().endswith("id") or not self._is_identifier(key):
+            return False
+        return self._count > 1 and len(self._fields[key].texts) == self._count
 
     def _is_identifier(self, key: str) -> bool:
         field = self._fields.get(key)

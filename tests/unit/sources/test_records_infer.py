@@ -91,6 +91,22 @@ def test_without_candidates_it_says_so(tmp_path: Path) -> None:
     assert unsure(text, "no account was found")
 
 
+def test_an_id_is_guessed_where_every_row_has_another(tmp_path: Path) -> None:
+    rows = [f'{{"post_id":"p{n}","owner_id":"u{n}","paid":"yes"}}' for n in range(3)]
+    text, file = of_lines(tmp_path, *rows)
+    assert file.id == ("post_id",)
+    assert unsure(text, "every row has another")
+    assert of_lines(tmp_path, *rows, rows[0])[1].id == ()
+
+
+def test_a_time_that_some_rows_spoil_is_named(tmp_path: Path) -> None:
+    text, file = of_lines(
+        tmp_path, *(f'{{"created_at":"{day}"}}' for day in ("2026-01-01", "2026-01-02", "01/02/2026"))
+    )
+    assert file.time is None
+    assert "created_at may be the time; 1 of 3" in unsure(text, "may be the time")
+
+
 def test_an_id_that_repeats_is_marked(tmp_path: Path) -> None:
     text, _ = of_lines(tmp_path, '{"id":1}', '{"id":1}', '{"id":2}')
     assert "1 rows repeat one" in unsure(text, "the id is guessed")
