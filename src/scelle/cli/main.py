@@ -26,6 +26,7 @@ from scelle.cli import (
     status,
     verify,
 )
+from scelle.cli.once import refuse_repeated
 from scelle.cli.output import emit, nobody_reads_on, one_line
 from scelle.errors import (
     AuthorityError,
@@ -91,6 +92,7 @@ app.command("disclose")(disclose.disclose)
 app.command("audit-stream")(audit.audit_stream)
 app.command("audit-index")(audit.audit_index)
 app.command("audit-key")(audit.audit_key)
+refuse_repeated(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -164,7 +166,10 @@ def _refuse_empty(given: list[str]) -> None:
 
 def _usage(error: TyperException) -> str:
     """Say what is wrong with the command line, with each parameter as it is typed."""
-    parameter, said = getattr(error, "param", None), str(error).removesuffix(".")
+    parameter, said = (
+        getattr(error, "param", None),
+        str(error).removesuffix(".").removeprefix("Value error, "),
+    )
     if said.startswith("Usage:"):
         return "a command is missing"
     possible = getattr(error, "possibilities", None)

@@ -17,8 +17,9 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, warn
+from scelle.cli.problems import items_command, problem_text
 from scelle.cli.reconciliation import reconciliation_lines
-from scelle.errors import SourceMissing
+from scelle.cli.unreachable import unreachable_error
 
 if TYPE_CHECKING:
     from scelle.capture.model import Counts, PassReport, Problem
@@ -58,6 +59,7 @@ def preserve(
     """
     from scelle.bootstrap import (  # start-up time of --help
         expected_items,
+        now_us,
         show_to_witnesses,
         was_drilled,
         witness_settings,
@@ -83,14 +85,16 @@ def preserve(
             session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed)
         )
         progress.end()
+        specs = session.sources()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
             warn(warning)
     for warning in _warnings(report):
         warn(warning)
     unreachable = [source for source in report.sources if source.unreachable]
     if len(unreachable) == len(report.sources):
-        raise SourceMissing(
-            f"{unreachable[0].name}: {unreachable[0].unreachable}; the gap is in the log: try again"
+        first = unreachable[0]
+        raise unreachable_error(
+            first.name, first.unreachable or "", specs[first.name].window, now_us(), "the gap is in the log"
         )
     document = _document(order, report)
     document["reconciliation"] = None if reconciled is None else reconciled.to_json()
@@ -139,11 +143,11 @@ def _lines(order: str, report: "PassReport") -> list[str]:
         lines.append(f"  {source.name}: {_sum(counts)}")
         lines += [f"    {note}" for note in source.notes]
         lines += [f"    excluded by {rule}: {n}" for rule, n in sorted(counts.excluded_by.items())]
-        lines += _problem_lines("failed", source.failed, counts.failed)
-        lines += _problem_lines("lost", source.lost, counts.lost)
+        lines += _problem_lines(order, "failed", source.failed, counts.failed)
+        lines += _problem_lines(order, "lost", source.lost, counts.lost)
         if counts.vanished:
             lines.append(f"    {counts.vanished} sealed before are no longer there; they stay sealed")
-        lines += _problem_lines("waiting", source.waiting, len(source.waiting))
+        lines += _problem_lines(order, "waiting", source.waiting, len(source.waiting))
         if source.unreachable:
             lines.append(f"    could not be reached: {source.unreachable}")
         elif source.vanished_unknown:
@@ -152,11 +156,12 @@ def _lines(order: str, report: "PassReport") -> list[str]:
     return [f"order {order}: {_sum(total)}, {human_bytes(total.bytes)}", *lines]
 
 
-def _problem_lines(bucket: str, problems: "list[Problem]", count: int) -> list[str]:
+def _problem_lines(order: str, bucket: str, problems: "list[Problem]", count: int) -> list[str]:
     shown = problems[:_PROBLEMS_SHOWN]
-    lines = [f"    {bucket}: {each.native}: {each.cause} {each.detail}".rstrip() for each in shown]
+    lines = [f"    {bucket}: {problem_text(each.to_json())}" for each in shown]
     if count > len(shown):
-        lines.append(f"    {bucket}: and {count - len(shown)} more; all are sealed as events items.{bucket}")
+        more = f"and {count - len(shown)} more" if shown else f"{count}, as an earlier pass found them"
+        lines.append(f"    {bucket}: {more}; all of them: {items_command(order, bucket)}")
     return lines
 
 

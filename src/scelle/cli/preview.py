@@ -15,7 +15,7 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, utc
-from scelle.errors import SourceMissing
+from scelle.cli.unreachable import unreachable_error
 
 
 def preview(
@@ -53,6 +53,7 @@ def preview(
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
         found = look(sealed.clauses, session.named(sealed))
+        specs = session.sources()
         record_event(ledger, now_us(), actor(), "preview", sealed_preview(sealed.clauses, found))
         ledger.seal(now_us())
     growth = sum(each.growth_bytes for each in found)
@@ -76,7 +77,7 @@ def preview(
     for each in found:
         lines.append(
             f"  {each.name}: {each.covered} of {each.offered}, {human_bytes(each.bytes)}, "
-            f"{utc(each.earliest_us)} to {utc(each.latest_us)}, {each.undated} undated"
+            f"{_period(each.earliest_us, each.latest_us)}{each.undated} undated"
         )
         lines += [f"    excluded by {rule}: {count}" for rule, count in sorted(each.excluded_by.items())]
         lines += [
@@ -98,10 +99,15 @@ def preview(
             lines.append(f"    cannot be read: {each.unreachable}")
     unreachable = [each for each in found if each.unreachable]
     if len(unreachable) == len(found):
-        raise SourceMissing(f"{unreachable[0].name}: {unreachable[0].unreachable}: try again")
+        first = unreachable[0]
+        raise unreachable_error(first.name, first.unreachable or "", specs[first.name].window, now_us())
     emit(document, lines, as_json)
     if unreachable:
         raise typer.Exit(1)
+
+
+def _period(earliest_us: int | None, latest_us: int | None) -> str:
+    return "" if earliest_us is None else f"{utc(earliest_us)} to {utc(latest_us)}, "
 
 
 def _later(doubt: str) -> str:

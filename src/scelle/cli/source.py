@@ -3,7 +3,7 @@
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption
 from scelle.cli.output import emit, read_text, write_new
 from scelle.cli.trial import trial_lines
 from scelle.errors import InputError
+
+if TYPE_CHECKING:
+    from scelle.bootstrap import Session
 
 app = typer.Typer(
     help="Name the live systems that orders reach.", no_args_is_help=True, rich_markup_mode=None
@@ -233,6 +236,7 @@ def schema_of(
     from scelle.sources.registry import known_source, set_schema
     from scelle.sources.urls import inferred_schema, needs_schema, schema_text
 
+    sealed_in: list[str] = []
     if infer and use is not None:
         raise InputError("--infer writes a file and --use takes one: give one of them")
     if "://" in name:
@@ -247,6 +251,7 @@ def schema_of(
         with opened_vault(vault, key_file, passphrase, writing=use is not None) as session:
             spec = known_source(session.sources(), name)
             if text is not None:
+                sealed_in = _orders_with_records(session, name) if spec.schema not in (None, text) else []
                 set_schema(session.writer(RESERVED_ORDER_ID), name, text, now_us(), actor())
         if infer:
             text = inferred_schema(spec)
@@ -258,18 +263,43 @@ def schema_of(
         raise InputError(f"source {name} has no schema yet: scelle source schema {name} --infer --to FILE")
     if to is not None:
         write_new(to, text)
+    lines = _set_lines(name, use, sealed_in) if use is not None else text.splitlines()
     unsure = sum(line.lstrip().startswith("# unsure") for line in text.splitlines())
-    lines = text.splitlines()
     if to is not None:
         then = (
             f"source add NAME {name} --schema {to}" if "://" in name else f"source schema {name} --use {to}"
         )
-        lines = [f"{to} written; {unsure} lines are marked unsure: read them, then: scelle {then}"]
+        lines = [] if use is None else lines
+        lines += [f"{to} written; {unsure} lines are marked unsure: read them, then: scelle {then}"]
     emit(
         {"source": name, "schema": text, "unsure": unsure, "file": None if to is None else str(to)},
         lines,
         as_json,
     )
+
+
+def _orders_with_records(session: "Session", name: str) -> list[str]:
+    """Return the orders under which records of the source are sealed already."""
+    from scelle.capture.families import is_of_family  # start-up time of --help
+    from scelle.orders.service import order_ids, sealed_order
+
+    found = []
+    for order in order_ids(session.path):
+        ledger = session.ledger(order)
+        alias = sealed_order(ledger).aliases.get(name)
+        manifests = [] if alias is None else ledger.manifests()
+        if any(is_of_family(each.source, str(alias)) and each.records for _, each in manifests):
+            found.append(order)
+    return found
+
+
+def _set_lines(name: str, use: str, sealed_in: list[str]) -> list[str]:
+    lines = [f"source {name} is read by the schema {use} from the next pass on"]
+    if sealed_in:
+        lines.append(
+            f"records of it are sealed under another schema (orders {', '.join(sealed_in)}): they stay as they are"
+        )
+    return lines
 
 
 @app.command("remove")

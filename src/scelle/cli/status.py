@@ -1,15 +1,26 @@
 """`scelle status`: orders, clocks, counts, custody."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, shown_json, utc
+from scelle.cli.problems import item_lines, listed_items
+from scelle.errors import InputError
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
 
 
 def status(
+    order: Annotated[
+        str | None, typer.Argument(metavar="ORDER", help="The order's id. Default: every order.")
+    ] = None,
+    items: Annotated[
+        Literal["failed", "lost", "waiting"] | None,
+        typer.Option(help="List every item of ORDER that was sealed as such, the newest pass first."),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -17,13 +28,25 @@ def status(
 ) -> None:
     """Show orders and clocks, the last pass of each source, and since when nobody else has seen a log.
 
+    With --items: every item that a pass sealed as failed, lost or waiting, with cause, detail and the time of the pass.
+    An item that did not change since is told by the pass that read it, and by no later one.
+
     Example: scelle status --json
+
+    scelle status ec-2026-0108 --items failed
     """
     from scelle.bootstrap import was_drilled  # start-up time of --help
     from scelle.orders.service import order_ids
 
+    if items is not None and order is None:
+        raise InputError(f"--items {items} is of one order: scelle status ORDER --items {items}")
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        orders = [_order(session, order) for order in order_ids(vault)]
+        if items is not None and order is not None:
+            _list_items(session, order, items, as_json)
+            return
+        if order is not None:
+            session.order_ledger(order)  # refuses one that is not there
+        orders = [_order(session, each) for each in ([order] if order else order_ids(vault))]
         document = {
             "vault_id": session.config.vault_id.hex(),
             "recovery_recipients": len(session.config.recipients),
@@ -31,6 +54,14 @@ def status(
             "orders": orders,
         }
     emit(document, _lines(document), as_json)
+
+
+def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> None:
+    from scelle.orders.service import sealed_order  # start-up time of --help
+
+    ledger = session.order_ledger(order)
+    found = listed_items(ledger, sealed_order(ledger).source_names, bucket)
+    emit({"order": order, "bucket": bucket, "items": found}, item_lines(order, bucket, found), as_json)
 
 
 def _order(session: "Session", order: str) -> dict[str, Any]:
