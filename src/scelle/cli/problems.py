@@ -18,22 +18,25 @@ def items_command(order: str, bucket: str) -> str:
 def listed_items(ledger: "OrderLedger", names: "Mapping[str, str]", bucket: str) -> list[dict[str, Any]]:
     """Return each sealed item of a bucket with its source, cause, detail and pass, the newest pass first.
 
-    What a run that was interrupted said does not count: the run that went on said it again.
+    A pass may have been interrupted and gone on: what its runs said is taken together, and said once.
     """
     from scelle.ledger.events import events  # start-up time of --help
 
-    runs: dict[tuple[int, str], int] = {}
-    said: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    passes: dict[int, int] = {}
+    said: dict[int, dict[tuple[str, str, str], dict[str, Any]]] = {}
     for event in events(ledger, "pass", f"items.{bucket}"):
         body = event.body
         if event.kind == "pass":
-            runs[body["pass"], body["started_us"]] = event.time_us
-        else:
-            source = names.get(body["source"], body["source"])
-            found = said.setdefault((body["pass"], body["run_us"]), [])
-            found += [{"source": source, **item} for item in body["items"]]
-    newest_first = sorted(runs, key=lambda run: runs[run], reverse=True)
-    return [{"pass": utc(runs[run]), **item} for run in newest_first for item in said.get(run, [])]
+            passes[body["pass"]] = event.time_us
+            continue
+        source = names.get(body["source"], body["source"])
+        found = said.setdefault(body["pass"], {})
+        for item in body["items"]:
+            found[source, item["native"], item["cause"]] = {"source": source, **item}
+    newest_first = sorted(passes, key=lambda each: passes[each], reverse=True)
+    return [
+        {"pass": utc(passes[each]), **item} for each in newest_first for item in said.get(each, {}).values()
+    ]
 
 
 def item_lines(order: str, bucket: str, items: "Iterable[Mapping[str, Any]]") -> list[str]:

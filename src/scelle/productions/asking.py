@@ -71,7 +71,7 @@ def last_pass_failures(ledger: OrderLedger) -> list[str]:
     sources = {} if last is None else last.body["sources"]
     return [
         f"{name}: of {counts['offered']} items that the last pass was offered, {counts['failed'] + counts['lost']} "
-        "were not sealed, and no answer has them: scelle status"
+        f"were not sealed, and no answer has them: scelle status {ledger.order} --items failed (or lost)"
         for name, counts in sorted(sources.items())
         if counts["failed"] or counts["lost"]
     ]
