@@ -569,7 +569,7 @@ def test_many_failures_are_cut_on_paper_and_whole_in_the_events(
     monkeypatch.setattr("scelle.sources.tree.os.read", refuse)
     said = platform("preserve", ORDER, code=1).out
     assert said.count("failed: ") == 21
-    assert "and 110 more; all are sealed as events items.failed" in said
+    assert "and 110 more; all of them: scelle status ec-2026-0108 --items failed" in said
     report = preserved(platform, code=1)
     assert len(report["sources"]["docs"]["failed_items"]) == 100
 

@@ -106,10 +106,17 @@ class SealedStates:
         ids = self._item_order
         several = {ids[at] for at in range(1, len(ids)) if ids[at] == ids[at - 1]}
         found: dict[int, tuple[int, int]] = {}
+        members: dict[int, int] = {}
         for item, version, note in zip(self._items, self._versions, self._notes, strict=True):
-            if item in several and note >> 1 >= found.get(item, (0, 0))[0]:
-                found[item] = (note >> 1, version)
-        return {item: version for item, (_, version) in found.items()}
+            if item not in several:
+                continue
+            place = note >> 1
+            number = place >> _SEQ_BITS
+            if members.setdefault(item, number) != number:
+                members[item] = -1  # of states under two schemas nothing says which came later
+            if place >= found.get(item, (0, 0))[0]:
+                found[item] = (place, version)
+        return {item: version for item, (_, version) in found.items() if members[item] >= 0}
 
     def is_older(self, item: int, version: int) -> bool:
         """Tell whether the record was sealed in another state after this one."""

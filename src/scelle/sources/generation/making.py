@@ -78,7 +78,11 @@ class EventMaker:
             if (value := row[name]) is not None:
                 number, encode = _ENCODERS[name]
                 values[first + number] = _typed(name, encode, value, extra, raw_only)
-        values.append(NULL if entry.schema_url is None else encode_text(entry.schema_url))
+        try:
+            values.append(NULL if entry.schema_url is None else encode_text(entry.schema_url))
+        except UnicodeEncodeError:  # half a surrogate pair: its place is in what was received alone
+            values.append(NULL)
+            raw_only.append("schema_url")
         more, more_text, neither = rest_values(row, extra) if extra else (NULL, NULL, [])
         values += (more, more_text)
         raw_only += [name.encode("utf-8", "backslashreplace").decode() for name in neither]

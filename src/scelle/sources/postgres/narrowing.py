@@ -121,7 +121,7 @@ class _Telling(Teller):
         named, reason = named_holders(holders, self.shape.account_kind)
         column = self.shape.table.columns[self.shape.account]
         # a record of nobody is covered, for it is not known whose it is
-        excludes = f"{quoted(column.name)} IS NOT NULL AND NOT {_is_one_of_sql(column, named)}"
+        excludes = f"{quoted(column.name)} IS DISTINCT FROM NULL AND NOT {_is_one_of_sql(column, named)}"
         yield Test(excludes, reason)
 
     def dimension(self, name: str, identifiers: Sequence[str]) -> Iterator[Test]:
@@ -144,7 +144,7 @@ class _Telling(Teller):
             raise Unsayable
         column = shape.table.columns[place]
         if shape.letters[place] != "s":
-            yield Test(f"{quoted(column.name)} IS NULL", Reason.FIELD)
+            yield Test(f"{quoted(column.name)} IS NOT DISTINCT FROM NULL", Reason.FIELD)
             return
         said = translate_pattern(pattern, ARE)
         if said is None or not self.may_compile(said):
@@ -180,7 +180,8 @@ def text_sql(column: Column) -> str:
     name = quoted(column.name)
     if column.base_type in _PLAIN_TEXT:
         return f"{name}::text"
-    return f"CASE WHEN {name} IS NOT NULL THEN format('%s', {name}) END"
+    # a composite value with a null member is neither null nor not null: only this asks for the value itself
+    return f"CASE WHEN {name} IS DISTINCT FROM NULL THEN format('%s', {name}) END"
 
 
 def _is_longer_sql(column: Column, size_bytes: int) -> str:
