@@ -300,6 +300,21 @@ def test_a_mark_of_one_reading_is_none_of_another(held: Held) -> None:
             next(source.read_narrowed(unit, narrow, other))
 
 
+def test_a_composite_value_with_a_null_member_is_no_null() -> None:
+    with serve_postgres("18") as server, server.database("app") as sql:
+        sql.execute(
+            b"CREATE TYPE pair AS (a int, b text); CREATE TABLE t (account text, body pair);"
+            b"INSERT INTO t VALUES ('u1', ROW(NULL, 'kill')), ('u1', ROW(1, 'kill')), ('u1', NULL), ('u1', ROW(1, 'x'))"
+        )
+        told = PostgresSettings(server.host, server.port, "app", "postgres", password=lambda: PASSWORD)
+        with PostgresSource(told) as source:
+            unit = next(each for each in source.units() if isinstance(each, Unit))
+            narrowing = Narrowing("db", (Clause("1", ("db",), match=(("body", "kill"),)),), None, None)
+            batches = list(source.read_narrowed(unit, b"", narrowing))
+    assert sum(len(batch.records) for batch in batches) == 2
+    assert sum(sum(batch.left_out.values()) for batch in batches) == 2
+
+
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_other_encodings_are_left_to_python(encoding: str) -> None:
     with serve_postgres("18") as server:

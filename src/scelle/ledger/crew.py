@@ -130,6 +130,8 @@ class Handed(Generic[T]):
                 return self._future.result()
             except BrokenProcessPool:
                 self._crew.give_up()
+            except MemoryError:  # the worker had none left; this process may
+                pass
         return self._made[0] if self._made else self._function(*self._arguments)
 
 

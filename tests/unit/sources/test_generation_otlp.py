@@ -306,6 +306,15 @@ def test_an_attribute_of_half_a_character_stops_no_check(tmp_path: Path) -> None
     assert "sampl" in check["body"]["why"]
 
 
+def test_a_schema_url_of_half_a_character_stops_no_pass(tmp_path: Path) -> None:
+    said = document(span())
+    said["resourceSpans"][0]["schemaUrl"] = "\ud800"
+    put(tmp_path, said)
+    read = source(tmp_path)
+    assert bad(read) == []
+    assert len(events_of(read)) == 1
+
+
 def test_one_bad_record_fails_alone(tmp_path: Path) -> None:
     text = json.dumps(document(span(), span(), span()))
     text = text.replace('"name": "generate_content"', '"name": "a", "name": "b"', 1)
