@@ -19,7 +19,7 @@ def reconciliation_lines(found: "Reconciliation") -> list[str]:
     from scelle.capture.differences import many  # start-up time of --help
 
     growth = found.growth
-    said = many(found.count, "difference") if found.count else "no difference"
+    said = many(found.count, "difference") if found.count else "no difference in counts, bytes and times"
     lines = [f"compared with the preview of {utc(found.preview_us)}: {said}"]
     lines += [f"  {_line(each)}" for each in found.differences]
     if found.count > len(found.differences):
