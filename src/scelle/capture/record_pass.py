@@ -106,6 +106,8 @@ class RecordPass:
         self._group_bytes = 0
         self._group_started_us = tools.now_us()
         self._pending: dict[int, KnownUnit] = {}
+        self._marks_keep_up = True
+        """Whether the marks in `_pending` stand behind every row that was appended."""
 
     def run(self) -> SourceReport:
         """Read every unit; then note which are no longer there."""
@@ -246,7 +248,7 @@ class RecordPass:
         reading.begin(UnitCounts(), b"", states.sort() if len(states) else None)
         self._read(reading)
         if reading.states is not None:
-            self._note_vanished_records(reading)
+            self._note_vanished_records(reading, reading.states)
 
     def _base(self, known: KnownUnit) -> UnitCounts:
         """Return the counts up to the mark: what this very pass sealed stays new."""
@@ -261,7 +263,7 @@ class RecordPass:
                     self._seal_again(reading)
                 if not reading.older:  # else a run that goes on behind the mark would not look at them
                     reading.mark = batch.mark
-                    self._pending[reading.key] = reading.known(self._pass_id)
+                    self._remember(reading)
                 self._keep_pace(reading.counts)
         except (SourceError, InputError):
             self._seal_again(reading)
@@ -269,10 +271,14 @@ class RecordPass:
         self._seal_again(reading)
         waits = self._source.waiting(reading.unit)
         reading.is_whole = waits is None  # what waits is looked at again, whether or not the file changes
-        self._pending[reading.key] = reading.known(self._pass_id)
+        self._remember(reading)
         reading.counts.add_to(self._counts)
         if waits is not None:
             self._waiting.add(Problem(native_text(reading.unit.native), "incomplete-line", waits))
+
+    def _remember(self, reading: _Reading) -> None:
+        self._pending[reading.key] = reading.known(self._pass_id)
+        self._marks_keep_up = True
 
     def _batches(self, reading: _Reading) -> Iterator[Batch]:
         """Read on; where nothing of the unit is sealed, the store may leave out what no clause covers.
@@ -287,7 +293,7 @@ class RecordPass:
     def _end_early(self, reading: _Reading, error: SourceError, log: ProblemLog) -> None:
         """Count what was read of a unit, and the unit itself: what could not be read is no known number of records."""
         reading.counts.add_to(self._counts)
-        self._pending[reading.key] = reading.known(self._pass_id)
+        self._remember(reading)
         self._report.vanished_unknown = True
         cause = error.cause if isinstance(error, ItemError) else "source-unreachable"
         self._counts.offered += 1
@@ -326,10 +332,9 @@ class RecordPass:
                     counts.new += 1
                 else:
                     counts.unchanged += 1
+                reading.forget_older(item)
                 if states.is_older(item, version):
                     reading.note_older(item, version, record, was_new=bool(sealed))
-                elif reading.older:
-                    reading.older.pop(item, None)
                 continue
             if writer is None or writer.records >= writer.max_records:
                 writer = self._writer(shape)
@@ -340,8 +345,7 @@ class RecordPass:
                 continue
             counts.bytes += record.size_bytes
             counts.new += 1
-            if reading.older:
-                reading.older.pop(item, None)
+            reading.forget_older(item)
         for code, left_out in batch.left_out.items():
             counts.offered += left_out
             counts.excluded_by[code] += left_out
@@ -357,6 +361,7 @@ class RecordPass:
         time_us = record.time_us
         if not TIME_MIN <= time_us <= TIME_MAX:
             time_us = UNDATED
+        self._marks_keep_up = False
         writer.append(key, time_us, values, side)
 
     def _seal_again(self, reading: _Reading) -> None:
@@ -420,6 +425,8 @@ class RecordPass:
     def _commit(self, now_us: int) -> None:
         """Make contents, rows, then the catalog durable: a mark never stands behind rows that could be lost.
 
+        Where rows stand behind the marks (a segment filled in the middle of a batch), the catalog does not learn of
+        them: a run after a crash reads them again, and must recognise them.
         Segments that are full, or were open for 15 minutes, are sealed.
         """
         tools, ledger = self._tools, self._tools.ledger
@@ -427,7 +434,8 @@ class RecordPass:
         for unit, known in self._pending.items():
             self._units.remember(unit, known)
         self._pending.clear()
-        self._units.learn(ledger, self._family.aliases)
+        if self._marks_keep_up:
+            self._units.learn(ledger, self._family.aliases)
         tools.catalog.commit()
         full = tools.full_sources(self._family.aliases, now_us)
         if full:
@@ -437,14 +445,11 @@ class RecordPass:
 
     # --- what is no longer there
 
-    def _note_vanished_records(self, reading: _Reading) -> None:
+    def _note_vanished_records(self, reading: _Reading, states: SealedStates) -> None:
         """Name the records of a unit that were sealed before and are not in it any more; they stay sealed.
 
         Of a unit of which a record failed nothing is concluded: which one it was is not known.
         """
-        states = reading.states
-        if states is None:
-            return
         if reading.counts.failed:
             self._report.vanished_unknown = True
             return
@@ -493,6 +498,11 @@ class _Reading:
         """Keep a record until it is known whether its newest state stands behind it."""
         self.older[item] = (version, record, was_new)
         self.older_bytes += _weight(record)
+
+    def forget_older(self, item: int) -> None:
+        """Let go of a record of which another state stands behind it."""
+        if self.older and (found := self.older.pop(item, None)) is not None:
+            self.older_bytes -= _weight(found[1])
 
     def known(self, pass_id: int) -> KnownUnit:
         """Return what is to be remembered of it now; without a mark only once it was read to its end."""

@@ -93,7 +93,8 @@ class SealedStates:
     def sort(self) -> "SealedStates":
         """Make ready to be asked."""
         items, versions, notes = self._items, self._versions, self._notes
-        order = sorted(range(len(items)), key=lambda at: (versions[at], -notes[at]))
+        order = sorted(range(len(items)), key=notes.__getitem__, reverse=True)
+        order.sort(key=versions.__getitem__)  # stable: of equal states the newest stands first
         self._items = array("Q", (items[at] for at in order))
         self._versions = array("Q", (versions[at] for at in order))
         self._notes = array("Q", (notes[at] for at in order))

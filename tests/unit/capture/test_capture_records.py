@@ -1,5 +1,6 @@
 """Passes over records: buckets, growth, rewriting, crashes, schemas."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -368,3 +369,54 @@ def test_no_name_is_in_the_catalog(world: RecordWorld) -> None:
     world.run()
     data = b"".join(path.read_bytes() for path in world.root.glob("catalog.db*"))
     assert b"very-telling-name" not in data
+
+
+def crash_at_commit(world: RecordWorld, number: int) -> None:
+    """End the process after its commit of this number, from 1: what follows is lost, what came before is durable."""
+    _, _, catalog = world.begin()
+    commit, commits = catalog.commit, iter(range(1, 1000))
+
+    def crash() -> None:
+        commit()
+        if next(commits) == number:
+            raise Crash
+
+    catalog.commit = crash  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_segment_that_fills_in_mid_batch_seals_nothing_twice(
+    world: RecordWorld, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The mark that is remembered stands before the batch, whose first rows are durable already."""
+    monkeypatch.setattr("scelle.ledger.segments.MAX_RECORDS", 2)
+    monkeypatch.setattr("scelle.capture.record_pass.GROUP_BYTES", 1)
+    world.tables["a"] = Table(rows(*range(9)))
+    crash_at_commit(world, number)
+    with pytest.raises(Crash):
+        world.run()
+    assert counted(world) == (9, 9, 0, 0, 0, 0)
+    assert sorted(world.sealed()) == sorted((native, text) for native, _, text in rows(*range(9)))
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_commit_while_a_record_waits_for_its_newest_state_seals_nothing_twice(
+    world: RecordWorld, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """p0 comes back to its older state in the first batch; the rows of later batches are new."""
+    world.tables["a"] = Table(rows(0))
+    counted(world)
+    world.tables["a"].rows = [("p0", "u0", "a blue boat")]
+    counted(world)
+    monkeypatch.setattr("scelle.capture.record_pass.GROUP_US", 0)  # a commit for each batch
+    world.tables["a"].rows = rows(*range(9))
+    crash_at_commit(world, number)
+    with contextlib.suppress(Crash):
+        world.run()
+    assert world.run().total.failed == 0
+    found = sorted(world.sealed())
+    assert found.count(("p0", "a red boat 0")) == 2
+    assert [each for each in found if each[0] != "p0"] == sorted(
+        (native, text) for native, _, text in rows(*range(1, 9))
+    )
+    assert [text for native, text in world.sealed() if native == "p0"][-1] == "a red boat 0"
