@@ -1,8 +1,11 @@
 """Snapshots of real PostgreSQL databases, quiet and busy, whole and broken."""
 
 import json
+import os
+import signal
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -992,6 +995,39 @@ def test_bytes_per_second_are_kept_to(db: Database) -> None:
     with PostgresSource(settings, clock_s=lambda: now[0], wait_s=wait) as source:
         size = sum(record.size_bytes for record in read_all(source, units_of(source)["public.many"]))
     assert size / 1_000_000 - 1.1 < sum(waited) < size / 1_000_000 + 1
+
+
+@pytest.mark.parametrize("connections", [2, 4])
+def test_a_slow_rate_does_not_outlast_the_snapshot(db: Database, connections: int) -> None:
+    make_many_rows(db, 9000, 10)
+    settings = replace(
+        db.settings, max_bytes_per_second=100, snapshot_max_age_s=2, max_connections=connections
+    )
+    with PostgresSource(settings) as source:
+        begun_s = time.monotonic()
+        with pytest.raises(SourceUnreadable, match="is older than 2 s"):
+            read_all(source, units_of(source)["public.many"])
+    assert time.monotonic() - begun_s < 20
+
+
+@pytest.mark.parametrize("connections", [2, 4])
+def test_a_silent_server_is_not_waited_for_beyond_the_snapshots_age(db: Database, connections: int) -> None:
+    make_many_rows(db, 200_000, 300)
+    settings = replace(db.settings, snapshot_max_age_s=4, max_connections=connections)
+    with PostgresSource(settings) as source:
+        reading = source.read(units_of(source)["public.many"], b"")
+        next(reading)
+        busy = b"SELECT pid FROM pg_stat_activity WHERE application_name = 'scelle' AND query LIKE 'COPY%'"
+        pids = [int(row[0]) for row in db.sql.execute(busy).fetchall()]
+        assert pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(SourceUnreadable, match="is older than 4 s"):
+                list(reading)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_standby_is_preferred_and_a_primary_warned_of(server: PostgresServer) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scelle.errors import FormatError
+from scelle.errors import FormatError, SourceUnreadable
 from scelle.formats.values import NULL, decode_value
 from scelle.sources.interfaces import PIECE_BYTES, BadRecord, Record
 from scelle.sources.postgres.catalog import Column, Leaf, Table
@@ -133,13 +133,25 @@ def test_a_throttle_keeps_the_mean_and_forgives_a_second() -> None:
         now[0] += seconds
 
     throttle = Throttle(1000, lambda: now[0], wait)
-    throttle.spend(500)
-    throttle.spend(500)
+    throttle.spend(500, lambda: None)
+    throttle.spend(500, lambda: None)
     now[0] += 10
-    throttle.spend(1500)
+    throttle.spend(1500, lambda: None)
     assert waits == [0.5, 0.5, 0.5]
-    Throttle(None, lambda: 0.0, wait).spend(10**12)
+    Throttle(None, lambda: 0.0, wait).spend(10**12, lambda: None)
     assert len(waits) == 3
+
+
+def test_a_throttle_looks_up_each_second_that_it_waits() -> None:
+    waits: list[float] = []
+
+    def look() -> None:
+        if len(waits) == 3:
+            raise SourceUnreadable("too old")
+
+    with pytest.raises(SourceUnreadable):
+        Throttle(10, lambda: 0.0, waits.append).spend(10_000, look)
+    assert waits == [1.0, 1.0, 1.0]
 
 
 cells = st.sampled_from([

@@ -81,7 +81,7 @@ class LargeObjectReading:
 
     def _batch(self, records: list[Record | BadRecord], size: int, oid: int) -> Batch:
         self.snapshot.left_s()
-        self.throttle.spend(size)
+        self.throttle.spend(size, self.snapshot.left_s)
         self.last_oid, self.read = oid, self.read + len(records)
         return Batch(records, f"{self.snapshot.text} {oid}".encode("ascii"))
 

@@ -134,7 +134,7 @@ class TableReading:
 
     def _copy(self, connection: "Connection[Any]") -> Iterator[Lines]:
         connection.execute(f"SET LOCAL statement_timeout = {_milliseconds(self.snapshot.left_s())}".encode())
-        stream = CopyStream(connection, (self.narrowed or self.shape).copy_sql, self.check)
+        stream = CopyStream(connection, (self.narrowed or self.shape).copy_sql, self._look)
         self._skip(stream)
         while True:
             count, data = stream.lines(BATCH_RECORDS, BATCH_BYTES)
@@ -142,9 +142,17 @@ class TableReading:
                 return
             yield self._lines(count, data)
 
-    def _lines(self, count: int, data: bytes) -> Lines:
+    def _look(self) -> None:
+        """Raise where the reading shall stop: nobody wants it any more, or the snapshot or the window is over.
+
+        The server's own `statement_timeout` does not end a wait for a server that is silent.
+        """
+        self.check()
         self.snapshot.left_s()
-        self.throttle.spend(len(data) - count, self.pause)
+
+    def _lines(self, count: int, data: bytes) -> Lines:
+        self._look()
+        self.throttle.spend(len(data) - count, self._look, self.pause)
         rows = self.position.rows + count
         self.position = self.position._replace(rows=rows, digest=_digest(_last_line(data)))
         self._is_begun = True

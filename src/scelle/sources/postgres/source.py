@@ -360,7 +360,7 @@ class PostgresSource:
                 if not found:
                     raise ItemChanged(f"{what} is not where the snapshot had it: read the table again")
                 part: bytes = found[0][0]
-                self._throttle.spend(len(part))
+                self._throttle.spend(len(part), snapshot.left_s)
                 yield part
 
         return lambda: in_pieces(checked(parts(), out, what))

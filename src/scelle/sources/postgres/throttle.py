@@ -2,6 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from typing import Final
+
+_LOOK_UP_S: Final = 1.0
 
 
 class Throttle:
@@ -18,13 +21,20 @@ class Throttle:
         self._free_s = clock_s()
         """When what was spent so far will have taken its time."""
 
-    def spend(self, size_bytes: int, wait_s: Callable[[float], None] | None = None) -> None:
-        """Wait, by `wait_s` where it is given, until `size_bytes` more may be read."""
+    def spend(
+        self, size_bytes: int, look: Callable[[], object], wait_s: Callable[[float], None] | None = None
+    ) -> None:
+        """Wait, by `wait_s` where it is given, until `size_bytes` more may be read.
+
+        `look` is called before each second of waiting, and may raise: a slow rate must not outlast the snapshot.
+        """
         if self._rate is None:
             return
         with self._lock:
             now_s = self._clock_s()
             self._free_s = max(self._free_s, now_s - 1) + size_bytes / self._rate
             wait = self._free_s - now_s
-        if wait > 0:
-            (wait_s or self._wait_s)(wait)
+        while wait > 0:
+            look()
+            (wait_s or self._wait_s)(min(wait, _LOOK_UP_S))
+            wait -= _LOOK_UP_S
