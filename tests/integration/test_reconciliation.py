@@ -1,5 +1,7 @@
 """After a preview, `preserve` names every difference from it: real folders that change in between."""
 
+import ast
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from tests.integration.platforms import make_platform, preserved
 from tests.integration.test_record_passes import add_posts, line, take_in
 
 from scelle.bootstrap import KeyChoice, opened
+from scelle.capture import differences, reconcile
+from scelle.cli import reconciliation
 from scelle.ledger.events import events
 
 
@@ -60,14 +64,15 @@ def test_what_did_not_change_has_no_difference(platform: Platform, folder: Path)
     found = preserved(platform)["reconciliation"]  # nor has the next pass, which finds everything sealed
     assert (found["count"], found["differences"]) == (0, [])
     assert found["growth"]["added"] == 0
-    assert "30 that were covered, and this run added 0" in found["growth"]["why"]
+    assert found["growth"]["covered"] == 30
+    assert "all 30 that were covered, and this run added 0" in platform("preserve", ORDER).out
 
 
 def test_growth_is_measured_beside_its_estimate(platform: Platform, folder: Path) -> None:
     (folder / "d.jsonl").write_text("".join(line(n) for n in range(100, 5000)))
     platform("preview", ORDER)
     growth = preserved(platform)["reconciliation"]["growth"]
-    assert growth["why"] == ""
+    assert growth["added"] == growth["covered"]
     assert 0.7 < growth["measured_bytes"] / growth["estimated_bytes"] < 1.3
 
 
@@ -82,15 +87,15 @@ def test_units_that_grew_went_and_broke_are_named(platform: Platform, folder: Pa
     found = report["reconciliation"]
     units, whats = by_unit(found), by_what(found)
     assert set(units) == {"a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"}
-    assert units["a.jsonl"]["why"] == ["2 records came since the preview"]
+    assert units["a.jsonl"]["why"] == [{"code": "records-more", "count": 2}]
     assert (units["a.jsonl"]["preview"]["offered"], units["a.jsonl"]["pass"]["offered"]) == (10, 12)
-    assert (units["b.jsonl"]["pass"], units["b.jsonl"]["why"]) == (None, ["it is no longer there"])
+    assert (units["b.jsonl"]["pass"], units["b.jsonl"]["why"]) == (None, [{"code": "unit-gone"}])
     assert (units["c.jsonl"]["preview"]["failed"], units["c.jsonl"]["pass"]["failed"]) == (0, 1)
-    assert (units["d.jsonl"]["preview"], units["d.jsonl"]["why"]) == (None, ["it is new since the preview"])
+    assert (units["d.jsonl"]["preview"], units["d.jsonl"]["why"]) == (None, [{"code": "unit-new"}])
     assert (whats["offered"]["preview"], whats["offered"]["pass"]) == (30, report["offered"])
     assert (whats["covered"]["preview"], whats["covered"]["pass"]) == (30, report["sealed"])
     failed = next(each for name, each in whats.items() if name.startswith("failed"))
-    assert "c.jsonl" in failed["why"][0]
+    assert "c.jsonl" in failed["why"][0]["names"][0]
     (event,) = sealed(platform, "pass.reconciled")
     assert json.loads(json.dumps(event.body)) == found
     assert found["pass"] == sealed(platform, "pass")[-1].body["pass"]
@@ -116,7 +121,11 @@ def test_what_failed_in_the_preview_and_is_mended_is_said(platform: Platform, fo
     (folder / "x.jsonl.gz").unlink()
     found = preserved(platform)["reconciliation"]
     (failed,) = [each for name, each in by_what(found).items() if name.startswith("failed")]
-    assert (failed["preview"], failed["pass"], failed["why"]) == (1, 0, ["failed then: x.jsonl.gz"])
+    assert (failed["preview"], failed["pass"], failed["why"]) == (
+        1,
+        0,
+        [{"code": "failed-then", "names": ["x.jsonl.gz"]}],
+    )
     assert by_unit(found)["x.jsonl.gz"]["pass"] is None
 
 
@@ -153,5 +162,31 @@ def test_documents_are_compared_by_their_counts_and_named_nowhere(platform: Plat
     whats = by_what(preserved(platform)["reconciliation"])
     assert (whats["offered"]["preview"], whats["offered"]["pass"]) == (3, 2)
     assert (whats["excluded media-type"]["preview"], whats["excluded media-type"]["pass"]) == (0, 1)
-    assert "3 were in doubt until they were read" in whats["excluded media-type"]["why"][0]
+    assert whats["excluded media-type"]["why"] == [{"code": "in-doubt-then", "count": 3}]
     assert (whats["covered"]["preview"], whats["covered"]["pass"]) == (3, 1)
+
+
+def test_nothing_of_a_restricted_clause_is_named(platform: Platform) -> None:
+    folder = add_posts(platform)
+    (folder / "telling.jsonl").write_text(line(1))
+    take_in(platform, "posts", clauses='[[clause]]\nid = "r"\nsources = ["posts"]\nrestricted = true\n')
+    platform("preview", ORDER)
+    (folder / "telling.jsonl").unlink()
+    (folder / "b.jsonl").write_text(line(2) + line(3))
+    found = preserved(platform)["reconciliation"]
+    assert found["count"] > 0
+    for kind in ("preview", "pass.reconciled"):
+        assert "telling" not in json.dumps([event.body for event in sealed(platform, kind)])
+    assert "too many, or restricted" in platform("preserve", ORDER).out
+
+
+def test_every_reason_has_a_sentence_and_every_sentence_a_reason() -> None:
+    given, texts = set(), set()
+    for module in (differences, reconcile):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Constant):
+                texts.add(node.value)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Why":
+                given |= {each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)}
+    known = set(reconciliation._REASONS)
+    assert given <= known <= texts

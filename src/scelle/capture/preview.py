@@ -104,9 +104,10 @@ def sealed_preview(clauses: Sequence[Clause], found: Sequence[Preview]) -> dict[
     """Return the body of the event `preview`: the counts, and what a pass is compared with afterwards.
 
     Samples are left out: what was looked at is no reason to keep its names. Units of records (files, tables) are named,
-    up to `tallies.NAMED_UNITS` of a source.
+    up to `tallies.NAMED_UNITS` of a source, and not at all where a clause of the source is restricted.
     """
     budget = Budget()
+    restricted = {name for clause in clauses if clause.restricted for name in clause.sources}
     return {
         "sources": {
             each.name: {
@@ -114,7 +115,7 @@ def sealed_preview(clauses: Sequence[Clause], found: Sequence[Preview]) -> dict[
                 "sample": [],
                 "clauses": clause_digests(clauses, each.name),
                 "members": member_digests(each.members),
-                "units": each.units.to_json(budget),
+                "units": each.units.to_json(Budget(0) if each.name in restricted else budget),
             }
             for each in found
         }

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from scelle.capture.differences import Comparison, Difference, incomparable_by, why_unit
+from scelle.capture.differences import Comparison, Difference, Why, incomparable_by, why_unit
 from scelle.capture.families import members_of
 from scelle.capture.interfaces import NamedSource, PassTools
 from scelle.capture.model import PassReport, Problem, SourceReport
 from scelle.capture.tallies import SealedTallies, Tallies, Tally, clause_digests
 from scelle.capture.units import UnitIndex
 from scelle.formats.entries import HOUR_US
-from scelle.formats.tokens import TIME_MAX, TIME_MIN
+from scelle.formats.tokens import TIME_MAX, TIME_MIN, is_reserved_alias
 from scelle.ledger.events import Event, events, record_event
+from scelle.ledger.segments import alias_of
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.scope.model import Clause
 from scelle.sources.interfaces import RecordSource, native_text
@@ -30,7 +31,10 @@ SAID_DIFFERENCES: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What the vault was estimated to take for all that is covered, and what this run added to it (bytes)."""
+    """What the vault was estimated to take for all that is covered, and what this run added to it (bytes).
+
+    `covered` records or documents were covered then; `added` are those that this run sealed.
+    """
 
     estimated_bytes: int
     measured_bytes: int
@@ -38,11 +42,9 @@ class Growth:
     added: int
 
     @property
-    def why(self) -> str:
-        """Say what stands in the way of comparing the two."""
-        if self.added == self.covered:
-            return ""
-        return f"the estimate is for all {self.covered} that were covered, and this run added {self.added} records"
+    def is_comparable(self) -> bool:
+        """Tell whether this run added all that the estimate is for."""
+        return self.added == self.covered
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is printed and sealed."""
@@ -51,7 +53,6 @@ class Growth:
             "measured_bytes": self.measured_bytes,
             "covered": self.covered,
             "added": self.added,
-            "why": self.why,
         }
 
 
@@ -89,6 +90,8 @@ class Reconciler:
 
     def __init__(self, tools: PassTools, clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> None:
         self._tools, self._sources = tools, sources
+        self._restricted = {name for clause in clauses if clause.restricted for name in clause.sources}
+        """Sources of which nothing is named: two people open what is restricted."""
         self._clauses = {named.name: clause_digests(clauses, named.name) for named in sources}
         self._preview = newest_preview(tools.ledger, self._clauses)
         self._from_event = tools.ledger.state.chain(EVENTS_SOURCE).next_seq
@@ -118,20 +121,25 @@ class Reconciler:
     # --- inside
 
     def _size(self) -> tuple[int, int]:
-        """Return what contents and rows of the order take (bytes), and how many records it has."""
+        """Return what the vault's packs and the order's rows take (bytes), and how many records the order has.
+
+        Packs are shared by all orders: while a pass runs nothing else writes to them.
+        """
         ledger = self._tools.ledger
         vault = self._tools.catalog.path.parent
-        rows = [path for path in (ledger.folder / "seg").glob("*") if not path.name.startswith("scelle.")]
+        rows = [
+            path for path in (ledger.folder / "seg").glob("*") if not is_reserved_alias(alias_of(path.name))
+        ]
         size_bytes = sum(_tree_bytes(path) for path in (vault / "packs", *rows))
         names = {*ledger.state.chains, *ledger.open_sources()}
-        return size_bytes, sum(_next_seq(ledger, name) for name in names if not name.startswith("scelle."))
+        return size_bytes, sum(_next_seq(ledger, name) for name in names if not is_reserved_alias(name))
 
     def _differences(
         self, named: NamedSource, source: SourceReport, report: PassReport, before: Mapping[str, Any]
     ) -> Iterator[Difference]:
         seen = before["sources"].get(named.name)
         if seen is None:
-            yield Difference(named.name, "source", None, source.counts.offered, ("it was not previewed",))
+            yield Difference(named.name, "source", None, source.counts.offered, (Why("not-previewed"),))
             return
         changed = list(incomparable_by(named.name, seen, self._clauses[named.name], source.shapes))
         if changed:
@@ -140,7 +148,9 @@ class Reconciler:
         units = None
         if isinstance(named.source, RecordSource):
             units = list(self._unit_differences(named, source, report, SealedTallies(seen["units"])))
-        yield from Comparison(source, seen, units or [], is_records=units is not None).differences()
+        may_name = named.name not in self._restricted
+        comparison = Comparison(source, seen, units or [], is_records=units is not None, may_name=may_name)
+        yield from comparison.differences()
         yield from self._period_differences(named, source, seen)
         yield from units or ()
 
@@ -170,9 +180,9 @@ class Reconciler:
             is_wider = then is None or (now is not None and sign * now < sign * then)
             if then == now or (holds_more and is_wider):
                 continue
-            why = ["the log names whole hours"]
+            why = [Why("log-names-hours")]
             if then is not None and not TIME_MIN <= then <= TIME_MAX:
-                why.append("no record can hold such a time: it is sealed as undated")
+                why.append(Why("time-sealed-as-undated"))
             yield Difference(
                 named.name, what, seen[f"{what}_us"], None if now is None else str(now), tuple(why)
             )
@@ -183,10 +193,9 @@ class Reconciler:
         self, named: NamedSource, source: SourceReport, report: PassReport, then: SealedTallies
     ) -> Iterator[Difference]:
         now, unsure = self._units_now(named, source, report, then)
-        if then.named is None or now.named is None:
+        if then.named is None or now.named is None or named.name in self._restricted:
             if (then.count, then.digest) != (now.count, now.digest):
-                why = f"which units is not known: of more than {min(then.count, now.count)} only a digest is kept"
-                yield Difference(named.name, "units", then.count, now.count, (why,))
+                yield Difference(named.name, "units", then.count, now.count, (Why("units-not-named"),))
             return
         was_cut = bool(source.unreachable)
         for unit in sorted({*then.named, *now.named}):
