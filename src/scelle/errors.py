@@ -368,6 +368,12 @@ class SourceMissing(SourceError):
     code = "sources.missing"
 
 
+class SourceClosed(SourceError):
+    """Say that a source may not be read at this time of day; the message says when it may."""
+
+    code = "sources.closed"
+
+
 class SourceUnreadable(SourceError):
     """Say that a source's root cannot be listed, or is of a kind that this source does not read."""
 

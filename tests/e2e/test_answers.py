@@ -87,15 +87,11 @@ def test_another_schema_is_said_to_be_set(platform: Platform) -> None:
     assert f"sealed under another schema (orders {ORDER})" in out
 
 
-def test_outside_its_window_a_source_says_when_it_opens() -> None:
-    noon_us = 12 * 3600 * 1_000_000
-    error = unreachable_error(
-        "db", "sources.unreadable: not now", "22:00-06:00", noon_us, "the gap is in the log"
-    )
-    assert "window 22:00-06:00 (UTC): it opens at 22:00 UTC" in str(error)
-    assert "sources." not in str(error)
-    assert "try again" not in str(error)
-    assert str(unreachable_error("db", "sources.unreadable: no", None, noon_us)) == "db: no: try again"
+def test_an_unreachable_source_has_one_code_and_one_piece_of_advice() -> None:
+    closed = unreachable_error("db", "sources.closed: it opens at ten", "the gap is in the log")
+    assert (closed.code, str(closed)) == ("sources.closed", "db: it opens at ten; the gap is in the log")
+    unreadable = unreachable_error("db", "sources.unreadable: no")
+    assert (unreadable.code, str(unreadable)) == ("sources.unreadable", "db: no: try again")
 
 
 def test_a_waiting_file_is_named_once() -> None:

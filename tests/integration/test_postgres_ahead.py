@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from tests.integration.postgres import PASSWORD, PostgresServer, serve_postgres
 
-from scelle.errors import ItemError, SourceUnreadable
+from scelle.errors import ItemError, SourceClosed, SourceUnreadable
 from scelle.sources.interfaces import BadRecord, Record, Unit
-from scelle.sources.postgres import PostgresSettings, PostgresSource, Window
+from scelle.sources.postgres import PostgresSettings, PostgresSource
 from scelle.sources.postgres import ahead as read_ahead
+from scelle.sources.windows import Window
 
 NOON_S = 1_780_056_000.0
 """A noon, in seconds since 1970."""
@@ -217,7 +218,7 @@ def test_reading_stops_between_batches_when_the_window_ends(server: PostgresServ
             reading = source.read(unit, b"")
             assert next(reading).mark
             now[0] += 61
-            with pytest.raises(SourceUnreadable, match=r"12:00-12:01 UTC.*2026-05-30 12:00 UTC"):
+            with pytest.raises(SourceClosed, match=r"12:00-12:01 UTC.*2026-05-30 12:00 UTC"):
                 list(reading)
             now[0] += 86_400 - 60
             assert len(rows_of(source, next(u for u in source.units() if isinstance(u, Unit)))) == 60_000

@@ -8,6 +8,7 @@ import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -417,8 +418,35 @@ def test_a_database_is_sealed_row_for_row_and_its_changes_later(
         assert "other" not in [each["name"] for each in platform("source", "list", "--json").json["sources"]]
 
 
-def test_outside_its_window_a_database_is_not_read(platform: Platform) -> None:
-    platform.clauses = []
+def window_from_now(first_hour: int, last_hour: int) -> str:
+    now = datetime.now(UTC)
+    return "-".join((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (first_hour, last_hour))
+
+
+def test_outside_its_window_a_database_is_not_read(
+    platform: Platform, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PASSWORD", PASSWORD)
+    with server.database("app") as database:
+        database.execute("CREATE TABLE posts (id int PRIMARY KEY); INSERT INTO posts VALUES (1), (2)")
+        url = f"postgresql://postgres@{server.host}:{server.port}/app"
+        shut, opened_now = window_from_now(2, 3), window_from_now(-1, 1)
+        for name, window in (("shut", shut), ("opened", opened_now)):
+            platform("source", "add", name, url, "--credential", "env:DB_PASSWORD", "--window", window)
+        take_in(platform, "shut")
+        said = platform("preserve", ORDER, code=4).err.splitlines()[-1]
+        assert f"outside its window {shut} (UTC): run again when it opens, 20" in said
+        assert said.endswith("[sources.closed]")
+        assert "sources." not in said.removesuffix("[sources.closed]")
+        assert "try again" not in said
+        assert shut in platform("preview", ORDER, code=4).err
+        tried = platform("source", "test", "shut").out
+        assert f"nothing was read outside its window {shut} (UTC), which opens 20" in tried
+        assert "2 records" not in tried
+        assert "nothing was read" not in platform("source", "test", "opened").out
+
+
+def test_wrong_options_of_a_database_are_refused(platform: Platform) -> None:
     url = "postgresql://postgres@127.0.0.1:1/app"
     refused = platform("source", "add", "db", url, "--window", "25:00-26:00", code=2)
     assert "window" in refused.err

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from scelle.bootstrap.acting import actor, now_us
@@ -20,7 +19,7 @@ from scelle.orders.service import SealedOrder, check_order
 from scelle.sources.model import SourceSpec
 from scelle.sources.registry import named_sources, refuse_own_folders
 from scelle.sources.urls import open_source
-from scelle.sources.windows import is_open_at
+from scelle.sources.windows import Window
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
 from scelle.vault.contents import CatalogContentIndex
 from scelle.vault.lock import WriterLock
@@ -143,11 +142,9 @@ class Session:
                 spec = specs[name]
                 refuse_own_folders(spec, self.path, self.key_folder)
                 source = open_source(spec)
-                may_be_read = partial(is_open_at, spec.window)
+                window = None if spec.window is None else Window.parse(spec.window)
                 found.append(
-                    NamedSource(
-                        name, alias, spec.system, spec.custodian, spec.account, source, is_open_at=may_be_read
-                    )
+                    NamedSource(name, alias, spec.system, spec.custodian, spec.account, source, window)
                 )
         return found
 

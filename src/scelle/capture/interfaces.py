@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from scelle.capture.model import Counts
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.sources.interfaces import RecordSource, Source
+from scelle.sources.windows import Window
 from scelle.vault.catalog import Catalog
 from scelle.vault.keys import VaultKey
 from scelle.vault.packs import PackStore
@@ -24,8 +25,8 @@ class NamedSource:
     custodian: str | None
     account: str | None
     source: Source | RecordSource
-    is_open_at: Callable[[int], bool] = lambda time_us: True
-    """Tell whether the source may be read at this time (microseconds)."""
+    window: Window | None = None
+    """When the source may be read; None: always."""
 
     @property
     def holder(self) -> str | None:

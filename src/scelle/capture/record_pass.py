@@ -23,8 +23,8 @@ from scelle.errors import (
     ItemError,
     ItemUnreadable,
     ItemVanished,
+    SourceClosed,
     SourceError,
-    SourceUnreadable,
     UnitRewritten,
 )
 from scelle.formats.canonical_json import canonical_json
@@ -144,9 +144,11 @@ class RecordPass:
     # --- before: what is sealed already
 
     def _refuse_out_of_window(self) -> None:
-        if not self._named.is_open_at(self._tools.now_us()):
-            raise SourceUnreadable(
-                f"source {self._named.name} may not be read now, outside its window: run the pass again inside it"
+        window, now_s = self._named.window, self._tools.now_us() / 1e6
+        if window is not None and not window.left_s(now_s):
+            opens = window.opens(now_s)
+            raise SourceClosed(
+                f"it may not be read outside its window {window.text} (UTC): run again when it opens, {opens}"
             )
 
     def _catch_up(self) -> None:

@@ -59,7 +59,6 @@ def preserve(
     """
     from scelle.bootstrap import (  # start-up time of --help
         expected_items,
-        now_us,
         show_to_witnesses,
         was_drilled,
         witness_settings,
@@ -85,7 +84,6 @@ def preserve(
             session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed)
         )
         progress.end()
-        specs = session.sources()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
             warn(warning)
     for warning in _warnings(report):
@@ -93,9 +91,7 @@ def preserve(
     unreachable = [source for source in report.sources if source.unreachable]
     if len(unreachable) == len(report.sources):
         first = unreachable[0]
-        raise unreachable_error(
-            first.name, first.unreachable or "", specs[first.name].window, now_us(), "the gap is in the log"
-        )
+        raise unreachable_error(first.name, first.unreachable or "", "the gap is in the log")
     document = _document(order, report)
     document["reconciliation"] = None if reconciled is None else reconciled.to_json()
     lines = _lines(order, report)

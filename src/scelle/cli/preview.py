@@ -53,7 +53,6 @@ def preview(
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
         found = look(sealed.clauses, session.named(sealed))
-        specs = session.sources()
         record_event(ledger, now_us(), actor(), "preview", sealed_preview(sealed.clauses, found))
         ledger.seal(now_us())
     growth = sum(each.growth_bytes for each in found)
@@ -100,7 +99,7 @@ def preview(
     unreachable = [each for each in found if each.unreachable]
     if len(unreachable) == len(found):
         first = unreachable[0]
-        raise unreachable_error(first.name, first.unreachable or "", specs[first.name].window, now_us())
+        raise unreachable_error(first.name, first.unreachable or "")
     emit(document, lines, as_json)
     if unreachable:
         raise typer.Exit(1)

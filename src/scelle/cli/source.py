@@ -187,15 +187,19 @@ def check(
     from scelle.sources.registry import known_source
     from scelle.sources.trial import try_source
     from scelle.sources.urls import open_source
-    from scelle.sources.windows import is_open_at
+    from scelle.sources.windows import Window
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         spec = known_source(session.sources(), name)
     source = open_source(spec)
     document: dict[str, Any] = {**spec.to_json(), "readable": True}
-    if not is_open_at(spec.window, now_us()):
+    window, now_s = None if spec.window is None else Window.parse(spec.window), now_us() / 1e6
+    if window is not None and not window.left_s(now_s):
         source.test()
-        line = f"source {name} can be reached; nothing was read: it is outside its window {spec.window} (UTC)"
+        line = (
+            f"source {name} can be reached; nothing was read outside its window {window.text} (UTC), which opens "
+            f"{window.opens(now_s)}"
+        )
         emit({**document, "sample": None}, [line], as_json)
         return
     trial = try_source(source, spec.holder)

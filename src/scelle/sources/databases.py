@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scelle.sources.credentials import check_credential, secret_from
 from scelle.sources.interfaces import RecordSource
 from scelle.sources.model import SourceSpec
-from scelle.sources.windows import parse_window
+from scelle.sources.windows import Window
 
 if TYPE_CHECKING:
     from scelle.sources.postgres.settings import PostgresSettings
@@ -29,7 +29,6 @@ def database_settings(spec: SourceSpec) -> "list[PostgresSettings]":
         parse_shards,
     )
     from scelle.sources.postgres.settings import settings_of
-    from scelle.sources.postgres.window import Window
     from scelle.sources.schema_file import parse_schema_file
 
     file = None if spec.schema is None else parse_schema_file(spec.schema)
@@ -41,7 +40,7 @@ def database_settings(spec: SourceSpec) -> "list[PostgresSettings]":
         limits: dict[str, Any] = dict(spec.limits)
         if file is not None:
             limits["schemas"] = {file.name: file}
-        window = None if spec.window is None else Window(*parse_window(spec.window))
+        window = None if spec.window is None else Window.parse(spec.window)
         settings = replace(settings, holder=spec.holder, window=window, **limits)
         if spec.shards is not None:
             settings = replace(settings, shard=f"{address.host}:{address.port}:{address.database}")

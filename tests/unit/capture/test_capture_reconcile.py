@@ -149,6 +149,8 @@ def test_a_unit_that_breaks_half_way_keeps_its_counts(records: RecordWorld) -> N
     error = ItemUnreadable("the disk says no", "io-error")
     records.tables["b"].raises = [(5, error)]
     unit = units(compared(records))["b"]
+    assert isinstance(unit.preview, dict)
+    assert isinstance(unit.measured, dict)
     assert (unit.preview["offered"], unit.measured["offered"], unit.measured["cause"]) == (9, 3, "io-error")
 
 

@@ -5,7 +5,6 @@ from scelle.sources.postgres.grants import grants_sql
 from scelle.sources.postgres.settings import PostgresSettings, TableSchema
 from scelle.sources.postgres.shards import ShardedSource
 from scelle.sources.postgres.source import PostgresSource, TableCount
-from scelle.sources.postgres.window import Window
 
 __all__ = [
     "Address",
@@ -14,7 +13,6 @@ __all__ = [
     "ShardedSource",
     "TableCount",
     "TableSchema",
-    "Window",
     "grants_sql",
     "parse_address",
     "parse_shards",

@@ -7,7 +7,7 @@ from typing import Protocol
 from scelle.errors import InputError
 from scelle.sources.postgres.address import Address
 from scelle.sources.postgres.names import parse_patterns
-from scelle.sources.postgres.window import Window
+from scelle.sources.windows import Window
 
 
 class TableSchema(Protocol):

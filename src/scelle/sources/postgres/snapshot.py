@@ -12,7 +12,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from scelle.errors import SourceUnreadable
+from scelle.errors import SourceClosed, SourceUnreadable
 from scelle.sources.postgres.catalog import QUERIES
 from scelle.sources.postgres.connecting import ConnectionLost, connect, source_error_of
 from scelle.sources.postgres.names import literal
@@ -117,7 +117,7 @@ class Snapshot:
         open_s = inf if window is None else window.left_s(self._now_s())
         if window is not None and open_s <= 0:
             self.close()
-            raise SourceUnreadable(
+            raise SourceClosed(
                 f"the window of {self._settings.place} ({window.text} UTC) is over and reading stopped: run again when "
                 f"it opens, {window.opens(self._now_s())}; what was sealed stays sealed, and is not sealed twice"
             )
