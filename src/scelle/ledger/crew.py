@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from scelle.ledger.columns import ColumnMaker, Columns, Unhashed, hashed_entries
 
@@ -43,14 +43,6 @@ class CommitCrew:
         self._is_broken = False
         self._under_way: list[Future[Any]] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the workers."""
         if self._pool is not None:
@@ -58,18 +50,13 @@ class CommitCrew:
             self._pool = None
 
     def count(self, rows: int) -> None:
-        """Count rows that were written; the workers start at the 32,768th."""
+        """Count rows that were written; the workers start at number `WORTH_ROWS`."""
         self._rows += rows
         if self._pool is None and self.workers and not self._is_broken and self._rows >= WORTH_ROWS:
             # Spawned, not forked: a fork would hold the vault's lock and the sources' connections open, too.
             self._pool = ProcessPoolExecutor(
                 self.workers, mp_context=get_context("spawn"), initializer=_begin
             )
-
-    @property
-    def is_at_work(self) -> bool:
-        """Tell whether workers were started."""
-        return self._pool is not None
 
     @property
     def has_room(self) -> bool:
@@ -98,7 +85,8 @@ class CommitCrew:
         if self._pool is None or not self.has_room:
             return None
         try:
-            future = self._pool.submit(function, *arguments)
+            with _interrupts_kept_away():
+                future = self._pool.submit(function, *arguments)  # the first call starts the workers
             self._under_way.append(future)
             return future
         except BrokenProcessPool:
@@ -137,6 +125,16 @@ class Handed(Generic[T]):
 
 def _columns(maker: ColumnMaker, first_seq: int, plain: bytes) -> list[Columns]:
     return list(_known(maker).of_frame(first_seq, plain))
+
+
+@contextmanager
+def _interrupts_kept_away() -> Iterator[None]:
+    """Let processes that start now inherit that Ctrl-C waits, until `_begin` lets them ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _makers: dict[tuple[bytes, int, bytes], ColumnMaker] = {}

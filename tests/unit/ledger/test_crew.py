@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from scelle.ledger import crew as crews
 from scelle.ledger.crew import CommitCrew
 from scelle.ledger.segments import SegmentHead, SegmentWriter
 from scelle.vault.keys import VaultKey
-from tests.unit.ledger.test_segments_bulk import ORIGIN, SCHEMA, TAG_KEY, Given, close, records
+from tests.unit.ledger.test_segments_bulk import ORIGIN, SCHEMA, TAG_KEY, Given, close, opened, records
 
 COUNT = 5000
 
@@ -63,13 +64,14 @@ def test_workers_make_what_one_process_makes(
     monkeypatch.setattr("scelle.ledger.columns._HANDED_STEP", 999)
     given = records(COUNT)
     alone = sealed(tmp_path / "alone", given, profile, None)
-    with CommitCrew(2) as crew:
+    with closing(CommitCrew(2)) as crew:
         shared = sealed(tmp_path / "shared", given, profile, crew)
-        assert crew.is_at_work
+        assert len(worker_ids()) == 2
     assert shared == alone
-    for name in ("tree", "rows"):
-        one, other = (tmp_path / each / "4" / name for each in ("alone", "shared"))
-        assert name == "rows" or one.read_bytes() == other.read_bytes()
+    one, other = (tmp_path / each / "4" / "tree" for each in ("alone", "shared"))
+    assert one.read_bytes() == other.read_bytes()
+    rows = [list(opened(tmp_path / each, VaultKey(bytes(32)), alone).rows()) for each in ("alone", "shared")]
+    assert rows[0] == rows[1]
     assert worker_ids() == []
 
 
@@ -77,7 +79,7 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(crews, "WORTH_ROWS", 1024)
     given = records(COUNT)
     alone = sealed(tmp_path / "alone", given, 1, None)
-    with CommitCrew(1) as crew:
+    with closing(CommitCrew(1)) as crew:
         writer = start(tmp_path / "killed", 1, crew)
         for number, (record_key, time_us, rest, side) in enumerate(given):
             writer.append(record_key, time_us, rest, side)
@@ -85,15 +87,28 @@ def test_a_killed_worker_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
                 for worker in worker_ids():
                     os.kill(worker, signal.SIGKILL)
         manifest = close(writer)
-        assert not crew.is_at_work
+        assert not crew.has_room
     assert manifest == alone
 
 
 def test_without_workers_nothing_is_started(tmp_path: Path) -> None:
-    with CommitCrew(0) as crew:
+    with closing(CommitCrew(0)) as crew:
         crew.count(crews.WORTH_ROWS)
         sealed(tmp_path, records(10), 1, crew)
-        assert not crew.is_at_work
+        assert not crew.has_room
+        assert worker_ids() == []
+
+
+def test_no_more_calls_are_under_way_than_workers_can_take() -> None:
+    """What waits for a worker holds its rows in memory."""
+    with closing(CommitCrew(1)) as crew:
+        crew.count(crews.WORTH_ROWS)
+        given = [crew.submit(time.sleep, (0.5,)) for _ in range(crews._AHEAD + 2)]
+        assert [each is not None for each in given] == [True] * crews._AHEAD + [False, False]
+        for each in given:
+            if each is not None:
+                each.result()
+        assert crew.has_room
 
 
 PARENT = """

@@ -8,7 +8,6 @@ fault is not looked for in rows that are left out: an identifier over 1 MiB.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
@@ -73,17 +72,14 @@ class Narrower:
     def __init__(self, schema: SchemaFile, holder: str | None, narrowing: Narrowing) -> None:
         self.narrowing = narrowing
         self._schema, self._holder = schema, holder
-        self._spare: tempfile.TemporaryDirectory[str] | None = None
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lists: dict[frozenset[str], str] = {}
 
     def close(self) -> None:
-        """Let go of the engine and of its folder."""
+        """Let go of the engine."""
         if self._connection is not None:
             self._connection.close()
-        if self._spare is not None:
-            self._spare.cleanup()
-        self._connection = self._spare = None
+        self._connection = None
         self._lists.clear()
 
     def ask(self, file: BinaryIO, place: str, path: bytes) -> LeftOut | None:
@@ -124,11 +120,10 @@ class Narrower:
         if self._connection is None:
             import duckdb
 
-            self._spare = tempfile.TemporaryDirectory(prefix="scelle-")
             config: dict[str, str | bool | int | float | list[str]] = {
                 "threads": 1,
                 "memory_limit": MEMORY_LIMIT,
-                "temp_directory": self._spare.name,
+                "temp_directory": "",  # nothing of a source may lie in a folder outside the vault
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             }
