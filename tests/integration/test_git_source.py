@@ -97,7 +97,7 @@ def test_everything_is_read_and_a_restored_clone_is_equal(work: Work, tmp_path: 
     assert refs_of(to) == refs_of(work.path)
     assert all_oids(to) == all_oids(work.path)
     assert result.objects == len(found[b"objects"]) == len(all_oids(work.path))
-    assert result.left_out == (b"ORIG_HEAD",)
+    assert result.without_place == (b"ORIG_HEAD",)
     assert b"dangling commit" in fsck.stdout  # lost by force, and with its branch: still there
 
 

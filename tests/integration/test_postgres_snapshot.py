@@ -37,7 +37,7 @@ from scelle.sources.postgres import (
     grants_sql,
 )
 from scelle.sources.postgres.names import quoted
-from scelle.sources.postgres.rows import LeftOut, checked
+from scelle.sources.postgres.rows import LargeValue, checked
 from scelle.sources.schema_file import SchemaFile, parse_schema_file
 
 MIB = 1 << 20
@@ -1106,7 +1106,7 @@ def test_a_value_that_is_not_what_was_announced_fails_at_the_end_of_its_stream(d
         source.close()
         with pytest.raises(SourceUnreadable, match="let go"):
             list(document.stream())
-    wrong = LeftOut(1, 4, sha256(b"abcd").digest())
+    wrong = LargeValue(1, 4, sha256(b"abcd").digest())
     assert b"".join(checked([b"ab", b"cd"], wrong, "pics")) == b"abcd"
     for pieces in ([b"ab", b"ce"], [b"ab"], [b"abcd", b"e"]):
         with pytest.raises(ItemChanged):

@@ -15,15 +15,15 @@ from scelle.capture.tallies import Budget, Tallies, Tally, clause_digests, membe
 from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
 from scelle.sources.interfaces import (
     UNDATED,
     BadRecord,
     Kind,
     Member,
-    NarrowedSource,
     Offered,
+    PushdownSource,
     Record,
     RecordSource,
     Source,
@@ -153,7 +153,7 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
     found = Preview(named.name)
     samples: dict[str, GrowthSample] = {}
     mine = tuple(clause for clause in clauses if named.name in clause.sources)
-    narrowing = Narrowing(named.name, mine, named.custodian, named.account)
+    pushdown = Pushdown(named.name, mine, named.custodian, named.account)
     try:
         source.test()
         found.members = list(source.members())
@@ -174,8 +174,8 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
                 continue
             cause, detail, before = "", "", _totals(found)
             try:
-                if isinstance(source, NarrowedSource):
-                    batches = source.read_narrowed(unit, b"", narrowing)
+                if isinstance(source, PushdownSource):
+                    batches = source.read_pushed_down(unit, b"", pushdown)
                 else:
                     batches = source.read(unit, b"")
                 for batch in batches:

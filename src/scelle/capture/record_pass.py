@@ -34,14 +34,14 @@ from scelle.ledger.segments import SegmentWriter
 from scelle.ledger.service import Looked
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause, Match
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
 from scelle.scope.sealed import clause_to_json
 from scelle.sources.interfaces import (
     BadRecord,
     Batch,
     Member,
-    NarrowedSource,
+    PushdownSource,
     Record,
     RecordSource,
     Trouble,
@@ -86,7 +86,7 @@ class RecordPass:
         self._pass_id = pass_id
         ledger = tools.ledger
         mine = tuple(clause for clause in clauses if named.name in clause.sources)
-        self._narrowing = Narrowing(named.name, mine, named.custodian, named.account)
+        self._pushdown = Pushdown(named.name, mine, named.custodian, named.account)
         self._keys = RecordKeys(tools.vault_key, named.name)
         self._family = Family(ledger, named.alias)
         self._units = UnitIndex(tools.catalog, tools.vault_key, ledger.order, named.alias)
@@ -288,8 +288,8 @@ class RecordPass:
         Where something is, every record is looked at: one that left its clause has not vanished.
         """
         source = self._source
-        if reading.states is None and isinstance(source, NarrowedSource):
-            return source.read_narrowed(reading.unit, reading.mark, self._narrowing)
+        if reading.states is None and isinstance(source, PushdownSource):
+            return source.read_pushed_down(reading.unit, reading.mark, self._pushdown)
         return source.read(reading.unit, reading.mark)
 
     def _end_early(self, reading: _Reading, error: SourceError, log: ProblemLog) -> None:

@@ -62,7 +62,7 @@ class RestoredRepository:
             "refs": written.refs,
             "failed": [{"object": oid, "detail": why} for oid, why in written.failed],
             "broken": [native_text(name) for name in written.broken],
-            "left_out": [native_text(name) for name in written.left_out],
+            "without_place": [native_text(name) for name in written.without_place],
             "deleted": [{"ref": name, "target": target} for name, target in self.deleted],
             "fsck": list(self.complaints),
             "unseen": list(self.unseen),

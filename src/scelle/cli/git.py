@@ -74,7 +74,7 @@ def _lines(to: Path, report: "RestoredRepository", with_deleted: bool) -> list[s
     lines += _some([f"  git fsck: {each}" for each in report.complaints])
     lines += _some([f"  failed: object {oid}: {why}" for oid, why in written.failed])
     lines += _some([f"  failed: ref {name} has nothing to stand on, or no place" for name in found["broken"]])
-    lines += _some([f"  no place in a bare repository: {name}" for name in found["left_out"]])
+    lines += _some([f"  no place in a bare repository: {name}" for name in found["without_place"]])
     then = "restored too" if with_deleted else "not restored, --deleted does"
     lines += _some([f"  deleted before the last pass ({then}): {n} on {t}" for n, t in report.deleted])
     return lines + [f"  not in it: {each}" for each in report.unseen]

@@ -65,11 +65,11 @@ def translate_pattern(pattern: str, dialect: Dialect) -> str | None:
     writer = _Writer(dialect, flags)
     try:
         return writer.write(tree, is_tail=True)
-    except _Unsayable:
+    except _NotTranslatable:
         return None
 
 
-class _Unsayable(Exception):
+class _NotTranslatable(Exception):
     """An expression has a part that the dialect has no exact words for."""
 
 
@@ -91,7 +91,7 @@ class _Writer:
                     for at, part in enumerate(node.parts)
                 ]
                 if not parts:  # DuckDB 2.0 takes `\A(?:)` for "is empty"
-                    raise _Unsayable
+                    raise _NotTranslatable
                 return "".join(parts)
             case Choice():
                 return self._choice(node, is_tail=is_tail, is_repeated=is_repeated)
@@ -102,7 +102,7 @@ class _Writer:
         """Write the parts that are not nothing; as one that may be left out, where another is."""
         some = [part for part in node.parts if part != Chain(())]
         if not some:
-            raise _Unsayable
+            raise _NotTranslatable
         text = "|".join(self.write(part, is_tail=is_tail, is_repeated=is_repeated) for part in some)
         return text if len(some) == len(node.parts) else f"(?:{text})?"
 
@@ -112,21 +112,21 @@ class _Writer:
 
     def _repeat(self, node: Repeat) -> str:
         if node.high == 0:
-            raise _Unsayable
+            raise _NotTranslatable
         if _may_be_empty(node.part):  # engines differ in when they leave such a loop
-            raise _Unsayable
+            raise _NotTranslatable
         ranges_before = self._ranges_left
         text = self.write(node.part, is_tail=False, is_repeated=True)
         times = max(node.low, 1) if node.high is None else node.high
         if times > self._dialect.repeat_max:
-            raise _Unsayable
+            raise _NotTranslatable
         self._take((ranges_before - self._ranges_left) * (times - 1))  # engines spell repetitions out
         one = text if isinstance(node.part, Atom) else f"(?:{text})"
         return one + _counts(node.low, node.high)
 
     def _edge(self, edge: Edge, *, is_tail: bool, is_repeated: bool) -> str:
         if is_repeated:
-            raise _Unsayable
+            raise _NotTranslatable
         match edge:
             case Edge.TEXT_START:
                 return self._dialect.text_start
@@ -135,13 +135,13 @@ class _Writer:
             case Edge.END if is_tail:  # or before a newline that ends the text: here it may be taken
                 return f"{self._set(((10, 10),))}?{self._dialect.text_end}"
             case _:
-                raise _Unsayable
+                raise _NotTranslatable
 
     def _set(self, ranges: Ranges) -> str:
         first = self._dialect.first
         held = [(max(low, first), high) for low, high in ranges if high >= first]
         if not held:
-            raise _Unsayable
+            raise _NotTranslatable
         self._take(len(held))
         if len(held) == 1 and held[0][0] == held[0][1]:
             return self._character(held[0][0])
@@ -154,7 +154,7 @@ class _Writer:
     def _take(self, ranges: int) -> None:
         self._ranges_left -= ranges
         if self._ranges_left < 0:
-            raise _Unsayable
+            raise _NotTranslatable
 
     def _character(self, code: int) -> str:
         is_plain = code < 128 and chr(code).isalnum()

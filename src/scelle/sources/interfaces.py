@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from scelle.formats.schema import Schema
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 
 UNDATED: Final = -(2**63)
 """The time of an item that has none (ledger.md §2, type `t`)."""
@@ -163,7 +163,7 @@ class Batch(NamedTuple):
     """Carry consecutive records of a unit; reading can go on behind them from `mark` (opaque, < 1 KiB).
 
     An empty `mark` means that this unit can only be read from its start. `left_out` counts, by the reason's code,
-    records that stand in this part of the unit and that the store left out by itself (`NarrowedSource`).
+    records that stand in this part of the unit and that the store left out by itself (`PushdownSource`).
     """
 
     records: Sequence[Record | BadRecord]
@@ -203,10 +203,10 @@ class RecordSource(Protocol):
 
 
 @runtime_checkable
-class NarrowedSource(RecordSource, Protocol):
+class PushdownSource(RecordSource, Protocol):
     """Read records whose store can leave out by itself what no clause covers."""
 
-    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+    def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a unit as `read` does, without records that the clauses exclude: those are only counted.
 
         What is left out is exactly what the Python predicate excludes, for the same reason; whatever the store cannot

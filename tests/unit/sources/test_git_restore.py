@@ -42,7 +42,7 @@ def git(path: Path, *arguments: str) -> str:
     return done.stdout.decode("utf-8", "surrogateescape").strip()
 
 
-def test_content_that_is_not_its_ids_is_left_out_and_named(tmp_path: Path) -> None:
+def test_content_that_is_not_its_ids_is_without_place_and_named(tmp_path: Path) -> None:
     good, other = blob(b"one"), blob(b"two")
     result = restore(
         [good._replace(pieces=[b"two", b"three"]), other, RefPosition(b"refs/tags/a", good.oid)],
@@ -55,12 +55,14 @@ def test_content_that_is_not_its_ids_is_left_out_and_named(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("change", [{"size_bytes": 4}, {"kind": "leaf"}])
-def test_a_size_or_kind_that_is_not_the_contents_is_left_out(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_size_or_kind_that_is_not_the_contents_is_without_place(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
     result = restore([blob(b"one")._replace(**change)], tmp_path / "to")
     assert (result.objects, len(result.failed)) == (0, 1)
 
 
-def test_content_that_cannot_be_had_is_left_out_and_the_rest_written(tmp_path: Path) -> None:
+def test_content_that_cannot_be_had_is_without_place_and_the_rest_written(tmp_path: Path) -> None:
     def missing() -> Iterator[bytes]:
         yield b"o"
         raise ContentMissing("in no pack")
@@ -112,11 +114,13 @@ def test_contents_of_every_width_of_size(tmp_path: Path, size: int) -> None:
         RefPosition(b"refs", blob(b"one").oid),
     ],
 )
-def test_a_ref_that_cannot_stand_is_left_out_and_the_others_written(tmp_path: Path, ref: RefPosition) -> None:
+def test_a_ref_that_cannot_stand_is_without_place_and_the_others_written(
+    tmp_path: Path, ref: RefPosition
+) -> None:
     each = blob(b"one")
     result = restore([each, ref, RefPosition(b"refs/tags/a", each.oid)], tmp_path / "to")
     assert result.refs == 1
-    assert ref.name in (*result.broken, *result.left_out)
+    assert ref.name in (*result.broken, *result.without_place)
     assert git(tmp_path / "to", "for-each-ref", "--format=%(refname)") == "refs/tags/a"
     assert sorted(place.name for place in tmp_path.iterdir()) == ["to"]
 
@@ -160,7 +164,7 @@ def test_names_outside_utf8_come_back_as_they_were(tmp_path: Path) -> None:
     assert git(tmp_path / "to", *listed) == work.git(*listed)
 
 
-def test_positions_of_other_worktrees_are_left_out_and_their_commits_kept(tmp_path: Path) -> None:
+def test_positions_of_other_worktrees_are_without_place_and_their_commits_kept(tmp_path: Path) -> None:
     work = Work(tmp_path / "work")
     work.commit("a", b"one\n")
     linked = tmp_path / "linked"
@@ -168,7 +172,7 @@ def test_positions_of_other_worktrees_are_left_out_and_their_commits_kept(tmp_pa
     work.git("-C", str(linked), "commit", "-q", "--allow-empty", "-m", "detached")
     oid = work.git("-C", str(linked), "rev-parse", "HEAD")
     result = restore(all_of(work), tmp_path / "to")
-    assert b"worktrees/linked/HEAD" in result.left_out
+    assert b"worktrees/linked/HEAD" in result.without_place
     assert git(tmp_path / "to", "cat-file", "-t", oid) == "commit"
     assert git(tmp_path / "to", "config", "gc.pruneExpire") == "never"
     git(tmp_path / "to", "gc", "-q")

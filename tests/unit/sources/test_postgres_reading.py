@@ -11,7 +11,7 @@ from scelle.errors import FormatError, SourceUnreadable
 from scelle.formats.values import NULL, decode_value
 from scelle.sources.interfaces import PIECE_BYTES, BadRecord, Record
 from scelle.sources.postgres.catalog import Column, Leaf, Table
-from scelle.sources.postgres.rows import LeftOut, Place, RowReader, in_pieces
+from scelle.sources.postgres.rows import LargeValue, Place, RowReader, in_pieces
 from scelle.sources.postgres.shapes import shape_of
 from scelle.sources.postgres.throttle import Throttle
 
@@ -24,8 +24,8 @@ def table(*columns: Column, key: tuple[int, ...] = ()) -> Table:
     return Table(77, "public", "posts", False, 0, columns, key, (Leaf(77, "public.posts"),))
 
 
-def reader_of(described: Table, opened: list[tuple[Place, LeftOut]] | None = None) -> RowReader:
-    def open_value(where: Place, out: LeftOut) -> Iterator[bytes]:
+def reader_of(described: Table, opened: list[tuple[Place, LargeValue]] | None = None) -> RowReader:
+    def open_value(where: Place, out: LargeValue) -> Iterator[bytes]:
         assert opened is not None
         opened.append((where, out))
         return iter(())
@@ -64,7 +64,7 @@ def test_a_line_that_fits_no_record_is_named(line: bytes, cause: str) -> None:
 
 
 def test_a_value_left_out_for_its_size_is_opened_where_the_row_lies() -> None:
-    opened: list[tuple[Place, LeftOut]] = []
+    opened: list[tuple[Place, LargeValue]] = []
     described = table(column(1, "pic", "bytea"), column(2, "body"))
     (record,) = reader_of(described, opened).records(
         b"77\t(3,4)\t\\N\t\\N\t0:2000000:" + b"ab" * 32 + b" 1:17000000:" + b"cd" * 32 + b"\n"

@@ -40,7 +40,9 @@ def test_a_sample_counts_what_fits_what_fails_and_what_waits(tmp_path: Path) -> 
     found = try_source(posts(tmp_path), None)
     assert (found.items, found.fit, found.undated, found.without_holder) == (5, 3, 1, 1)
     assert dict(found.failed) == {"not-json": 1, "format-unknown": 1}
-    assert [each.place for each in found.failures if each.cause == "not-json"] == ["a.jsonl line 4 (byte 154)"]
+    assert [each.place for each in found.failures if each.cause == "not-json"] == [
+        "a.jsonl line 4 (byte 154)"
+    ]
     assert (found.units, found.units_read, found.is_whole) == (2, 1, True)
     assert "wait for their end" in found.waiting[0]
     assert found.earliest_us == 1767225600_000000

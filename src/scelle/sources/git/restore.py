@@ -51,14 +51,14 @@ class RefPosition(NamedTuple):
 class Restored(NamedTuple):
     """Count what was written.
 
-    `left_out` names positions that a bare repository has no place for. `failed` pairs objects with the reason why they
-    are not in it; `broken` names refs that are not in it, because nothing stands where they stood or because git takes
+    `without_place` names positions that a bare repository has no place for. `failed` pairs objects with the reason why
+    they are not in it; `broken` names refs that are not in it, because nothing stands where they stood or because git takes
     no such name.
     """
 
     objects: int
     refs: int
-    left_out: tuple[bytes, ...] = ()
+    without_place: tuple[bytes, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     broken: tuple[bytes, ...] = ()
 
@@ -92,10 +92,10 @@ def restore(
         _must(git.run("index-pack", _PACK), "the objects cannot be packed")
     if shallow:
         (to / "shallow").write_text("".join(f"{oid}\n" for oid in shallow), encoding="ascii")
-    kept, left_out = _parted(written.positions)
+    kept, without_place = _parted(written.positions)
     whole, broken = _standing(git, kept, written.oids)
     _write_refs(git, whole)
-    return Restored(len(written.oids), len(whole), left_out, tuple(written.failed), broken)
+    return Restored(len(written.oids), len(whole), without_place, tuple(written.failed), broken)
 
 
 def complaints(to: Path) -> list[str]:
@@ -296,18 +296,18 @@ def _commands(refs: Iterable[RefPosition]) -> Iterator[bytes]:
 def _parted(positions: Sequence[RefPosition]) -> tuple[list[RefPosition], tuple[bytes, ...]]:
     """Part what a bare repository can hold from what belongs to other worktrees and to unfinished commands."""
     kept: list[RefPosition] = []
-    left_out: list[bytes] = []
+    without_place: list[bytes] = []
     for ref in positions:
         is_common = not split_worktree(ref.name)[0] and (ref.name == b"HEAD" or ref.name.startswith(b"refs/"))
         if is_common:
             kept.append(ref)
         else:
-            left_out.append(ref.name)
+            without_place.append(ref.name)
     counted = Counter(ref.name for ref in kept)
     twice = next((name for name, count in counted.items() if count > 1), None)
     if twice is not None:
         raise InputError(f"ref {shown(twice)} has several positions: give one, the newest")
-    return kept, tuple(left_out)
+    return kept, tuple(without_place)
 
 
 def _must(answer: Answer, what: str) -> None:

@@ -20,7 +20,7 @@ from scelle.sources.postgres.catalog import QUERIES
 from scelle.sources.postgres.connecting import error_of
 from scelle.sources.postgres.names import literal, quoted
 from scelle.sources.postgres.reading import BATCH_BYTES, BATCH_RECORDS, persisting
-from scelle.sources.postgres.rows import LeftOut, checked, content_document
+from scelle.sources.postgres.rows import LargeValue, checked, content_document
 from scelle.sources.postgres.shapes import LARGE_OBJECTS, Shape
 from scelle.sources.postgres.snapshot import Snapshot
 from scelle.sources.postgres.throttle import Throttle
@@ -101,7 +101,7 @@ class LargeObjectReading:
             return BadRecord(f"{LARGE_OBJECTS} {oid}", "permission-denied", detail)
         time_us = self.snapshot.time_us if time is None else time_us_of(time.encode("ascii"))
         whose = account if account is not None else self.holder
-        out = LeftOut(0, size, state.digest())
+        out = LargeValue(0, size, state.digest())
         is_whole = size <= WHOLE_BYTES
         document = content_document(
             bytes(data) if is_whole else None,

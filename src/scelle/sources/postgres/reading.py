@@ -9,11 +9,11 @@ import psycopg
 from psycopg import Connection
 
 from scelle.errors import ItemUnreadable, SourceUnreadable, UnitRewritten
-from scelle.sources.exclusions import CANDIDATE, reason_of
+from scelle.sources.clause_sql import CANDIDATE, reason_of
 from scelle.sources.postgres.catalog import QUERIES
 from scelle.sources.postgres.connecting import ConnectionLost, error_of
 from scelle.sources.postgres.copying import CopyStream
-from scelle.sources.postgres.narrowing import Narrowed
+from scelle.sources.postgres.pushdown import TablePushdown
 from scelle.sources.postgres.shapes import Shape
 from scelle.sources.postgres.snapshot import Snapshot
 from scelle.sources.postgres.throttle import Throttle
@@ -30,7 +30,7 @@ _Part = TypeVar("_Part")
 class Position(NamedTuple):
     """Say how far a table was read: in which snapshot, how many rows, and a digest of the last one.
 
-    `narrowed` names what left rows out of those (`Narrowed.text`), or is empty where none were.
+    `pushed_down` names what left rows out of those (`TablePushdown.text`), or is empty where none were.
 
     In one snapshot the rows of a table come in the same order each time (no parallel, no synchronised scans); the
     digest and the count at the end show it where a server does not keep to that.
@@ -39,25 +39,25 @@ class Position(NamedTuple):
     snapshot: str
     rows: int
     digest: str
-    narrowed: str = ""
+    pushed_down: str = ""
 
     def mark(self) -> bytes:
-        """Write the position as a mark; one of a narrowed reading is no mark of another."""
-        narrowed = f" {self.narrowed}" if self.narrowed else ""
-        return f"1 {self.snapshot} {self.rows} {self.digest}{narrowed}".encode("ascii")
+        """Write the position as a mark; one of a reading with rows left out is no mark of another."""
+        pushed_down = f" {self.pushed_down}" if self.pushed_down else ""
+        return f"1 {self.snapshot} {self.rows} {self.digest}{pushed_down}".encode("ascii")
 
 
-def parse_mark(mark: bytes, snapshot: Snapshot, what: str, narrowed: str = "") -> Position:
-    """Read a mark; raises UnitRewritten for one of another snapshot, or of a reading that is narrowed otherwise."""
-    start = Position(snapshot.text, 0, "", narrowed)
+def parse_mark(mark: bytes, snapshot: Snapshot, what: str, pushed_down: str = "") -> Position:
+    """Read a mark; raises UnitRewritten for one of another snapshot, or of a reading with other rows left out."""
+    start = Position(snapshot.text, 0, "", pushed_down)
     if not mark:
         return start
     version, *rest = mark.decode("ascii", "replace").split(" ")
     if version != "1" or len(rest) not in (3, 4) or rest[0] != snapshot.text or not rest[1].isdigit():
         raise UnitRewritten(f"{what} was begun in another snapshot: it is read from its start")
-    if "".join(rest[3:]) != narrowed:
+    if "".join(rest[3:]) != pushed_down:
         raise UnitRewritten(f"{what} was begun with other rows left out: it is read from its start")
-    return Position(snapshot.text, int(rest[1]), rest[2], narrowed)
+    return Position(snapshot.text, int(rest[1]), rest[2], pushed_down)
 
 
 def persisting(
@@ -89,7 +89,7 @@ class Lines(NamedTuple):
 class TableReading:
     """One reading of a table; `position` says how far it is, `counted` what `SELECT count(*)` says, at the end.
 
-    Where it is `narrowed`, `left_out` counts the rows that were not sent, by reason, at the end.
+    Where it is `pushed_down`, `left_out` counts the rows that were not sent, by reason, at the end.
 
     `pause` waits that many seconds, and `check` is called while the server lets wait: both may raise to end it.
     """
@@ -100,7 +100,7 @@ class TableReading:
     position: Position
     pause: Callable[[float], None]
     check: Callable[[], object] = lambda: None
-    narrowed: Narrowed | None = None
+    pushed_down: TablePushdown | None = None
     counted: int | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     _is_begun: bool = field(default=False)
@@ -134,7 +134,7 @@ class TableReading:
 
     def _copy(self, connection: "Connection[Any]") -> Iterator[Lines]:
         connection.execute(f"SET LOCAL statement_timeout = {_milliseconds(self.snapshot.left_s())}".encode())
-        stream = CopyStream(connection, (self.narrowed or self.shape).copy_sql, self._look)
+        stream = CopyStream(connection, (self.pushed_down or self.shape).copy_sql, self._look)
         self._skip(stream)
         while True:
             count, data = stream.lines(BATCH_RECORDS, BATCH_BYTES)
@@ -195,10 +195,12 @@ class TableReading:
 
     def _count(self, connection: "Connection[Any]") -> int:
         """Let the server count all rows, those that it left out by their reason; give how many were met."""
-        if self.narrowed is None:
+        if self.pushed_down is None:
             ((self.counted,),) = connection.execute(self.shape.count_sql.encode("utf-8")).fetchall()
             return self.position.rows
-        codes: dict[int, int] = dict(connection.execute(self.narrowed.count_sql.encode("utf-8")).fetchall())
+        codes: dict[int, int] = dict(
+            connection.execute(self.pushed_down.count_sql.encode("utf-8")).fetchall()
+        )
         self.counted = counted = sum(codes.values())
         candidates = codes.pop(CANDIDATE, 0)
         self.left_out.clear()

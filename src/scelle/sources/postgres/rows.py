@@ -46,7 +46,7 @@ class Place(NamedTuple):
     ctid: str
 
 
-class LeftOut(NamedTuple):
+class LargeValue(NamedTuple):
     """Describe a value that was too large for its line; `column` is its place among the columns, from 0."""
 
     column: int
@@ -54,7 +54,7 @@ class LeftOut(NamedTuple):
     digest: bytes
 
 
-OpenValue: TypeAlias = Callable[[Place, LeftOut], Stream]
+OpenValue: TypeAlias = Callable[[Place, LargeValue], Stream]
 
 
 class _Part(NamedTuple):
@@ -248,7 +248,7 @@ class RowReader:
         self,
         cells: list[bytes],
         values: list[bytes],
-        left_out: Mapping[int, LeftOut],
+        left_out: Mapping[int, LargeValue],
         time_us: int,
         origin: bytes,
     ) -> tuple[tuple[Content, ...], bytes]:
@@ -263,7 +263,7 @@ class RowReader:
         return tuple(contents), origin
 
     def _bytea_contents(
-        self, cells: list[bytes], left_out: Mapping[int, LeftOut], where: Place, time_us: int
+        self, cells: list[bytes], left_out: Mapping[int, LargeValue], where: Place, time_us: int
     ) -> Iterator[Content]:
         for place in self._bytea:
             cell, out, field = cells[place + 2], left_out.get(place), self._shape.first + place
@@ -274,7 +274,7 @@ class RowReader:
                 data = bytea_of(cell)
                 yield Content(field, content_document(data, None, len(data), time_us))
 
-    def _parts(self, values: list[bytes], left_out: Mapping[int, LeftOut], where: Place) -> list[_Part]:
+    def _parts(self, values: list[bytes], left_out: Mapping[int, LargeValue], where: Place) -> list[_Part]:
         """Take out of `values` what is too large for a value, or for a row; give it in the columns' order."""
         parts = [
             _Part(out.column, out.size_bytes, None, self._open_value(where, out))
@@ -339,12 +339,12 @@ def content_document(data: bytes | None, stream: Stream | None, size_bytes: int,
     return Document(data, stream, size_bytes, kind, b"{}", time_us, "row", b"")
 
 
-def _left_out(cell: bytes) -> dict[int, LeftOut]:
+def _left_out(cell: bytes) -> dict[int, LargeValue]:
     """Read what the query says of values that it left out: `place:size:sha256`, spaces between them."""
-    found: dict[int, LeftOut] = {}
+    found: dict[int, LargeValue] = {}
     for told in cell.decode("ascii").split():
         place, size, digest = told.split(":")
-        found[int(place)] = LeftOut(int(place), int(size), bytes.fromhex(digest))
+        found[int(place)] = LargeValue(int(place), int(size), bytes.fromhex(digest))
     return found
 
 
@@ -380,7 +380,7 @@ def in_pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def checked(pieces: Iterable[bytes], out: LeftOut, what: str) -> Iterator[bytes]:
+def checked(pieces: Iterable[bytes], out: LargeValue, what: str) -> Iterator[bytes]:
     """Pass pieces on; raise ItemChanged after the last one where they are not those that `out` describes."""
     total, state = 0, sha256()
     for piece in pieces:

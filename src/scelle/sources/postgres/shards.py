@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from scelle.errors import InputError, SourceError
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.sources.interfaces import BadRecord, Batch, Member, Record, Trouble, Unit
 from scelle.sources.postgres.source import PostgresSource, TableCount
 
@@ -69,10 +69,10 @@ class ShardedSource:
         for batch in self._shards[shard].read(unit, mark):
             yield self._renamed_batch(shard, batch)
 
-    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+    def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a unit without rows that no clause covers, as its shard does."""
         shard = unit.native.decode("utf-8").partition("/")[0]
-        for batch in self._shards[shard].read_narrowed(unit, mark, narrowing):
+        for batch in self._shards[shard].read_pushed_down(unit, mark, pushdown):
             yield self._renamed_batch(shard, batch)
 
     def waiting(self, unit: Unit) -> str | None:

@@ -18,12 +18,12 @@ from scelle.errors import (
     SourceUnreadable,
 )
 from scelle.formats.tokens import shown
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.sources.interfaces import Batch, Member, Trouble, Unit, native_text
 from scelle.sources.postgres.catalog import Catalog, Column, Table, read_catalog
 from scelle.sources.postgres.described import COLUMNS, COLUMNS_MEMBER, column_batches, columns_stamp
-from scelle.sources.postgres.narrowing import Narrowed, narrow
-from scelle.sources.postgres.rows import LeftOut, Place, RowReader, Stream, checked, in_pieces
+from scelle.sources.postgres.pushdown import TablePushdown, push_down
+from scelle.sources.postgres.rows import LargeValue, Place, RowReader, Stream, checked, in_pieces
 from scelle.sources.postgres.settings import PostgresSettings
 from scelle.sources.postgres.shapes import LARGE_OBJECTS, LARGE_OBJECTS_MEMBER, Shape, bytes_sql, shape_of
 from scelle.sources.postgres.throttle import Throttle
@@ -57,8 +57,8 @@ class _Pass:
     is_listed: bool = False
     counts: dict[str, TableCount] = field(default_factory=dict)
     readings: dict[str, TableReading] = field(default_factory=dict)
-    narrowing: Narrowing | None = None
-    narrowed: dict[str, Narrowed | None] = field(default_factory=dict)
+    pushdown: Pushdown | None = None
+    pushed_down: dict[str, TablePushdown | None] = field(default_factory=dict)
 
     @property
     def tables(self) -> list[Table]:
@@ -169,15 +169,15 @@ class PostgresSource:
         """
         return self._read(unit, mark, None)
 
-    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+    def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a unit as `read` does, without rows that no clause covers: the last batch says how many they are.
 
         They are decided and counted by the server, in the same snapshot. A mark of `read` is none of this, and the
         other way round.
         """
-        return self._read(unit, mark, narrowing)
+        return self._read(unit, mark, pushdown)
 
-    def _read(self, unit: Unit, mark: bytes, narrowing: Narrowing | None) -> Iterator[Batch]:
+    def _read(self, unit: Unit, mark: bytes, pushdown: Pushdown | None) -> Iterator[Batch]:
         current = self._pass if self._pass is not None else self._current()
         text = unit.native.decode("utf-8").removeprefix(self._prefix)
         if text == COLUMNS:  # known already, whether or not the snapshot is still held
@@ -186,7 +186,7 @@ class PostgresSource:
         elif text == LARGE_OBJECTS:
             yield from self._large_objects(current, mark)
         elif text in current.shapes:
-            yield from self._table(current, current.shapes[text], mark, narrowing)
+            yield from self._table(current, current.shapes[text], mark, pushdown)
         else:
             raise ItemVanished(f"{shown(text)} is not in the snapshot: it was dropped or renamed")
         current.finish(text)
@@ -264,9 +264,7 @@ class PostgresSource:
     def _has_large_objects(self, current: _Pass) -> bool:
         return any(column.base_type == "oid" for table in current.tables for column in table.columns)
 
-    def _table(
-        self, current: _Pass, shape: Shape, mark: bytes, narrowing: Narrowing | None
-    ) -> Iterator[Batch]:
+    def _table(self, current: _Pass, shape: Shape, mark: bytes, pushdown: Pushdown | None) -> Iterator[Batch]:
         from scelle.sources.postgres.reading import parse_mark  # the driver is an extra
 
         snapshot, settings = current.snapshot, self.settings
@@ -279,9 +277,9 @@ class PostgresSource:
             lambda where, out: self._stream(snapshot, shape.table, where, out),
         )
         text = shape.table.text
-        narrowed = self._narrowed(current, text, narrowing)
-        position = parse_mark(mark, snapshot, text, "" if narrowed is None else narrowed.text)
-        for lines in self._lines(current, text, position, narrowing):
+        pushed_down = self._pushed_down(current, text, pushdown)
+        position = parse_mark(mark, snapshot, text, "" if pushed_down is None else pushed_down.text)
+        for lines in self._lines(current, text, position, pushdown):
             yield Batch(rows.records(lines.data), lines.position.mark())
         reading = current.readings[text]
         left_out = sum(reading.left_out.values())
@@ -289,7 +287,7 @@ class PostgresSource:
         yield Batch((), b"", reading.left_out)  # without a mark: next time the table is read from its start
 
     def _lines(
-        self, current: _Pass, text: str, position: Position, narrowing: Narrowing | None
+        self, current: _Pass, text: str, position: Position, pushdown: Pushdown | None
     ) -> Iterator[Lines]:
         """Read a table, by itself where one connection reads, else together with those that come after it."""
         from scelle.sources.postgres.ahead import Job  # the driver is an extra
@@ -298,12 +296,12 @@ class PostgresSource:
         snapshot = current.snapshot
 
         def job(name: str, start: Position | None) -> Job:
-            narrowed = self._narrowed(current, name, narrowing)
-            at = start or parse_mark(b"", snapshot, name, "" if narrowed is None else narrowed.text)
+            pushed_down = self._pushed_down(current, name, pushdown)
+            at = start or parse_mark(b"", snapshot, name, "" if pushed_down is None else pushed_down.text)
 
             def opened(pause: Callable[[float], None], check: Callable[[], object]) -> TableReading:
                 shape = current.shapes[name]
-                reading = TableReading(snapshot, shape, self._throttle, at, pause, check, narrowed)
+                reading = TableReading(snapshot, shape, self._throttle, at, pause, check, pushed_down)
                 current.readings[name] = reading
                 return reading
 
@@ -316,24 +314,24 @@ class PostgresSource:
         following = [name for name in names[names.index(text) + 1 :] if name in current.unread]
         yield from current.ahead.lines(job(text, position), [job(name, None) for name in following])
 
-    def _narrowed(self, current: _Pass, text: str, narrowing: Narrowing | None) -> Narrowed | None:
+    def _pushed_down(self, current: _Pass, text: str, pushdown: Pushdown | None) -> TablePushdown | None:
         """Say the clauses of a table in SQL, once in a snapshot."""
         snapshot = current.snapshot
-        if narrowing is None or snapshot.encoding != "UTF8":
+        if pushdown is None or snapshot.encoding != "UTF8":
             return None
-        if narrowing is not current.narrowing:
-            current.narrowing = narrowing
-            current.narrowed.clear()
-        if text not in current.narrowed:
-            current.narrowed[text] = narrow(
+        if pushdown is not current.pushdown:
+            current.pushdown = pushdown
+            current.pushed_down.clear()
+        if text not in current.pushed_down:
+            current.pushed_down[text] = push_down(
                 current.shapes[text],
                 self._native(text),
-                narrowing,
+                pushdown,
                 snapshot.time_us,
                 self.settings.holder,
                 snapshot.may_compile,
             )
-        return current.narrowed[text]
+        return current.pushed_down[text]
 
     def _large_objects(self, current: _Pass, mark: bytes) -> Iterator[Batch]:
         from scelle.sources.postgres.large_objects import LargeObjectReading  # the driver is an extra
@@ -345,7 +343,7 @@ class PostgresSource:
         yield from reading.batches(mark)
         current.counts[LARGE_OBJECTS] = TableCount(reading.read, reading.counted)
 
-    def _stream(self, snapshot: Snapshot, table: Table, where: Place, out: LeftOut) -> Stream:
+    def _stream(self, snapshot: Snapshot, table: Table, where: Place, out: LargeValue) -> Stream:
         """Give what streams one value that was too large for its line, from the snapshot's own connection."""
         column = table.columns[out.column]
         query = _piece_sql(table, column, snapshot.encoding)

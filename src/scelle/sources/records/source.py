@@ -8,13 +8,13 @@ from typing import Final
 
 from scelle.errors import ItemChanged, ItemError
 from scelle.scope.globs import compile_glob, path_text
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.sources.interfaces import Batch, Kind, Member, Offered, Trouble, Unit, native_text
 from scelle.sources.lines import LineReader, parse_mark
 from scelle.sources.records.delimited import CsvRows, cell_encoder, read_csv, read_header
 from scelle.sources.records.jsonl import Waits, origins_of, read_jsonl
-from scelle.sources.records.narrowing import Narrower
 from scelle.sources.records.parquet import read_parquet, require_pyarrow
+from scelle.sources.records.pushdown import ParquetPushdown
 from scelle.sources.records.rows import RowMaker
 from scelle.sources.schema_file import SchemaFile, layout
 from scelle.sources.streams import FileFormat, check_only_grew, format_of, open_stream
@@ -51,7 +51,7 @@ class RecordsSource:
         self._now_ns = now_ns
         self._makers: dict[str, RowMaker] = {}
         self._waiting: dict[bytes, str] = {}
-        self._narrower: Narrower | None = None
+        self._parquet_pushdown: ParquetPushdown | None = None
 
     def warnings(self) -> Sequence[str]:
         """Say nothing: files are read as they are."""
@@ -59,9 +59,9 @@ class RecordsSource:
 
     def close(self) -> None:
         """Let go of the engine that looked into Parquet files; every file is closed when it was read."""
-        if self._narrower is not None:
-            self._narrower.close()
-            self._narrower = None
+        if self._parquet_pushdown is not None:
+            self._parquet_pushdown.close()
+            self._parquet_pushdown = None
 
     def test(self) -> None:
         """Raise a SourceError when the source cannot be read at all."""
@@ -83,11 +83,11 @@ class RecordsSource:
         """Read a file behind `mark`, up to the size that it has now; raises as the protocol says."""
         yield from self._read(unit, mark, None)
 
-    def read_narrowed(self, unit: Unit, mark: bytes, narrowing: Narrowing) -> Iterator[Batch]:
+    def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a file as `read` does; rows of Parquet that no clause covers are only counted."""
-        yield from self._read(unit, mark, narrowing)
+        yield from self._read(unit, mark, pushdown)
 
-    def _read(self, unit: Unit, mark: bytes, narrowing: Narrowing | None) -> Iterator[Batch]:
+    def _read(self, unit: Unit, mark: bytes, pushdown: Pushdown | None) -> Iterator[Batch]:
         path = unit.native
         self._waiting.pop(path, None)
         file_format = format_of(path, self._schema.format)
@@ -96,7 +96,7 @@ class RecordsSource:
         descriptor, before = self._tree.open_file(path)
         try:
             if file_format.kind == "parquet":
-                yield from self._read_parquet(descriptor, path, narrowing)
+                yield from self._read_parquet(descriptor, path, pushdown)
             elif file_format.kind == "csv":
                 yield from self._read_csv(descriptor, before, path, file_format, mark)
             else:
@@ -140,21 +140,21 @@ class RecordsSource:
         except (ItemError, OSError):  # reading it will say why
             return True
 
-    def _read_parquet(self, descriptor: int, path: bytes, narrowing: Narrowing | None) -> Iterator[Batch]:
+    def _read_parquet(self, descriptor: int, path: bytes, pushdown: Pushdown | None) -> Iterator[Batch]:
         maker, wanted = self._maker("parquet"), None
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            if narrowing is not None and OWN_FILES.is_dir():
-                found = self._narrower_for(narrowing).ask(file, f"{OWN_FILES}/{descriptor}", path)
+            if pushdown is not None and OWN_FILES.is_dir():
+                found = self._parquet_pushdown_for(pushdown).ask(file, f"{OWN_FILES}/{descriptor}", path)
                 if found is not None:
                     wanted = found.candidates
                     yield Batch((), b"", found.left_out)
             yield from read_parquet(file, path, maker, wanted)
 
-    def _narrower_for(self, narrowing: Narrowing) -> Narrower:
-        if self._narrower is None or self._narrower.narrowing is not narrowing:
+    def _parquet_pushdown_for(self, pushdown: Pushdown) -> ParquetPushdown:
+        if self._parquet_pushdown is None or self._parquet_pushdown.pushdown is not pushdown:
             self.close()
-            self._narrower = Narrower(self._schema, self._holder, narrowing)
-        return self._narrower
+            self._parquet_pushdown = ParquetPushdown(self._schema, self._holder, pushdown)
+        return self._parquet_pushdown
 
     def _read_csv(
         self, descriptor: int, before: os.stat_result, path: bytes, file_format: FileFormat, mark: bytes

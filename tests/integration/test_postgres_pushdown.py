@@ -17,9 +17,9 @@ from scelle.errors import UnitRewritten
 from scelle.scope.accounts import read_accounts
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
-from scelle.sources.interfaces import BadRecord, Batch, Member, NarrowedSource, Record, Unit
+from scelle.sources.interfaces import BadRecord, Batch, Member, PushdownSource, Record, Unit
 from scelle.sources.postgres import PostgresSettings, PostgresSource
 from scelle.sources.schema_file import parse_schema_file
 
@@ -159,10 +159,10 @@ class Outcome(NamedTuple):
     sent: int
 
 
-def outcome_of(batches: Iterator[Batch], member: Member, unit: Unit, narrowing: Narrowing) -> Outcome:
+def outcome_of(batches: Iterator[Batch], member: Member, unit: Unit, pushdown: Pushdown) -> Outcome:
     """Decide as capture does."""
     decide = compile_record_clauses(
-        narrowing.clauses, narrowing.source, member.schema, narrowing.custodian, narrowing.account
+        pushdown.clauses, pushdown.source, member.schema, pushdown.custodian, pushdown.account
     )
     outcome = Outcome([], [], Counter(), 0)
     sent = 0
@@ -224,9 +224,9 @@ def clauses_of(draw: st.DrawFn) -> Clause:
     clauses=st.lists(clauses_of(), min_size=1, max_size=3),
     holder=st.sampled_from(["", "custodian", "account"]),
 )
-def test_narrowed_and_whole_readings_say_the_same(held: Held, clauses: list[Clause], holder: str) -> None:
+def test_pushed_down_and_whole_readings_say_the_same(held: Held, clauses: list[Clause], holder: str) -> None:
     numbered = tuple(replace(clause, id=str(number)) for number, clause in enumerate(clauses))
-    narrowing = Narrowing(
+    pushdown = Pushdown(
         "db", numbered, "u1" if holder == "custodian" else None, "u1" if holder == "account" else None
     )
     told = replace(held.settings, schemas=held.schemas, holder=f"{holder}:u1" if holder else None)
@@ -235,8 +235,8 @@ def test_narrowed_and_whole_readings_say_the_same(held: Held, clauses: list[Clau
         for unit in source.units():
             assert isinstance(unit, Unit)
             member = members[unit.members[0]]
-            whole = outcome_of(source.read(unit, b""), member, unit, narrowing)
-            narrow = outcome_of(source.read_narrowed(unit, b"", narrowing), member, unit, narrowing)
+            whole = outcome_of(source.read(unit, b""), member, unit, pushdown)
+            narrow = outcome_of(source.read_pushed_down(unit, b"", pushdown), member, unit, pushdown)
             assert narrow.excluded == whole.excluded, unit.native
             assert narrow.failed == whole.failed, unit.native
             assert set(narrow.covered) == set(whole.covered), unit.native
@@ -247,14 +247,14 @@ def test_narrowed_and_whole_readings_say_the_same(held: Held, clauses: list[Clau
 
 
 def reading(held: Held, *clauses: Clause, table: str = "public.plain") -> tuple[int, Counter[str]]:
-    """Read a table narrowed; give how many rows were sent, and what was excluded."""
+    """Read a table pushed_down; give how many rows were sent, and what was excluded."""
     with PostgresSource(replace(held.settings, schemas=held.schemas)) as source:
         (member,) = (each for each in source.members() if each.name == table)
         (unit,) = (
             each for each in source.units() if isinstance(each, Unit) and each.native == table.encode()
         )
-        narrowing = Narrowing("db", clauses, None, None)
-        found = outcome_of(source.read_narrowed(unit, b"", narrowing), member, unit, narrowing)
+        pushdown = Pushdown("db", clauses, None, None)
+        found = outcome_of(source.read_pushed_down(unit, b"", pushdown), member, unit, pushdown)
         return found.sent, found.excluded
 
 
@@ -280,24 +280,24 @@ def test_ten_thousand_accounts_of_a_file_are_said(held: Held) -> None:
 
 
 def test_a_mark_of_one_reading_is_none_of_another(held: Held) -> None:
-    one = Narrowing("db", (Clause("1", ("db",), match=(("body", "kill|e|^$"),)),), None, None)
-    other = Narrowing("db", (Clause("1", ("db",), match=(("body", "e"),)),), None, None)
+    one = Pushdown("db", (Clause("1", ("db",), match=(("body", "kill|e|^$"),)),), None, None)
+    other = Pushdown("db", (Clause("1", ("db",), match=(("body", "e"),)),), None, None)
     with PostgresSource(replace(held.settings, schemas=held.schemas)) as source:
-        assert isinstance(source, NarrowedSource)
+        assert isinstance(source, PushdownSource)
         unit = next(
             each for each in source.units() if isinstance(each, Unit) and each.native == b"public.plain"
         )
-        whole, narrow = next(source.read(unit, b"")).mark, next(source.read_narrowed(unit, b"", one)).mark
+        whole, narrow = next(source.read(unit, b"")).mark, next(source.read_pushed_down(unit, b"", one)).mark
         assert len(narrow) < 1024
-        rest = list(source.read_narrowed(unit, narrow, one))
+        rest = list(source.read_pushed_down(unit, narrow, one))
         assert not any(batch.records for batch in rest)
         assert sum(rest[-1].left_out.values()) > 0
         with pytest.raises(UnitRewritten):
             next(source.read(unit, narrow))
         with pytest.raises(UnitRewritten):
-            next(source.read_narrowed(unit, whole, one))
+            next(source.read_pushed_down(unit, whole, one))
         with pytest.raises(UnitRewritten):
-            next(source.read_narrowed(unit, narrow, other))
+            next(source.read_pushed_down(unit, narrow, other))
 
 
 def test_a_composite_value_with_a_null_member_is_no_null() -> None:
@@ -309,8 +309,8 @@ def test_a_composite_value_with_a_null_member_is_no_null() -> None:
         told = PostgresSettings(server.host, server.port, "app", "postgres", password=lambda: PASSWORD)
         with PostgresSource(told) as source:
             unit = next(each for each in source.units() if isinstance(each, Unit))
-            narrowing = Narrowing("db", (Clause("1", ("db",), match=(("body", "kill"),)),), None, None)
-            batches = list(source.read_narrowed(unit, b"", narrowing))
+            pushdown = Pushdown("db", (Clause("1", ("db",), match=(("body", "kill"),)),), None, None)
+            batches = list(source.read_pushed_down(unit, b"", pushdown))
     assert sum(len(batch.records) for batch in batches) == 2
     assert sum(sum(batch.left_out.values()) for batch in batches) == 2
 
@@ -325,7 +325,7 @@ def test_other_encodings_are_left_to_python(encoding: str) -> None:
             told = PostgresSettings(server.host, server.port, "app", "postgres", password=lambda: PASSWORD)
             with PostgresSource(told) as source:
                 unit = next(each for each in source.units() if isinstance(each, Unit))
-                narrowing = Narrowing("db", (Clause("1", ("db",), accounts=("u1",)),), None, None)
-                batches = list(source.read_narrowed(unit, b"", narrowing))
+                pushdown = Pushdown("db", (Clause("1", ("db",), accounts=("u1",)),), None, None)
+                batches = list(source.read_pushed_down(unit, b"", pushdown))
         assert sum(isinstance(each, Record) for batch in batches for each in batch.records) == 2
         assert not batches[-1].left_out

@@ -6,7 +6,7 @@ from scelle.scope.model import Clause
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
+class Pushdown:
     """The clauses that name one source of records, and the source's own holder.
 
     A store leaves out a record only where every clause excludes it, and counts it under the reason of the clause that

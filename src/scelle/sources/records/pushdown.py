@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
 from scelle.scope.dialects import RE2, translate_pattern
 from scelle.scope.model import Clause, Holders, Reason
-from scelle.sources.event_times import TIME_UNITS
-from scelle.sources.exclusions import (
+from scelle.sources.clause_sql import (
     CANDIDATE,
-    Teller,
+    ClauseSql,
+    NotTranslatable,
     Test,
-    Unsayable,
     clause_codes,
     named_holders,
     reason_of,
     same_for_all,
     together_sql,
 )
+from scelle.sources.event_times import TIME_UNITS
 from scelle.sources.records.rows import VALUE_MAX_BYTES
 from scelle.sources.schema_file import SchemaFile, layout, path_of
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # they are an extra
     import pyarrow
     from pyarrow import parquet
 
-    from scelle.scope.narrowing import Narrowing
+    from scelle.scope.pushdown import Pushdown
 
 MEMORY_LIMIT: Final = "128MB"
 _INTEGERS: Final = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
@@ -59,18 +59,18 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BIGINT_MAX: Final = 2**63 - 1
 
 
-class LeftOut(NamedTuple):
+class Selection(NamedTuple):
     """Say which rows of a file are to be read, in order, and how many are left out for which reason."""
 
     candidates: Sequence[int]
     left_out: dict[str, int]
 
 
-class Narrower:
+class ParquetPushdown:
     """Ask DuckDB about the files of one source, for one set of clauses; not safe for several threads."""
 
-    def __init__(self, schema: SchemaFile, holder: str | None, narrowing: Narrowing) -> None:
-        self.narrowing = narrowing
+    def __init__(self, schema: SchemaFile, holder: str | None, pushdown: Pushdown) -> None:
+        self.pushdown = pushdown
         self._schema, self._holder = schema, holder
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lists: dict[frozenset[str], str] = {}
@@ -82,7 +82,7 @@ class Narrower:
         self._connection = None
         self._lists.clear()
 
-    def ask(self, file: BinaryIO, place: str, path: bytes) -> LeftOut | None:
+    def ask(self, file: BinaryIO, place: str, path: bytes) -> Selection | None:
         """Say which rows of a file are to be read; None where all must be, or no DuckDB is installed.
 
         `place` is a path of the file without characters that mean something in a pattern; `path` is the unit's.
@@ -96,22 +96,22 @@ class Narrower:
         try:
             opened = parquet.ParquetFile(file, pre_buffer=False)
             columns = {field.name: field.type for field in opened.schema_arrow}
-            if not _can_be_told_apart(opened.schema_arrow.names) or not self.narrowing.clauses:
+            if not _can_be_told_apart(opened.schema_arrow.names) or not self.pushdown.clauses:
                 return None
             if not _always_fits(self._schema, columns):
                 return None
-            teller = _Teller(
-                self._schema, self._holder, self.narrowing, path, columns, opened.metadata, self._list
+            teller = _ParquetSql(
+                self._schema, self._holder, self.pushdown, path, columns, opened.metadata, self._list
             )
-            clauses = [list(teller.tests(clause)) for clause in self.narrowing.clauses]
+            clauses = [list(teller.tests(clause)) for clause in self.pushdown.clauses]
             if not all(clauses):
                 return None
             rows = opened.metadata.num_rows
             reason = same_for_all(clauses)
             if reason is not None:
-                return LeftOut((), {reason: rows} if rows else {})
+                return Selection((), {reason: rows} if rows else {})
             return _asked(self._engine(), place, clauses, rows)
-        except (Unsayable, pyarrow.ArrowException, OSError, UnicodeDecodeError, duckdb.Error):
+        except (NotTranslatable, pyarrow.ArrowException, OSError, UnicodeDecodeError, duckdb.Error):
             return (
                 None  # whatever it is, reading it will say; or it is too much for the engine, and not for us
             )
@@ -133,7 +133,7 @@ class Narrower:
     def _list(self, identifiers: Collection[str]) -> str:
         """Write a query that gives identifiers; they are told to the engine once."""
         if any("\0" in each for each in identifiers):
-            raise Unsayable
+            raise NotTranslatable
         listed = frozenset(
             each for each in identifiers if not _SURROGATE.search(each)
         )  # half a pair is no text
@@ -148,7 +148,7 @@ class Narrower:
 
 def _asked(
     connection: duckdb.DuckDBPyConnection, place: str, clauses: Sequence[Sequence[Test]], rows: int
-) -> LeftOut:
+) -> Selection:
     """Count rows by code, and list the candidates.
 
     Where all clauses begin with a period, rows outside of all of them are not even scanned: what the file says of its
@@ -179,7 +179,7 @@ def _asked(
             left_out[reason] = left_out.get(reason, 0) + count
     if scanned < rows:
         left_out[Reason.PERIOD.value] = left_out.get(Reason.PERIOD.value, 0) + rows - scanned
-    return LeftOut(candidates, left_out)
+    return Selection(candidates, left_out)
 
 
 def _always_fits(schema: SchemaFile, columns: dict[str, pyarrow.DataType]) -> bool:
@@ -206,18 +206,18 @@ def _can_be_told_apart(names: Sequence[str]) -> bool:
     return len({name.casefold() for name in names}) == len({name.lower() for name in names}) == len(names)
 
 
-class _Teller(Teller):
+class _ParquetSql(ClauseSql):
     def __init__(
         self,
         schema: SchemaFile,
         holder: str | None,
-        narrowing: Narrowing,
+        pushdown: Pushdown,
         path: bytes,
         columns: dict[str, pyarrow.DataType],
         metadata: parquet.FileMetaData,
         list_of: Callable[[Collection[str]], str],
     ) -> None:
-        super().__init__(narrowing, path)
+        super().__init__(pushdown, path)
         self.file, self.of_unit, self.columns, self.metadata = schema, holder, columns, metadata
         self.layout, self.list_of = layout(schema), list_of
         self.bounds: tuple[Any, Any] | None = None
@@ -228,7 +228,7 @@ class _Teller(Teller):
     def _time(self) -> tuple[str, int, bool] | None:
         """Give the time's column, what one of its units is in nanoseconds, and whether one may be null.
 
-        None where no row has a time. Raises Unsayable where a time might not be one, or not within 64 bits.
+        None where no row has a time. Raises NotTranslatable where a time might not be one, or not within 64 bits.
         """
         name = self.file.time
         if name is None or name not in self.columns:
@@ -241,11 +241,11 @@ class _Teller(Teller):
         ) == "timestamp[us, tz=UTC]":
             unit_ns = 1000
         else:
-            raise Unsayable
+            raise NotTranslatable
         low, high, may_be_null = self._bounds(name)
         self.bounds = None if low is None else (low, high)
         if low is not None and high is not None and not self._are_times(low, high, unit_ns):
-            raise Unsayable
+            raise NotTranslatable
         return name, unit_ns, may_be_null
 
     def _are_times(self, low: Any, high: Any, unit_ns: int) -> bool:
@@ -254,27 +254,27 @@ class _Teller(Teller):
         return bool(low.year > 1 and high.year < 9999)  # datetime has no others: it would have raised
 
     def _bounds(self, name: str) -> tuple[Any, Any, bool]:
-        """Give the least and the largest value of a column, and whether one may be null; raises Unsayable."""
+        """Give the least and the largest value of a column, and whether one may be null; raises NotTranslatable."""
         places = [at for at in range(self.metadata.num_columns) if self._column_name(at) == name]
         if len(places) != 1:  # `b` inside of `a` has the name of a column `a.b`
-            raise Unsayable
+            raise NotTranslatable
         place = places[0]
         lows, highs, may_be_null = [], [], False
         for group in range(self.metadata.num_row_groups):
             chunk = self.metadata.row_group(group).column(place)
             found = chunk.statistics
             if found is None or not found.has_null_count:
-                raise Unsayable
+                raise NotTranslatable
             may_be_null |= found.null_count > 0
             if not found.has_min_max:
                 if found.null_count != chunk.num_values:
-                    raise Unsayable
+                    raise NotTranslatable
                 continue
             try:
                 lows.append(found.min)
                 highs.append(found.max)
             except (ValueError, OverflowError):  # a time that Python has no form for
-                raise Unsayable from None
+                raise NotTranslatable from None
         return (min(lows), max(highs), may_be_null) if lows else (None, None, may_be_null)
 
     def _column_name(self, place: int) -> str:
@@ -339,7 +339,7 @@ class _Teller(Teller):
             return  # covers in doubt
         place = number - 4  # behind source, account and native
         if place < 0:
-            raise Unsayable
+            raise NotTranslatable
         column = self.file.dimensions[place]
         if column not in self.columns:
             yield Test("true", Reason.DIMENSION)
@@ -354,19 +354,19 @@ class _Teller(Teller):
             return  # covers in doubt
         column = next((each for each in self.layout.listed if each.name == name), None)
         if column is None or column.source == self.file.time:
-            raise Unsayable
+            raise NotTranslatable
         if column.source not in self.columns:
             yield Test("true", Reason.FIELD)
             return
         source = quoted(column.source)
         if column.type != "s":
             if column.type == "json":
-                raise Unsayable
+                raise NotTranslatable
             yield Test(f"{source} IS NULL", Reason.FIELD)
             return
         said = translate_pattern(pattern, RE2)
         if said is None:
-            raise Unsayable
+            raise NotTranslatable
         # a value that is too large for a value is null in its record, and null matches nothing
         matches = f"strlen({source}) <= {VALUE_MAX_BYTES - 5} AND regexp_matches({source}, {literal(said)})"
         yield Test(f"coalesce(NOT ({matches}), true)", Reason.FIELD)

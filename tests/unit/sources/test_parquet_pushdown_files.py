@@ -8,14 +8,14 @@ import pytest
 from scelle.errors import ItemUnreadable
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
 from scelle.sources.interfaces import BadRecord
 from tests.unit.sources.reading_records import only_unit, schema, source
 
 pyarrow = pytest.importorskip("pyarrow", reason="Parquet needs the extra `parquet`")
 parquet = pytest.importorskip("pyarrow.parquet", reason="Parquet needs the extra `parquet`")
-pytest.importorskip("duckdb", reason="narrowing needs the extra `parquet`")
+pytest.importorskip("duckdb", reason="pushdown needs the extra `parquet`")
 
 START_US = 1_767_225_600_000_000
 
@@ -23,13 +23,13 @@ START_US = 1_767_225_600_000_000
 def ends(root: Path, roles: str, fields: str, clause: Clause) -> dict[str, Counter[str]]:
     """Say what became of every row, by ids where it is covered; the same whether rows are left out or not."""
     found: dict[str, Counter[str]] = {}
-    for way in ("read", "narrowed"):
+    for way in ("read", "pushed_down"):
         read = source(root, schema(fields, f'[schema]\nname = "posts"\nid = "id"\n{roles}'))
         (member,), unit = read.members(), only_unit(read)
         decide = compile_record_clauses([clause], "posts", member.schema, None, None)
-        narrowing = Narrowing("posts", (clause,), None, None)
+        pushdown = Pushdown("posts", (clause,), None, None)
         count = found[way] = Counter[str]()
-        for batch in read.read(unit, b"") if way == "read" else read.read_narrowed(unit, b"", narrowing):
+        for batch in read.read(unit, b"") if way == "read" else read.read_pushed_down(unit, b"", pushdown):
             count.update(batch.left_out)
             for each in batch.records:
                 if isinstance(each, BadRecord):
@@ -44,7 +44,7 @@ def ends(root: Path, roles: str, fields: str, clause: Clause) -> dict[str, Count
 def both(root: Path, columns: dict[str, object], roles: str, fields: str, clause: Clause) -> Counter[str]:
     parquet.write_table(pyarrow.table({"id": ["a", "b"], **columns}), root / "a.parquet")
     found = ends(root, roles, fields, clause)
-    assert found["narrowed"] == found["read"]
+    assert found["pushed_down"] == found["read"]
     return found["read"]
 
 
@@ -85,7 +85,7 @@ def test_a_file_without_statistics(tmp_path: Path) -> None:
     table = pyarrow.table({"id": ["a", "b"], "ts": [START_US, 2**63 - 1]})
     parquet.write_table(table, tmp_path / "a.parquet", write_statistics=False)
     found = ends(tmp_path, 'time = "ts"\ntime_unit = "ms"', "", Clause("c", ("posts",), period_to_us=5))
-    assert found["narrowed"] == found["read"] == {"period": 1, "time-out-of-range": 1}
+    assert found["pushed_down"] == found["read"] == {"period": 1, "time-out-of-range": 1}
 
 
 def test_what_is_no_text_in_a_column_that_is_asked_for_fails_the_file(tmp_path: Path) -> None:

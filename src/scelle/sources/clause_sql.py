@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from scelle.formats.schema import Schema
 from scelle.scope.accounts import AccountSet
 from scelle.scope.model import Clause, Holders, ItemView, Reason, decide_path
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordSource, decide_record_holder
 
 CANDIDATE: Final = 0
@@ -25,7 +25,7 @@ NOBODY: Final = "\0"
 _REASONS: Final = tuple(Reason)
 
 
-class Unsayable(Exception):
+class NotTranslatable(Exception):
     """A test has no exact words in SQL."""
 
 
@@ -40,11 +40,11 @@ class Test(NamedTuple):
     passes: str = ""
 
 
-class Teller(ABC):
-    """Say a clause's tests in one store's SQL, for one unit; subclasses know its columns. They raise Unsayable."""
+class ClauseSql(ABC):
+    """Say a clause's tests in a store's SQL, for one unit; subclasses know its columns, and raise NotTranslatable."""
 
-    def __init__(self, narrowing: Narrowing, path: bytes) -> None:
-        self.narrowing, self.path = narrowing, path
+    def __init__(self, pushdown: Pushdown, path: bytes) -> None:
+        self.pushdown, self.path = pushdown, path
 
     def tests(self, clause: Clause) -> Iterator[Test]:
         """Write the tests of a clause in their order, up to the first that cannot be said, or excludes every row."""
@@ -53,12 +53,12 @@ class Teller(ABC):
                 yield test
                 if test.excludes == "true":
                     return
-        except Unsayable:
+        except NotTranslatable:
             return
 
     def _all_tests(self, clause: Clause) -> Iterator[Test]:
         yield from self.period(clause)
-        if not decide_path(clause, ItemView(self.narrowing.source, self.path, 0, "")).covers:
+        if not decide_path(clause, ItemView(self.pushdown.source, self.path, 0, "")).covers:
             yield Test("true", Reason.PATH)
         yield from self.holder(clause)
         for name, identifiers in clause.dimensions:
@@ -84,7 +84,7 @@ class Teller(ABC):
 
     def shared_holder(self, holders: Holders, schema: Schema, holder: str | None) -> Iterator[Test]:
         """Write the test of a holder, with its kind, that all rows of the unit share."""
-        mine = self.narrowing
+        mine = self.pushdown
         reason = decide_record_holder(
             holders, RecordSource(mine.source, schema, mine.custodian, mine.account), holder
         )
@@ -93,7 +93,7 @@ class Teller(ABC):
 
 
 def named_holders(holders: Holders, kind: str) -> tuple[frozenset[str], Reason]:
-    """Give the identifiers of one kind that a clause names, and why others are excluded; raises Unsayable."""
+    """Give the identifiers of one kind that a clause names, and why others are excluded; raises NotTranslatable."""
     if kind == "custodian":
         return holders.custodians, holders.decide(NOBODY, None)
     return holders.accounts | _listed(holders.listed), holders.decide(None, NOBODY)
@@ -105,7 +105,7 @@ def _listed(listed: AccountSet | None) -> frozenset[str]:
         return frozenset()
     exact = listed.exact()
     if exact is None:
-        raise Unsayable
+        raise NotTranslatable
     return frozenset(each.decode("utf-8") for each in exact)
 
 

@@ -13,12 +13,12 @@ from typing import Final, TypeAlias
 
 from scelle.scope.dialects import ARE, translate_pattern
 from scelle.scope.model import Clause, Holders, ItemView, Reason, decide_period
-from scelle.scope.narrowing import Narrowing
-from scelle.sources.exclusions import (
+from scelle.scope.pushdown import Pushdown
+from scelle.sources.clause_sql import (
     CANDIDATE,
-    Teller,
+    ClauseSql,
+    NotTranslatable,
     Test,
-    Unsayable,
     clause_codes,
     named_holders,
     together_sql,
@@ -38,7 +38,7 @@ MayCompile: TypeAlias = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowed:
+class TablePushdown:
     """Say how a table is read without the rows that no clause covers.
 
     `count_sql` gives a code and how many rows have it, for every row of the table.
@@ -49,25 +49,25 @@ class Narrowed:
 
     @property
     def text(self) -> str:
-        """Tell two narrowings of one table apart."""
+        """Tell two pushdowns of one table apart."""
         return sha256(self.copy_sql.encode("utf-8")).hexdigest()[:32]
 
 
-def narrow(
-    shape: Shape, path: bytes, narrowing: Narrowing, time_us: int, holder: str | None, may_compile: MayCompile
-) -> Narrowed | None:
+def push_down(
+    shape: Shape, path: bytes, pushdown: Pushdown, time_us: int, holder: str | None, may_compile: MayCompile
+) -> TablePushdown | None:
     """Say a table's clauses in SQL; None where nothing would be left out, or nothing is gained.
 
     `path` is the unit's, `time_us` the snapshot's; `may_compile` says whether the server takes an expression.
     """
-    telling = _Telling(shape, path, narrowing, time_us, holder, may_compile)
-    clauses = [list(telling.tests(clause)) for clause in narrowing.clauses]
+    telling = _TableSql(shape, path, pushdown, time_us, holder, may_compile)
+    clauses = [list(telling.tests(clause)) for clause in pushdown.clauses]
     if not clauses or not all(clauses):
         return None
     risky = " OR ".join(telling.risks()) or "false"
     code = f"CASE WHEN {risky} THEN {CANDIDATE} ELSE {_code_sql(clause_codes(clauses))} END"
     head, tail = shape.copy_sql.split(f" FROM {shape.table.sql})", 1)
-    return Narrowed(
+    return TablePushdown(
         f"{head} FROM {shape.table.sql} WHERE {code} = {CANDIDATE}){tail}",
         f"SELECT {code}, count(*) FROM {shape.table.sql} GROUP BY 1",  # noqa: S608  identifiers are quoted
     )
@@ -82,17 +82,17 @@ def _code_sql(codes: Sequence[str]) -> str:
     return f"(SELECT {code} FROM (SELECT {named} OFFSET 0) AS each)"  # noqa: S608  nothing of it comes from outside
 
 
-class _Telling(Teller):
+class _TableSql(ClauseSql):
     def __init__(
         self,
         shape: Shape,
         path: bytes,
-        narrowing: Narrowing,
+        pushdown: Pushdown,
         time_us: int,
         holder: str | None,
         may_compile: MayCompile,
     ) -> None:
-        super().__init__(narrowing, path)
+        super().__init__(pushdown, path)
         self.shape, self.time_us, self.of_unit, self.may_compile = shape, time_us, holder, may_compile
 
     # --- one test each
@@ -102,7 +102,7 @@ class _Telling(Teller):
         if start is None and end is None:
             return
         if self.shape.time is None:
-            if not decide_period(clause, ItemView(self.narrowing.source, self.path, self.time_us, "")).covers:
+            if not decide_period(clause, ItemView(self.pushdown.source, self.path, self.time_us, "")).covers:
                 yield Test("true", Reason.PERIOD)
             return
         column = self.shape.table.columns[self.shape.time]
@@ -130,7 +130,7 @@ class _Telling(Teller):
             return  # covers in doubt
         own = {self.shape.table.columns[place].name: place for place in self.shape.dimensions}
         if name not in own:
-            raise Unsayable
+            raise NotTranslatable
         is_named = _is_one_of_sql(self.shape.table.columns[own[name]], identifiers)
         yield Test(f"coalesce(NOT ({is_named}), true)", Reason.DIMENSION)
 
@@ -141,14 +141,14 @@ class _Telling(Teller):
             return  # covers in doubt
         place = number - shape.first
         if not 0 <= place < len(shape.letters) or shape.letters[place] in ("h", "x"):
-            raise Unsayable
+            raise NotTranslatable
         column = shape.table.columns[place]
         if shape.letters[place] != "s":
             yield Test(f"{quoted(column.name)} IS NOT DISTINCT FROM NULL", Reason.FIELD)
             return
         said = translate_pattern(pattern, ARE)
         if said is None or not self.may_compile(said):
-            raise Unsayable
+            raise NotTranslatable
         matches = f'({text_sql(column)}) COLLATE "C" ~ {literal(said)}'
         yield Test(f"coalesce(NOT ({matches}), true)", Reason.FIELD)
 
@@ -165,7 +165,7 @@ class _Telling(Teller):
         if shape.time is not None:
             column = columns[shape.time]
             yield f"coalesce(isfinite({quoted(column.name)}) AND {quoted(column.name)} >= '{_LAST_MOMENT}', false)"
-        asked = {name for clause in self.narrowing.clauses for name, _ in clause.match}
+        asked = {name for clause in self.pushdown.clauses for name, _ in clause.match}
         for place, letter in enumerate(shape.letters):
             field = shape.member.schema.fields[shape.first + place].name
             if letter == "D":

@@ -18,10 +18,10 @@ from scelle.scope.accounts import read_accounts
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.dialects import RE2, translate_pattern
 from scelle.scope.model import Clause
-from scelle.scope.narrowing import Narrowing
+from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
 from scelle.sources.interfaces import BadRecord, Record, Unit
-from scelle.sources.records import narrowing as narrowings
+from scelle.sources.records import pushdown as pushdowns
 from scelle.sources.records.source import RecordsSource
 from scelle.sources.schema_file import parse_schema_file
 
@@ -142,7 +142,7 @@ def clauses(draw: st.DrawFn) -> tuple[Clause, ...]:
 
 
 def judged(
-    source: RecordsSource, mine: Sequence[Clause], *, is_narrowed: bool, holder: str | None
+    source: RecordsSource, mine: Sequence[Clause], *, is_pushed_down: bool, holder: str | None
 ) -> tuple[list[Record], Counter[str], int, int]:
     """Read and decide all; give what is covered, why the others are excluded, what failed, and what was offered."""
     (member,) = source.members()
@@ -151,8 +151,8 @@ def judged(
     covered, excluded, failed, offered = [], Counter[str](), 0, 0
     for unit in source.units():
         assert isinstance(unit, Unit)
-        narrowing = Narrowing("images", tuple(mine), None, account)
-        batches = source.read_narrowed(unit, b"", narrowing) if is_narrowed else source.read(unit, b"")
+        pushdown = Pushdown("images", tuple(mine), None, account)
+        batches = source.read_pushed_down(unit, b"", pushdown) if is_pushed_down else source.read(unit, b"")
         for batch in batches:
             excluded.update(batch.left_out)
             offered += sum(batch.left_out.values())
@@ -179,9 +179,9 @@ def test_what_is_left_out_is_what_python_excludes(
     parquet.write_table(table, tmp_path / "it's [x]*" / "a'*.parquet", row_group_size=rows)
     holder = "account:u1" if has_holder else None
     source = RecordsSource(bytes(tmp_path / "it's [x]*"), "images", parse_schema_file(text), holder)
-    whole = judged(source, mine, is_narrowed=False, holder=holder)
-    narrowed = judged(source, mine, is_narrowed=True, holder=holder)
-    assert narrowed == whole
+    whole = judged(source, mine, is_pushed_down=False, holder=holder)
+    pushed_down = judged(source, mine, is_pushed_down=True, holder=holder)
+    assert pushed_down == whole
 
 
 def test_most_rows_are_never_made(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_most_rows_are_never_made(tmp_path: Path) -> None:
     mine = (Clause("c", ("images",), START, START + 500, accounts=("u3",), match=(("prompt", "(?i)BOAT"),)),)
     (unit,) = source.units()
     assert isinstance(unit, Unit)
-    narrowing = Narrowing("images", mine, None, None)
-    batches = list(source.read_narrowed(unit, b"", narrowing))
+    pushdown = Pushdown("images", mine, None, None)
+    batches = list(source.read_pushed_down(unit, b"", pushdown))
     assert sum(len(batch.records) for batch in batches) == 50
     assert dict(batches[0].left_out) == {"period": 500, "account": 450}
 
@@ -206,7 +206,7 @@ def test_most_rows_are_never_made(tmp_path: Path) -> None:
 def test_where_duckdb_has_too_little_memory_every_row_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(narrowings, "MEMORY_LIMIT", "1MB")
+    monkeypatch.setattr(pushdowns, "MEMORY_LIMIT", "1MB")
     rows = [f"u{at % 10}" for at in range(200_000)]
     parquet.write_table(
         pyarrow.table({"id": list(map(str, range(200_000))), "user": rows}), tmp_path / "a.parquet"
@@ -215,10 +215,10 @@ def test_where_duckdb_has_too_little_memory_every_row_is_read(
     source = RecordsSource(bytes(tmp_path), "images", parse_schema_file(text), None)
     (unit,) = source.units()
     assert isinstance(unit, Unit)
-    narrowing = Narrowing(
+    pushdown = Pushdown(
         "images", (Clause("c", ("images",), accounts=tuple(f"u{at}" for at in range(9))),), None, None
     )
-    batches = list(source.read_narrowed(unit, b"", narrowing))
+    batches = list(source.read_pushed_down(unit, b"", pushdown))
     assert sum(len(batch.records) for batch in batches) == 200_000
     assert not any(batch.left_out for batch in batches)
 
@@ -231,7 +231,7 @@ def test_without_duckdb_every_row_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     (unit,) = source.units()
     assert isinstance(unit, Unit)
     mine = (Clause("c", ("images",), accounts=("u3",)),)
-    (batch,) = source.read_narrowed(unit, b"", Narrowing("images", mine, None, None))
+    (batch,) = source.read_pushed_down(unit, b"", Pushdown("images", mine, None, None))
     assert len(batch.records) == 1
 
 
