@@ -997,6 +997,26 @@ def test_bytes_per_second_are_kept_to(db: Database) -> None:
     assert size / 1_000_000 - 1.1 < sum(waited) < size / 1_000_000 + 1
 
 
+def test_a_server_that_gives_no_more_connections_is_told_from_one_that_refuses(db: Database) -> None:
+    make_many_rows(db, 10, 10)
+    db.run("CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 1", "GRANT SELECT ON many TO few")
+    try:
+        settings = replace(db.settings, user="few", password=lambda: "few")
+        with (
+            PostgresSource(settings) as source,
+            pytest.raises(SourceUnreadable, match="smaller --max-connections"),
+        ):
+            read_all(source, units_of(source)["public.many"])
+    finally:
+        db.run("REVOKE ALL ON many FROM few", "DROP ROLE few")
+
+
+def test_more_connections_than_can_be_of_use_are_refused(db: Database) -> None:
+    for number in (1, 65, 10**10):
+        with pytest.raises(InputError, match="2 to 64"):
+            replace(db.settings, max_connections=number)
+
+
 @pytest.mark.parametrize("connections", [2, 4])
 def test_a_slow_rate_does_not_outlast_the_snapshot(db: Database, connections: int) -> None:
     make_many_rows(db, 9000, 10)

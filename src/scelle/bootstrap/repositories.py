@@ -6,9 +6,9 @@ from pathlib import Path
 from scelle.bootstrap.acting import actor, now_us
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
 from scelle.bootstrap.session import Session, refuse_in_vault
-from scelle.capture.repositories import RestoredRepository, check_repository, restore_repository
 from scelle.ledger.events import record_event
 from scelle.orders.service import sealed_order
+from scelle.restore.repositories import RestoredRepository, check_repository, restore_repository
 from scelle.sources.git.restore import refuse_folder
 
 

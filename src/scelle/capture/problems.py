@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from scelle.capture.families import members_of
 from scelle.capture.interfaces import PassTools
 from scelle.capture.model import Problem
-from scelle.ledger.events import record_event
+from scelle.ledger.events import Event, events, record_event
+from scelle.ledger.service import OrderLedger
 
 BATCH_ITEMS: Final = 1000
 BATCH_BYTES: Final = 1 << 20
@@ -13,6 +15,8 @@ BATCH_BYTES: Final = 1 << 20
 
 SHOWN_ITEMS: Final = 100
 """How many problems of a kind a report repeats."""
+
+FINISHED: Final = "pass"
 
 RecordEvent = Callable[[str, Mapping[str, Any]], None]
 
@@ -53,3 +57,33 @@ class ProblemLog:
         if self._batch:
             self._record(self._kind, {"items": self._batch})
             self._batch, self._bytes = [], 0
+
+
+def listed_items(ledger: OrderLedger, names: Mapping[str, str], bucket: str) -> list[dict[str, Any]]:
+    """Return each sealed item of a bucket (failed, lost, waiting) with source, cause and detail, the newest pass first.
+
+    `names` are the sources' names by alias; `pass_us` is when the pass ended (microseconds). Where a pass was
+    interrupted and went on, the run that ended it said everything of documents again. Of records it said nothing more
+    of units that were read to their end before: there all runs are taken together, what both said only once.
+    """
+    ended: dict[str, Event] = {}
+    said: dict[str, dict[tuple[str, str, str], dict[str, Any]]] = {}
+    runs: dict[str, list[Event]] = {}
+    for event in events(ledger, FINISHED, f"items.{bucket}"):
+        if event.kind == FINISHED:
+            ended[event.body["pass"]] = event
+        else:
+            runs.setdefault(event.body["pass"], []).append(event)
+    for pass_id, end in ended.items():
+        found = said.setdefault(pass_id, {})
+        for event in runs.get(pass_id, ()):
+            alias = event.body["source"]
+            if event.body["run_us"] == end.body["started_us"] or members_of(ledger, alias):
+                for item in event.body["items"]:
+                    found[alias, item["native"], item["cause"]] = {"source": names.get(alias, alias), **item}
+    newest_first = sorted(ended.values(), key=lambda event: event.time_us, reverse=True)
+    return [
+        {"pass": event.body["pass"], "pass_us": str(event.time_us), **item}
+        for event in newest_first
+        for item in said[event.body["pass"]].values()
+    ]

@@ -17,7 +17,7 @@ from scelle.cli.options import (
 from scelle.cli.output import emit, printable, warn
 
 if TYPE_CHECKING:
-    from scelle.capture.repositories import RestoredRepository
+    from scelle.restore.repositories import RestoredRepository
 
 app = typer.Typer(
     help="Restore git repositories from what is sealed of them.", no_args_is_help=True, rich_markup_mode=None
@@ -75,9 +75,17 @@ def _lines(to: Path, report: "RestoredRepository", with_deleted: bool) -> list[s
     lines += _some([f"  failed: object {oid}: {why}" for oid, why in written.failed])
     lines += _some([f"  failed: ref {name} has nothing to stand on, or no place" for name in found["broken"]])
     lines += _some([f"  no place in a bare repository: {name}" for name in found["without_place"]])
-    then = "restored too" if with_deleted else "not restored, --deleted does"
-    lines += _some([f"  deleted before the last pass ({then}): {n} on {t}" for n, t in report.deleted])
+    lines += _some([
+        f"  deleted before the last pass ({_what_became(name, found['broken'], with_deleted)}): {name} on {target}"
+        for name, target in report.deleted
+    ])  # fmt: skip
     return lines + [f"  not in it: {each}" for each in report.unseen]
+
+
+def _what_became(name: str, broken: list[str], with_deleted: bool) -> str:
+    if not with_deleted:
+        return "not restored, --deleted does"
+    return "could not be restored" if name in broken else "restored too"
 
 
 def _some(lines: list[str]) -> list[str]:

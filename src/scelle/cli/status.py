@@ -6,7 +6,7 @@ import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, shown_json, utc
-from scelle.cli.problems import item_lines, listed_items
+from scelle.cli.problems import item_lines
 from scelle.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def status(
 
 
 def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> None:
-    from scelle.orders.service import sealed_order  # start-up time of --help
+    from scelle.capture.problems import listed_items  # start-up time of --help
+    from scelle.orders.service import sealed_order
 
     ledger = session.order_ledger(order)
     found = listed_items(ledger, sealed_order(ledger).source_names, bucket)

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def trial_lines(name: str, trial: "Trial") -> list[str]:
     """Return what `source test` prints: the counts first, then what is wrong, then how it would be sealed."""
-    extent = "all of it" if trial.is_whole else "a sample"
+    extent = "all of it" if trial.units_read == trial.units else "all that can be read"
+    if not trial.is_whole:
+        extent = "a sample"
     if trial.members:
         counted = f"{trial.items} records; read {trial.units_read} of {trial.units} files, tables or parts"
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from scelle.capture.problems import listed_items
 from scelle.errors import InputError, ItemChanged, ItemUnreadable, ItemVanished, SourceMissing
 from scelle.formats.entries import Count
 from scelle.formats.schema import Field, Schema
@@ -420,3 +421,34 @@ def test_a_commit_while_a_record_waits_for_its_newest_state_seals_nothing_twice(
         (native, text) for native, _, text in rows(*range(1, 9))
     )
     assert [text for native, text in world.sealed() if native == "p0"][-1] == "a red boat 0"
+
+
+def listed(world: RecordWorld, bucket: str = "failed") -> list[tuple[str, str]]:
+    ledger, _, _ = world.begin()
+    return [(each["native"], each["cause"]) for each in listed_items(ledger, {}, bucket)]
+
+
+def test_what_an_interrupted_run_found_wrong_is_listed_with_its_pass(
+    world: RecordWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unit a was read to its end before: the run that goes on counts it from memory, and says nothing of it again."""
+    monkeypatch.setattr("scelle.capture.problems.BATCH_ITEMS", 1)
+    monkeypatch.setattr("scelle.capture.record_pass.GROUP_US", 0)
+    world.tables["a"] = Table([("p0", "u0", BAD), *rows(1)])
+    world.tables["b"] = Table([*rows(*range(2, 9)), ("p9", "u0", BAD)])
+
+    def crash() -> None:
+        if world.records_source.given == 2 + 6:
+            raise Crash
+
+    world.records_source.on_batch = crash
+    with pytest.raises(Crash):
+        world.run()
+    assert listed(world) == []
+    world.end(Crash())
+    world.records_source.on_batch = lambda: None
+    assert world.run().total.failed == 2
+    assert sorted(listed(world)) == [("a row 0", "schema-mismatch"), ("b row 7", "schema-mismatch")]
+    world.tables["c"] = Table([("p20", "u0", BAD)])
+    assert world.run().total.failed == 3
+    assert listed(world)[0] == ("c row 0", "schema-mismatch")

@@ -52,8 +52,8 @@ class Restored(NamedTuple):
     """Count what was written.
 
     `without_place` names positions that a bare repository has no place for. `failed` pairs objects with the reason why
-    they are not in it; `broken` names refs that are not in it, because nothing stands where they stood or because git takes
-    no such name.
+    they are not in it; `broken` names refs that are not in it, because nothing stands where they stood or because git
+    takes no such name.
     """
 
     objects: int
@@ -137,7 +137,10 @@ def _fields(number_of: Any, values: Sequence[bytes]) -> Any:
 def refuse_folder(to: Path) -> None:
     """Raise InputError for a place where no repository can be written: a link, a file, a folder with anything in it."""
     if to.is_symlink() or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
-        raise InputError(f"{shown(str(to))} is in use: name a folder that is not there yet, or an empty one")
+        raise InputError(
+            f"{shown(str(to))} is in use: name a folder that is not there yet, or an empty one, and "
+            "remove what an interrupted restore left there"
+        )
 
 
 def _new_repository(to: Path, object_format: str) -> Git:

@@ -23,6 +23,7 @@ OLDEST_VERSION: Final = 120_000
 _CONNECT_TIMEOUT_S: Final = 15
 _GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _NOT_THERE: Final = frozenset({"42P01", "3F000"})
+_FULL: Final = ("too many connections", "too many clients", "remaining connection slots")
 _CAUSES: Final = {
     "42703": "changed-while-read",
     "42501": "permission-denied",
@@ -109,6 +110,10 @@ def _refusal(settings: PostgresSettings, error: psycopg.Error) -> SourceError:
     said = shown(" ".join(text.split())[-300:])
     if "does not exist" in text and "database" in text:
         return SourceMissing(f"there is no database {shown(settings.database)} at {where}: name one that is")
+    if any(each in text for each in _FULL):
+        return SourceUnreadable(
+            f"{where} gives no more connections: give a smaller --max-connections, or allow more there ({said})"
+        )
     if "FATAL" in text or "password" in text:
         return SourceUnreadable(
             f"{where} refuses user {shown(settings.user)}: check --credential and the grants ({said})"

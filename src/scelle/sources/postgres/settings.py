@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from scelle.errors import InputError
 from scelle.sources.postgres.address import Address
@@ -39,13 +39,17 @@ def no_password() -> None:
     """Give no password: the server trusts, or knows the caller by a certificate or by its peer."""
 
 
+CONNECTIONS_MAX: Final = 64
+"""More readers than this wait for one another: what they read is taken apart by one process."""
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
     """Say where a database is, which of its tables are read, and how gently.
 
     `tables` are patterns as in `names.parse_pattern`. `password` is called for each connection and its answer is
     kept nowhere. `schemas` says by a table's text (`public.posts`) which columns have a role. One of
-    `max_connections`, at least 2, holds the snapshot; the others read. `max_bytes_per_second` counts what the server
+    `max_connections`, 2 to 64, holds the snapshot; the others read. `max_bytes_per_second` counts what the server
     sends for rows and contents, over all connections. `holder` is the identifier, with its kind, of whoever the rows
     belong to that name nobody. `window` is the time of day at which rows may be read. `replicas` are further hosts of
     the same data; one that is a standby is preferred. `shard` names one of
@@ -71,9 +75,10 @@ class PostgresSettings:
 
     def __post_init__(self) -> None:
         parse_patterns(self.tables)
-        if self.max_connections < 2:
+        if not 2 <= self.max_connections <= CONNECTIONS_MAX:
             raise InputError(
-                f"{self.max_connections} connections: one holds the snapshot and one reads, so give at least 2"
+                f"{self.max_connections} connections: one holds the snapshot and the others read, so give 2 to "
+                f"{CONNECTIONS_MAX}"
             )
         if self.max_bytes_per_second is not None and self.max_bytes_per_second < 1:
             raise InputError("bytes per second: give a number from 1, or none for no limit")
