@@ -29,6 +29,7 @@ from scelle.errors import (
 )
 from scelle.formats.schema import Field
 from scelle.formats.values import UNDATED, Content, decode_value
+from scelle.sources.clause_sql import quoted
 from scelle.sources.interfaces import PIECE_BYTES, BadRecord, Document, Record, Trouble, Unit
 from scelle.sources.postgres import (
     PostgresSettings,
@@ -36,7 +37,6 @@ from scelle.sources.postgres import (
     ShardedSource,
     grants_sql,
 )
-from scelle.sources.postgres.names import quoted
 from scelle.sources.postgres.rows import LargeValue, checked
 from scelle.sources.schema_file import SchemaFile, parse_schema_file
 

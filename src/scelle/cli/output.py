@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,12 +129,9 @@ def shown_json(shown: "Iterable[Shown]") -> list[dict[str, Any]]:
 
 
 def utc(time_us: int | None) -> str | None:
-    """Return a time in microseconds as RFC 3339 in UTC, to the second; outside years 1 to 9999 in seconds."""
+    """Return a time in microseconds as RFC 3339 in UTC, to the second; outside years 1 to 9999 as its number."""
+    from scelle.orders.days import utc_text  # start-up time of --help
+
     if time_us is None:
         return None
-    seconds = time_us // 1_000_000
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} seconds from 1970"
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc_text(time_us // 1_000_000 * 1_000_000, "seconds")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from _hashlib import HASH
 
 TAG_BYTES: Final = 16
+SORT_KEY_BYTES: Final = 32
+"""A tag, and time and sequence number as `sort_key` writes them."""
 TAG_KEY_BYTES: Final = 32
 DIMENSIONS_MAX: Final = 32
 _LEAF: Final = {number: b"\0X" + bytes((number,)) for number in range(1, DIMENSIONS_MAX + 1)}

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from scelle.errors import SegmentDamaged
 from scelle.formats.flat import Part, column_of, interleaved, items_of
-from scelle.formats.index import TAG_BYTES, TagColumn, Tagger, inner_column, leaf_column
+from scelle.formats.index import SORT_KEY_BYTES, TAG_BYTES, TagColumn, Tagger, inner_column, leaf_column
 from scelle.formats.records import RECORD_KEY_BYTES, SALT_BYTES, field_commitments, whole_commitments
 from scelle.formats.schema import Schema
 from scelle.formats.values import UNDATED, integer_value, time_value
@@ -21,7 +21,6 @@ from scelle.merkle.hashing import HASH_BYTES
 
 _STEP: Final = 2048
 _HANDED_STEP: Final = 16_384
-KEY_BYTES: Final = 32
 _NUMBER_BYTES: Final = 8
 _TAGS_KEPT: Final = 32_768
 _SIGN: Final = 1 << 63
@@ -225,17 +224,17 @@ class RecordColumns:
         starts = range(0, self.count, step)
         made = (self._unhashed(dimension, start, min(start + step, self.count)) for start in starts)
         for flat in map(hashed_entries, made) if crew is None else crew.entries(made):
-            entries += items_of(flat, KEY_BYTES + HASH_BYTES)
+            entries += items_of(flat, SORT_KEY_BYTES + HASH_BYTES)
         if dimension > 1:
             self._tags[dimension - 2] = bytearray()
         entries.sort()
-        width = KEY_BYTES + HASH_BYTES
+        width = SORT_KEY_BYTES + HASH_BYTES
         for start in range(0, self.count, at_once):
             part = entries[start : start + at_once]
             flat = b"".join(part)
             yield SortedPart(
-                bytes(interleaved(len(part), Part(flat, width, 0, KEY_BYTES))),
-                bytes(interleaved(len(part), Part(flat, width, KEY_BYTES, width))),
+                bytes(interleaved(len(part), Part(flat, width, 0, SORT_KEY_BYTES))),
+                bytes(interleaved(len(part), Part(flat, width, SORT_KEY_BYTES, width))),
             )
 
     def _unhashed(self, dimension: int, start: int, stop: int) -> "Unhashed":

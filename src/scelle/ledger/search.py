@@ -14,13 +14,12 @@ from typing import Final, TypeAlias
 
 from scelle.errors import SegmentDamaged
 from scelle.formats.entries import Entry, Erase
-from scelle.formats.index import sort_key
+from scelle.formats.index import SORT_KEY_BYTES, sort_key
 from scelle.formats.tokens import INT64_MAX, INT64_MIN
 from scelle.ledger.rows import Row
 from scelle.ledger.segments import FRAME_ROWS, SegmentReader
 
-KEY_BYTES: Final = 32
-_WORDS: Final = KEY_BYTES // 8
+_WORDS: Final = SORT_KEY_BYTES // 8
 _FRAMES_KEPT: Final = 8
 _HEAD_BYTES: Final = 36
 _be32: Final = struct.Struct(">I").unpack_from
@@ -77,7 +76,9 @@ class IndexBlock:
         found = array("Q")
         for number in range(first // FRAME_ROWS, last // FRAME_ROWS + 1):
             at = number * FRAME_ROWS
-            frame = self._frame(number)[max(first - at, 0) * KEY_BYTES : (last + 1 - at) * KEY_BYTES]
+            frame = self._frame(number)[
+                max(first - at, 0) * SORT_KEY_BYTES : (last + 1 - at) * SORT_KEY_BYTES
+            ]
             found += array("Q", frame)[_WORDS - 1 :: _WORDS]
         if sys.byteorder == "little":
             found.byteswap()
@@ -92,7 +93,7 @@ class IndexBlock:
     def key(self, rank: int) -> bytes:
         """Return the sort key (tag || time + 2^63 || seq + 2^63) of a living entry."""
         number, place = divmod(self.position(rank) - self.start, FRAME_ROWS)
-        return self._frame(number)[place * KEY_BYTES : (place + 1) * KEY_BYTES]
+        return self._frame(number)[place * SORT_KEY_BYTES : (place + 1) * SORT_KEY_BYTES]
 
     def first_at_least(self, target: bytes) -> int:
         """Return the rank of the first living entry whose key is not below `target`, `living` if none is."""

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from scelle.errors import FormatError, SegmentDamaged
 from scelle.formats.entries import Segment, round_time_bounds
+from scelle.formats.index import SORT_KEY_BYTES
 from scelle.formats.records import RECORD_KEY_BYTES
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import shown
@@ -581,8 +582,8 @@ class SegmentReader:
         per_block = -(-self.manifest.records // FRAME_ROWS)
         for place in self._index.places()[(dimension - 1) * per_block : dimension * per_block]:
             plain = self._index.read(place)
-            for offset in range(0, len(plain), 32):
-                yield plain[offset : offset + 32]
+            for offset in range(0, len(plain), SORT_KEY_BYTES):
+                yield plain[offset : offset + SORT_KEY_BYTES]
 
     @property
     def row_frames(self) -> int:

@@ -109,6 +109,11 @@ def _listed(listed: AccountSet | None) -> frozenset[str]:
     return frozenset(each.decode("utf-8") for each in exact)
 
 
+def quoted(identifier: str) -> str:
+    """Write an identifier for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
 def clause_codes(clauses: Sequence[Iterable[Test]]) -> list[str]:
     """Write what each clause says of a row: CANDIDATE, or a code.
 

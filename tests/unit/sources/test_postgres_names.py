@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scelle.errors import InputError, SourceAddressError, SourceSecretError
+from scelle.sources.clause_sql import quoted
 from scelle.sources.interfaces import RecordSource, Unit
 from scelle.sources.postgres import (
     Address,
@@ -20,14 +21,7 @@ from scelle.sources.postgres import (
     parse_address,
     parse_shards,
 )
-from scelle.sources.postgres.names import (
-    is_selected,
-    literal,
-    parse_pattern,
-    parse_patterns,
-    quoted,
-    table_text,
-)
+from scelle.sources.postgres.names import is_selected, literal, parse_pattern, parse_patterns, table_text
 from scelle.sources.postgres.settings import settings_of
 
 IDENTIFIERS = st.text(

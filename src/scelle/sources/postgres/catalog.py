@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from scelle.sources.clause_sql import quoted
 from scelle.sources.interfaces import Trouble
-from scelle.sources.postgres.names import Pattern, is_selected, parse_patterns, quoted, table_text
+from scelle.sources.postgres.names import Pattern, is_selected, parse_patterns, table_text
 from scelle.sources.postgres.types import LETTER_BY_TYPE
 from scelle.vault.sql import load_queries
 

@@ -2,7 +2,8 @@
 
 from scelle.errors import InputError
 from scelle.formats.tokens import shown
-from scelle.sources.postgres.names import Pattern, literal, parse_patterns, quoted
+from scelle.sources.clause_sql import quoted
+from scelle.sources.postgres.names import Pattern, literal, parse_patterns
 from scelle.sources.postgres.settings import PostgresSettings
 
 _HEAD = """\

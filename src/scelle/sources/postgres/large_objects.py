@@ -15,10 +15,11 @@ from psycopg import Connection
 from scelle.errors import UnitRewritten
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.values import NULL, integer_value, structure_value, text_value
+from scelle.sources.clause_sql import quoted
 from scelle.sources.interfaces import PIECE_BYTES, WHOLE_BYTES, BadRecord, Batch, Content, Record
 from scelle.sources.postgres.catalog import QUERIES
 from scelle.sources.postgres.connecting import error_of
-from scelle.sources.postgres.names import literal, quoted
+from scelle.sources.postgres.names import literal
 from scelle.sources.postgres.reading import BATCH_BYTES, BATCH_RECORDS, persisting
 from scelle.sources.postgres.rows import LargeValue, checked, content_document
 from scelle.sources.postgres.shapes import LARGE_OBJECTS, Shape

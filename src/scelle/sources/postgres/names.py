@@ -12,6 +12,7 @@ from typing import Final
 
 from scelle.errors import InputError
 from scelle.formats.tokens import shown
+from scelle.sources.clause_sql import quoted
 
 _PLAIN: Final = re.compile(r'[^."*?!\s\x00-\x1f\x7f]+')
 _PART: Final = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<glob>[^."\s]+)')
@@ -20,11 +21,6 @@ _PART: Final = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<glob>[^."\s]+)')
 def table_text(schema: str, name: str) -> str:
     """Write the one text of a table's name."""
     return f"{_part_text(schema)}.{_part_text(name)}"
-
-
-def quoted(identifier: str) -> str:
-    """Write an identifier for SQL."""
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

@@ -21,10 +21,11 @@ from scelle.sources.clause_sql import (
     Test,
     clause_codes,
     named_holders,
+    quoted,
     together_sql,
 )
 from scelle.sources.postgres.catalog import Column
-from scelle.sources.postgres.names import literal, quoted
+from scelle.sources.postgres.names import literal
 from scelle.sources.postgres.rows import IDENTIFIER_BYTES
 from scelle.sources.postgres.shapes import ROW_BYTES, VALUE_BYTES, Shape
 

@@ -7,9 +7,9 @@ from typing import Final
 from scelle.errors import SchemaWrong
 from scelle.formats.schema import Field, Schema
 from scelle.formats.tokens import shown
+from scelle.sources.clause_sql import quoted
 from scelle.sources.interfaces import Member
 from scelle.sources.postgres.catalog import Column, Table
-from scelle.sources.postgres.names import quoted
 from scelle.sources.postgres.settings import TableSchema
 from scelle.sources.postgres.types import NUMBER_TYPES, TIME_TYPES
 

@@ -22,6 +22,7 @@ from scelle.sources.clause_sql import (
     Test,
     clause_codes,
     named_holders,
+    quoted,
     reason_of,
     same_for_all,
     together_sql,
@@ -162,7 +163,7 @@ def _asked(
     names = [f"code{place}" for place in range(len(codes))]
     said = ", ".join(f"{code} AS {name}" for code, name in zip(codes, names, strict=True))
     query = (
-        "SELECT code, count(*), list(number) FILTER (WHERE code = 0) FROM ("  # noqa: S608  see `Test`
+        f"SELECT code, count(*), list(number) FILTER (WHERE code = {CANDIDATE}) FROM ("  # noqa: S608  see `Test`
         f"SELECT {together_sql(names)} AS code, number FROM ("
         f"SELECT {said}, file_row_number AS number FROM read_parquet(?, file_row_number = true) WHERE {first}"
         ")) GROUP BY code"
@@ -368,7 +369,7 @@ class _ParquetSql(ClauseSql):
         if said is None:
             raise NotTranslatable
         # a value that is too large for a value is null in its record, and null matches nothing
-        matches = f"strlen({source}) <= {VALUE_MAX_BYTES - 5} AND regexp_matches({source}, {literal(said)})"
+        matches = f"strlen({source}) <= {VALUE_MAX_BYTES - 5} AND regexp_matches({source}, {_literal(said)})"
         yield Test(f"coalesce(NOT ({matches}), true)", Reason.FIELD)
 
     def _text(self, name: str) -> str:
@@ -382,11 +383,6 @@ def _time_us(value: Any, unit_ns: int) -> int:
     return (value.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)  # type: ignore[no-any-return]
 
 
-def quoted(name: str) -> str:
-    """Write a column's name."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
+def _literal(text: str) -> str:
     """Write a text as a constant."""
     return "'" + text.replace("'", "''") + "'"
