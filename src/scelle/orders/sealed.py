@@ -59,10 +59,10 @@ def order_from_json(value: Mapping[str, object]) -> Order:
         temporal=_choice(value, "temporal", Temporal),
         notify=_choice(value, "notify", Notify),
         addressee=_optional_text(value, "addressee"),
-        effective=_optional_moment(value, "effective"),
-        until=_optional_moment(value, "until"),
-        secrecy_until=_optional_moment(value, "secrecy_until"),
-        acknowledge_by=_optional_moment(value, "acknowledge_by"),
+        effective=moment_from_json(value, "effective"),
+        until=moment_from_json(value, "until"),
+        secrecy_until=moment_from_json(value, "secrecy_until"),
+        acknowledge_by=moment_from_json(value, "acknowledge_by"),
         validating_authority=_optional_text(value, "validating_authority"),
         authority_key=_optional_text(value, "authority_key"),
         document=_optional_text(value, "document"),
@@ -102,5 +102,6 @@ def _checked(moment: Moment, key: str) -> Moment:
     return moment
 
 
-def _optional_moment(value: Mapping[str, object], key: str) -> Moment | None:
+def moment_from_json(value: Mapping[str, object], key: str) -> Moment | None:
+    """Return a sealed moment, [text, microseconds] or null; raise FormatError for anything else."""
     return None if value[key] is None else _moment(value, key)

@@ -22,10 +22,11 @@ from scelle.ledger.service import (
     SignerMemory,
 )
 from scelle.orders.intake import AccountsPaper, OrderFile
+from scelle.orders.lifecycle import Life, life_of
 from scelle.orders.model import RESERVED_ORDER_ID, Order
-from scelle.orders.sealed import order_from_json, order_to_json
+from scelle.orders.sealed import order_to_json
 from scelle.scope.model import Clause, load_accounts
-from scelle.scope.sealed import clause_from_json, clause_to_json
+from scelle.scope.sealed import clause_to_json
 from scelle.vault.keys import VaultKey
 from scelle.vault.packs import PackStore
 
@@ -34,10 +35,15 @@ from scelle.vault.packs import PackStore
 class SealedOrder:
     """An order as its own log tells it."""
 
-    order: Order
+    life: Life
     clauses: tuple[Clause, ...]
     aliases: Mapping[str, str]
     received: Event
+
+    @property
+    def order(self) -> Order:
+        """Return the order's terms as they stand now."""
+        return self.life.order
 
     @property
     def source_names(self) -> dict[str, str]:
@@ -191,21 +197,17 @@ def _paper_values(name: str, digest: bytes, root: bytes, size_bytes: int, kind: 
 
 def sealed_order(ledger: OrderLedger) -> SealedOrder:
     """Read an order from its own log; `with_accounts` reads the files of accounts that its clauses name."""
-    received: Event | None = None
-    clauses: list[Clause] = []
-    aliases: dict[str, str] = {}
-    for event in events(ledger):
-        if event.kind == "received":
-            received = event
-        elif event.kind == "clause":
-            clauses.append(clause_from_json(event.body))
-        elif event.kind == "source":
-            aliases[str(event.body["name"])] = str(event.body["alias"])
-    if received is None:
+    sealed = list(events(ledger))
+    life = life_of(sealed)
+    if life is None:
         raise OrderUnknown(
             f"order {ledger.order} was never completely taken in: `scelle order add` its file again"
         )
-    return SealedOrder(order_from_json(received.body), tuple(clauses), aliases, received)
+    aliases = {
+        str(event.body["name"]): str(event.body["alias"]) for event in sealed if event.kind == "source"
+    }
+    received = next(event for event in sealed if event.kind == "received")
+    return SealedOrder(life, life.active_clauses, aliases, received)
 
 
 def with_accounts(sealed: SealedOrder, packs: PackStore) -> SealedOrder:
