@@ -32,11 +32,16 @@ from scelle.vault.keys import VaultKey
 PACK_CLOSE_BYTES: Final = 64 << 20
 
 
+def new_pack_id() -> str:
+    """Return the random id of a new pack, in hex."""
+    return os.urandom(PACK_ID_BYTES).hex()
+
+
 class OpenPack:
     """Append sealed frames to one pack and its keys file."""
 
     def __init__(self, backend: Backend, key: VaultKey) -> None:
-        self.pack_id = os.urandom(PACK_ID_BYTES).hex()
+        self.pack_id = new_pack_id()
         self.identity = pack_identity(key.vault_id, self.pack_id)
         self._backend = backend
         self._pack = backend.create(pack_name(self.pack_id))
@@ -104,7 +109,7 @@ class LargePack:
     flat."""
 
     def __init__(self, backend: Backend, key: VaultKey, *, compress: bool) -> None:
-        self.pack_id = os.urandom(PACK_ID_BYTES).hex()
+        self.pack_id = new_pack_id()
         self._identity = pack_identity(key.vault_id, self.pack_id)
         self._backend, self._coder = backend, FrameCoder(key)
         self._sealer = LargeSealer(key, self._identity, ZSTD if compress else STORED)
