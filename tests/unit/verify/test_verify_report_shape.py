@@ -736,6 +736,10 @@ def test_records_may_be_withheld(tmp_path: Path) -> None:
     assert document["findings"] == []
     assert document["hits"] == {"all": 9, "produced": 7, "withheld": 2, "erased": 0, "erased_edge": 0}
     assert document["fields"] == {"all": 49, "open": 49, "redacted": 0, "redacted_not_asked": 0}
+    withhold |= {("chat0", 2): "privilege"}
+    text = run_text(files(Draft(world(), query_of(), withhold=withhold), tmp_path))[1]
+    assert "\nwithheld   privilege: 2 records, 0 contents of other records\n" in text
+    assert "\n           secret: 1 records, 0 contents of other records\n" in text
 
 
 def test_contents_may_be_withheld(tmp_path: Path) -> None:
@@ -748,3 +752,40 @@ def test_contents_may_be_withheld(tmp_path: Path) -> None:
     document = judge(draft, tmp_path).document
     assert document["findings"] == []
     assert document["contents"] == {"all": 2, "delivered": 0, "withheld": 2}
+    text = run_text(files(draft, tmp_path))[1]
+    assert "\nwithheld   abuse: 0 records, 2 contents of other records\n" in text
+
+
+def test_a_redaction_that_was_not_asked_for_is_counted_under_its_own_code(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of(redact={"text": "privacy"}))
+    text = run_text(files(draft, tmp_path))[1]
+    assert "\nredacted   privacy: 9 fields of 9 records\n" in text
+    line = next(line for line in draft.withheld if line["field"] == "text")
+    draft.withheld.remove(line)
+    assert "privacy: 9 fields of 9 records" in run_text(files(draft, tmp_path))[1]
+    draft.query["redact"] = {}
+    draft.withheld = [each for each in draft.withheld if each["field"] != "text"]
+    text = run_text(files(draft, tmp_path))[1]
+    assert "redacted   -: 9 fields of 9 records\n" in text
+
+
+def test_who_asked_and_of_which_order_the_trust_is(tmp_path: Path) -> None:
+    package, _, trust, *_ = files(Draft(world(), query_of()), tmp_path)
+    assert "\n           as the producer states it; logged by" in run_text([package, "--trust", trust])[1]
+    alone = files(Draft(world(), query_of(order="o-2")), tmp_path)[0]
+    assert "the query is of order o-2, the package's policy of order o-1" in run_text([alone])[1]
+
+
+def test_a_package_whose_origin_cannot_be_read_is_not_said_to_be_of_another_order(tmp_path: Path) -> None:
+    draft = Draft(world(), query_of())
+    package, *rest = files(draft, tmp_path)
+    Path(str(package)).write_bytes(b"no package")
+    code, text = run_text([package, *rest])
+    assert code == 1
+    assert "ANOTHER ORDER" not in text
+
+
+def test_one_line_keeps_what_is_plain_and_cuts_what_is_long() -> None:
+    assert scelle_verify.one_line(" a\\b'~\x7f\n") == " a\\b'~\\x7f\\n"
+    assert scelle_verify.one_line("x" * 400) == "x" * 400
+    assert scelle_verify.one_line("x" * 401) == "x" * 400 + ".."
