@@ -778,9 +778,8 @@ def test_who_asked_and_of_which_order_the_trust_is(tmp_path: Path) -> None:
 
 def test_a_package_whose_origin_cannot_be_read_is_not_said_to_be_of_another_order(tmp_path: Path) -> None:
     draft = Draft(world(), query_of())
-    package, *rest = files(draft, tmp_path)
-    Path(str(package)).write_bytes(b"no package")
-    code, text = run_text([package, *rest])
+    draft.raw_edit = lambda data: data.replace(b"scelle/package/v1", b"scelle/package/v2")
+    code, text = run_text(files(draft, tmp_path))
     assert code == 1
     assert "ANOTHER ORDER" not in text
 
