@@ -55,6 +55,7 @@ bench: venv
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m benchmarks.peers $(ARGS)
 	$(BIN)/python -m benchmarks.records --records $(RECORDS)
 	$(BIN)/python -m benchmarks.proofs
+	$(BIN)/python -m benchmarks.holds
 
 mutation: venv
 	$(BIN)/python -m tests.mutation $(ARGS)

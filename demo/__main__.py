@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo import forge, records
+from demo import forge, life, records
 from scelle.vault.service import open_vault
 
 ORDER = "demo-2026-0001"
@@ -115,7 +115,16 @@ def run(demo: Demo) -> None:
     (work / "keys").mkdir()
     demo.step("A vault", "its key lies outside; what a copy of the folder shows is said at once")
     made = demo.scelle(
-        "init", str(demo.vault), "--host", "platform.example", "--key-file", str(work / "keys")
+        "init",
+        str(demo.vault),
+        "--host",
+        "platform.example",
+        "--key-file",
+        str(work / "keys"),
+        "--cooling-off",
+        "0s",  # a demo does not wait a day
+        "--grace",
+        "0s",
     )
     for line in made["a_copy_contains"].splitlines():
         print(f"   {line}")
@@ -168,6 +177,7 @@ def run(demo: Demo) -> None:
     )
     cheat(demo, package, trust, query)
     records.run(demo, demo.events)
+    life.run(demo, ORDER, package, trust, query)
     print("\nAll steps did as they said.")
 
 

@@ -1,14 +1,16 @@
-"""Write the pages that repeat the code: commands.md and errors.md. Run: python docs/generate.py"""
+"""Write the pages that repeat the code, or a table of it: commands.md, errors.md .. Run: python docs/generate.py"""
 
 import contextlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scelle import errors
 from scelle.cli.main import run
 from scelle.errors import ScelleError
+from scelle.orders.lifecycle import transitions_table
+from scelle.orders.types import types_table
 
 HERE = Path(__file__).parent
 _EXIT = (
@@ -85,7 +87,19 @@ def errors_page() -> str:
     return "\n".join([*lines, ""])
 
 
-PAGES = {"commands.md": commands_page, "errors.md": errors_page}
+def page_with(name: str, table: Callable[[], str]) -> str:
+    """Return a page whose table between two marks is the one that the code gives."""
+    before, _, rest = (HERE / name).read_text(encoding="utf-8").partition(f"<!-- {table.__name__} begins -->\n")
+    after = rest.partition(f"<!-- {table.__name__} ends -->")[2]
+    return f"{before}<!-- {table.__name__} begins -->\n{table()}<!-- {table.__name__} ends -->{after}"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+    "orders.md": lambda: page_with("orders.md", types_table),
+    "design/lifecycle.md": lambda: page_with("design/lifecycle.md", transitions_table),
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

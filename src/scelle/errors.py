@@ -555,3 +555,228 @@ class QueryWrong(InputError):
     """Say that a search query cannot mean anything: its spelling, a field that no record has, or a comparison."""
 
     code = "find.query_wrong"
+
+
+# --- guard -------------------------------------------------------------------------------------------------
+
+
+class ItemUnknown(InputError):
+    """Say that no sealed item has an id, and no refusal a ref."""
+
+    code = "guard.item_unknown"
+
+
+# --- release: erasure, quarantine ----------------------------------------------------------------------------
+
+
+class ErasureWrong(InputError):
+    """Say that an erasure request cannot be taken as it was given: whom it names, its reference, its date."""
+
+    code = "erasure.wrong"
+
+
+class ErasureTooMany(InputError):
+    """Say that an erasure request means so many accounts or items that somebody has to confirm it."""
+
+    code = "erasure.too_many"
+
+
+class ErasureUnknown(InputError):
+    """Say that no erasure request has a reference or an id."""
+
+    code = "erasure.unknown"
+
+
+class ErasureNotDone(InputError):
+    """Say that an erasure request is not completed, so that there is no certificate yet."""
+
+    code = "erasure.not_done"
+
+
+class QuarantineWrong(InputError):
+    """Say that a quarantine cannot be asked for as it was given: which items, which ground."""
+
+    code = "quarantine.wrong"
+
+
+class ItemQuarantined(AuthorityError):
+    """Say that an item is quarantined: it stays sealed, and leaves every query, export and reader."""
+
+    code = "quarantine.item"
+
+
+# --- restricted material -------------------------------------------------------------------------------------
+
+
+class SharesWrong(InputError):
+    """Say that a key cannot be split as asked, or that shares do not give the key: too few, or one is not right."""
+
+    code = "restricted.shares"
+
+
+class ShareRefused(AuthorityError):
+    """Say that somebody holds no share, or that his key does not open it."""
+
+    code = "restricted.share_refused"
+
+
+class CompartmentWrong(InputError):
+    """Say that a compartment cannot be made as asked: its holders, their recipients, or one is there already."""
+
+    code = "restricted.compartment"
+
+
+class CompartmentMissing(InputError):
+    """Say that a clause is restricted and the vault has no compartment to put what it covers into."""
+
+    code = "restricted.no_compartment"
+
+
+class RestrictedRecords(InputError):
+    """Say that a restricted clause names a source of records: only documents go into the compartment."""
+
+    code = "restricted.records"
+
+
+class GrantRefused(AuthorityError):
+    """Say that a restricted item may not be read: nobody granted it, to somebody else, or the time is over."""
+
+    code = "restricted.grant"
+
+
+class RestrictedDamaged(IntegrityError):
+    """Say that the compartment does not give what was sealed; nothing was handed out."""
+
+    code = "restricted.damaged"
+
+
+class RestrictedWrong(InputError):
+    """Say that a command about restricted material cannot be done as it was given."""
+
+    code = "restricted.wrong"
+
+
+# --- operators ---------------------------------------------------------------------------------------------
+
+
+class OperatorKeyRefused(InputError):
+    """Say that an operator's key file is missing, malformed, open to others, or not opened by this passphrase."""
+
+    code = "operators.key_refused"
+
+
+class OperatorUnknown(InputError):
+    """Say that the vault has no operator of this name."""
+
+    code = "operators.unknown"
+
+
+class OperatorNameWrong(InputError):
+    """Say that a name cannot name a new operator: its form, or that it is taken."""
+
+    code = "operators.name_wrong"
+
+
+class NotAllowed(AuthorityError):
+    """Say that nobody, or an operator without the right to it, asked for something."""
+
+    code = "operators.not_allowed"
+
+
+class RequestUnknown(InputError):
+    """Say that there is no request of this id that the session may see."""
+
+    code = "operators.request_unknown"
+
+
+class RequestRefused(AuthorityError):
+    """Say why a request cannot be approved, withdrawn or executed now."""
+
+    code = "operators.request_refused"
+
+
+class SettingWrong(InputError):
+    """Say that a setting has no such name, or a value that it cannot take."""
+
+    code = "operators.setting_wrong"
+
+
+class NoteWrong(InputError):
+    """Say that a text cannot be kept as a note, or that there is no note of this number."""
+
+    code = "operators.note_wrong"
+
+
+class BehindWall(StorageError):
+    """Say that something is in the way which the session may not know of; the message names nothing of it."""
+
+    code = "operators.behind_wall"
+
+
+# --- orders over time --------------------------------------------------------------------------------------
+
+
+class TransitionRefused(AuthorityError):
+    """Say that something cannot be recorded of an order in the state in which it is."""
+
+    code = "orders.transition_refused"
+
+
+class OrderOver(AuthorityError):
+    """Say that an order was released, or is no longer asked for, so that nothing is captured or produced under it."""
+
+    code = "orders.over"
+
+
+class AmendmentWrong(InputError):
+    """Say that an amendment cannot mean anything: its clauses, what it stops, whom it adds."""
+
+    code = "orders.amendment_wrong"
+
+
+# --- reports -----------------------------------------------------------------------------------------------
+
+
+class TypstMissing(InputError):
+    """Say that pages were asked for and typst is not installed."""
+
+    code = "reports.typst_missing"
+
+
+class ReportFileRefused(InputError):
+    """Say that no report can be put where it was asked for."""
+
+    code = "reports.file_refused"
+
+
+class ReportTextMissing(ScelleError):
+    """Say that a report says something for which a language has no words."""
+
+    code = "reports.text_missing"
+
+
+class ReportNotRendered(ScelleError):
+    """Say that typst refused what a report gave it."""
+
+    code = "reports.not_rendered"
+
+
+# --- erasing single records --------------------------------------------------------------------------------
+
+
+class EraseWrong(InputError):
+    """Say that an erasure names a record, ground, basis or file that cannot be meant."""
+
+    code = "ledger.erase_wrong"
+
+
+class RecordErased(InputError):
+    """Say that a record was erased already: nothing of it can be shown or erased again."""
+
+    code = "ledger.record_erased"
+
+
+class EraseRefused(AuthorityError):
+    """Say that nobody allowed this erasure, or could not: the order lives (ledger.md §8)."""
+
+    code = "ledger.erase_refused"

@@ -583,7 +583,7 @@ def test_wrong_usage_is_one_line_and_code_2(platform: Platform, arguments: tuple
         (("order", "add"), "FILE is missing; see `scelle order add --help`"),
         (("order",), "a command is missing; see `scelle order --help`"),
         (("order", "nope"), "No such command 'nope'; see `scelle order --help`"),
-        (("nope",), "No such command 'nope'; see `scelle --help`"),
+        (("harbour",), "No such command 'harbour'; see `scelle --help`"),
         (("order", "escrow", "x", "--to", ""), "--to is empty"),
         (("order", "escrow", "x", "--to="), "--to is empty"),
         (("preserve", ""), "an argument is empty"),

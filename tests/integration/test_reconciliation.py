@@ -166,18 +166,11 @@ def test_documents_are_compared_by_their_counts_and_named_nowhere(platform: Plat
     assert (whats["covered"]["preview"], whats["covered"]["pass"]) == (3, 1)
 
 
-def test_nothing_of_a_restricted_clause_is_named(platform: Platform) -> None:
-    folder = add_posts(platform)
-    (folder / "telling.jsonl").write_text(line(1))
-    take_in(platform, "posts", clauses='[[clause]]\nid = "r"\nsources = ["posts"]\nrestricted = true\n')
-    platform("preview", ORDER)
-    (folder / "telling.jsonl").unlink()
-    (folder / "b.jsonl").write_text(line(2) + line(3))
-    found = preserved(platform)["reconciliation"]
-    assert found["count"] > 0
-    for kind in ("preview", "pass.reconciled"):
-        assert "telling" not in json.dumps([event.body for event in sealed(platform, kind)])
-    assert "too many, or restricted" in platform("preserve", ORDER).out
+def test_a_restricted_clause_takes_no_source_of_records(platform: Platform) -> None:
+    add_posts(platform)
+    platform.clauses = ['[[clause]]\nid = "r"\nsources = ["posts"]\nrestricted = true\n']
+    answer = platform("order", "add", platform.order_file(), code=2)
+    assert "restricted: documents only in this version" in answer.err
 
 
 def test_every_reason_has_a_sentence_and_every_sentence_a_reason() -> None:

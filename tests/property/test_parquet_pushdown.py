@@ -136,6 +136,7 @@ def clauses(draw: st.DrawFn) -> tuple[Clause, ...]:
             accounts_file=file,
             dimensions=dimensions,
             match=((match, draw(PATTERNS)),) if match else (),
+            carve_out=number > 0 and draw(st.booleans()),
         )
 
     return tuple(one(number) for number in range(draw(st.integers(1, 3))))
@@ -151,7 +152,8 @@ def judged(
     covered, excluded, failed, offered = [], Counter[str](), 0, 0
     for unit in source.units():
         assert isinstance(unit, Unit)
-        pushdown = Pushdown("images", tuple(mine), None, account)
+        pushdown = Pushdown.of("images", mine, None, account)
+        assert pushdown is not None
         batches = source.read_pushed_down(unit, b"", pushdown) if is_pushed_down else source.read(unit, b"")
         for batch in batches:
             excluded.update(batch.left_out)

@@ -16,6 +16,7 @@ from scelle.scope import (
     Clause,
     ItemView,
     Keep,
+    Reason,
     RecordSource,
     RecordView,
     check_clause,
@@ -29,6 +30,7 @@ from scelle.scope import (
     read_accounts,
 )
 from scelle.scope.globs import compile_glob, path_text
+from scelle.scope.narrowing import widened_by
 from scelle.scope.patterns import Pattern
 
 TIMES = st.one_of(st.integers(-5, 5), st.sampled_from([-(2**53), 2**53]))
@@ -97,6 +99,7 @@ def clauses(draw: st.DrawFn) -> Clause:
         dimensions=tuple(sorted(draw(DIMENSIONS).items())),
         match=tuple(sorted(draw(SEARCHES).items())),
         where=draw(st.none() | EXPRESSIONS),
+        carve_out=draw(st.sampled_from([False, False, True])),
     )
 
 
@@ -180,10 +183,17 @@ def test_compiled_equals_plain(orders: list[Clause], items: list[ItemView]) -> N
         match = decide(item)
         assert match == match_clauses(orders, item)
         verdicts = [covers(clause, item) for clause in orders]
-        assert match.covered is any(verdict.covered for verdict in verdicts)
-        covering = [c.id for c, v in zip(orders, verdicts, strict=True) if v.covered]
-        assert list(match.clause_ids) == covering
-        assert match.covered or match.excluded_by in {v.reason for v in verdicts} | {"source"}
+        claims = [c for c, v in zip(orders, verdicts, strict=True) if v.covered and not c.carve_out]
+        is_carved = any(
+            v.reason is Reason.MATCH for c, v in zip(orders, verdicts, strict=True) if c.carve_out
+        )
+        assert match.covered is (bool(claims) and not is_carved)
+        assert list(match.clause_ids) == [c.id for c in claims if not is_carved]
+        if not match.covered:
+            reasons = {v.reason for c, v in zip(orders, verdicts, strict=True) if not c.carve_out} | {
+                "source"
+            }
+            assert match.excluded_by in ({"carved-out"} if claims else reasons)
 
 
 @given(st.lists(clauses(), max_size=4), record_sources(), st.data())
@@ -195,9 +205,24 @@ def test_compiled_equals_plain_for_records(
         match = decide(record)
         assert match == match_record(orders, source, record)
         assert match is decide(record)
-        alone = [match_record([clause], source, record) for clause in orders]
-        assert match.covered is any(each.covered for each in alone)
-        assert [*match.clause_ids] == [c.id for c, each in zip(orders, alone, strict=True) if each.covered]
+        alone = [(c, match_record([replace(c, carve_out=False)], source, record)) for c in orders]
+        claims = [c.id for c, each in alone if each.covered and not c.carve_out]
+        is_carved = any(each.covered and each.doubt is None for c, each in alone if c.carve_out)
+        assert match.covered is (bool(claims) and not is_carved)
+        assert [*match.clause_ids] == ([] if is_carved else claims)
+
+
+@given(st.lists(clauses(), max_size=4), st.lists(ITEMS, min_size=1, max_size=6))
+def test_a_carve_out_only_takes_out(orders: list[Clause], items: list[ItemView]) -> None:
+    without = [clause for clause in orders if not clause.carve_out]
+    for item in items:
+        match, free = match_clauses(orders, item), match_clauses(without, item)
+        assert not match.covered or match == free
+        if free.covered and not match.covered:
+            assert match.excluded_by is Reason.CARVED_OUT
+            assert match.closest in {clause.id for clause in orders if clause.carve_out}
+        elif not free.covered:
+            assert match == free  # a carve-out gives no reason where nothing would cover the item
 
 
 @given(clauses(), record_sources(), st.data())
@@ -205,7 +230,7 @@ def test_what_a_schema_lacks_never_excludes(
     clause: Clause, source: RecordSource, data: st.DataObject
 ) -> None:
     """A record that is covered stays so when its source tells nothing of it (an expression may ask for nulls)."""
-    asked = replace(clause, where=None)
+    asked = replace(clause, where=None, carve_out=False)
     record = data.draw(records(source.schema))
     bare = Schema("bare", 1, ("source", "account"), (*source.schema.fields[:2], Field("account", "s")))
     nothing = RecordView(record.path, UNDATED, None, [NULL])
@@ -262,5 +287,27 @@ def test_sealed_clauses_come_back(clause: Clause) -> None:
     check_clause(clause)
     sealed = clause_to_json(clause)
     assert clause_from_json(parse_json_strict(canonical_json(sealed))) == clause
-    used = {"accounts_file", "dimensions", "match", "where"} & set(sealed)
-    assert used == {key for key in ("accounts_file", "dimensions", "match", "where") if getattr(clause, key)}
+    optional = ("accounts_file", "dimensions", "match", "where", "carve_out")
+    assert set(optional) & set(sealed) == {key for key in optional if getattr(clause, key)}
+
+
+@given(clauses(), clauses(), st.lists(ITEMS, min_size=1, max_size=4), record_sources(), st.data())
+def test_what_is_said_to_widen_nothing_lets_nothing_in_that_lists_and_periods_kept_out(
+    before: Clause, after: Clause, items: list[ItemView], source: RecordSource, data: st.DataObject
+) -> None:
+    """Patterns and expressions are not compared; whatever else lets an item in is found."""
+    asked = replace(before, paths=(), match=(), where=None, carve_out=False)
+    wanted = replace(after, paths=(), match=(), where=None, carve_out=False)
+    if widened_by(asked, wanted) is not None:
+        return
+    for item in items:
+        assert covers(asked, item).covered or not covers(wanted, item).covered
+    record = data.draw(records(source.schema))
+    if match_record([wanted], source, record).covered:
+        assert match_record([asked], source, record).covered
+
+
+@given(clauses())
+def test_a_clause_does_not_widen_itself(clause: Clause) -> None:
+    assert widened_by(clause, clause) is None
+    assert widened_by(clause, replace(clause, id="other", accounts_file=clause.accounts_file)) is None

@@ -15,7 +15,13 @@ from scelle.bootstrap.custody import (
     witnesses,
 )
 from scelle.bootstrap.making import make_vault
-from scelle.bootstrap.orders import expected_items, note_order, take_in_order
+from scelle.bootstrap.orders import (
+    expected_items,
+    note_order,
+    refuse_capture,
+    refuse_disposed,
+    take_in_order,
+)
 from scelle.bootstrap.recovery import Moved, recover_log, was_drilled
 from scelle.bootstrap.session import KeyChoice, Session, default_key_folder, opened, refuse_in_vault
 
@@ -33,6 +39,8 @@ __all__ = [
     "now_us",
     "opened",
     "recover_log",
+    "refuse_capture",
+    "refuse_disposed",
     "refuse_in_vault",
     "set_witnesses",
     "show_to_witnesses",

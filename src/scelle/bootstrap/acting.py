@@ -2,6 +2,9 @@
 
 import getpass
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from time import time_ns
 
 from scelle.sources.registry import check_identifier
@@ -16,3 +19,17 @@ def actor() -> str:
     """Return who runs this process, as events name them."""
     name = os.environ.get("SCELLE_OPERATOR") or getpass.getuser()
     return check_identifier(name, "SCELLE_OPERATOR")
+
+
+@dataclass(frozen=True, slots=True)
+class ActingAs:
+    """Which operator acts, by which key file, and how its passphrase is had where it has one."""
+
+    name: str | None = None
+    key_file: Path | None = None
+    passphrase: Callable[[Path], str | None] = lambda key_file: None
+
+    @property
+    def is_somebody(self) -> bool:
+        """Tell whether an operator is named at all."""
+        return self.name is not None or self.key_file is not None

@@ -2,16 +2,24 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-from scelle.bootstrap.session import Session
-from scelle.errors import IntegrityError, StorageError
+from scelle.bootstrap.session import Session, names_any
+from scelle.errors import IntegrityError, ScelleError, StorageError
 from scelle.fsck.files import is_there
 from scelle.fsck.model import Finding, VerifyReport
 from scelle.fsck.service import verify
 from scelle.ledger.events import events
 from scelle.ledger.service import order_folder
 from scelle.orders.model import RESERVED_ORDER_ID
+
+ELSEWHERE: Final = Finding(
+    "elsewhere",
+    "something that you may not know of",
+    "something is wrong there: have all counsel run scelle verify",
+)
 
 
 def verify_vault(
@@ -32,6 +40,46 @@ def verify_vault(
         for name in gone
     )
     return replace(report, valid=False, findings=report.findings + findings)
+
+
+def discreet_report(session: Session, report: VerifyReport, order: str | None) -> VerifyReport:
+    """Return what a verification found as far as who acts may know of it.
+
+    What names an order that he may not know of becomes one finding that names nothing: that something is wrong is told
+    to everybody, and not where. Segments and records are counted in the orders that he sees; those of the vault's own log
+    are not, since they grow with what is done anywhere, and neither are contents, bytes and packs (0).
+    """
+    hidden = [name for name in session.every_order_named() if not session.sees(name)]
+    findings = tuple(each for each in report.findings if not names_any(_text(each), hidden))
+    if len(findings) < len(report.findings):
+        findings = (*findings, ELSEWHERE)
+    remarks = tuple(each for each in report.remarks if not names_any(_text(each), hidden))
+    logs = session.orders() if order is None else [order]
+    counts = [each for each in map(partial(_segment_records, session), logs) if each is not None]
+    sample = report.sampled
+    return replace(
+        report,
+        findings=findings,
+        remarks=remarks,
+        orders=len(counts) + (order is None),
+        segments=sum(map(len, counts)),
+        records=sum(sum(each) if sample is None else min(sample, sum(each)) for each in counts),
+        records_of=sum(map(sum, counts)),
+        contents=0,
+        bytes=0,
+        packs=0,
+    )
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.subject} {finding.detail}"
+
+
+def _segment_records(session: Session, order: str) -> list[int] | None:
+    """Return how many records each segment of a log has; None where the log cannot be read."""
+    with suppress(ScelleError, OSError):
+        return [manifest.records for _, manifest in session.ledger(order).manifests() if manifest.records]
+    return None
 
 
 def _expected_logs(session: Session) -> list[str]:

@@ -1,18 +1,20 @@
 """Take orders in, and say what was done under them."""
 
-from scelle.bootstrap.acting import actor, now_us
+from scelle.bootstrap.restricted import refuse_restricted_records
 from scelle.bootstrap.session import Session
-from scelle.errors import OrderExists
+from scelle.errors import OrderExists, OrderOver
 from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.orders.intake import OrderFile
+from scelle.orders.lifecycle import State
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import add_order
+from scelle.orders.service import SealedOrder, add_order, sealed_order
 
 
 def take_in_order(session: Session, order_file: OrderFile) -> OrderLedgerWriter:
     """Take an order in and note it in the vault's own log; raise `OrderExists` where it was taken in before."""
     order = order_file.order.id
+    refuse_restricted_records(order_file.clauses, session.sources())
     try:
         ledger = add_order(
             session.path,
@@ -21,12 +23,16 @@ def take_in_order(session: Session, order_file: OrderFile) -> OrderLedgerWriter:
             session.packs,
             order_file,
             {name: spec.to_json() for name, spec in session.sources().items()},
-            now_us=now_us(),
-            actor=actor(),
+            now_us=session.now_us(),
+            actor=session.actor,
             memory=session.memory,
         )
     except OrderExists:
         note_order(session, order)  # the crash may have come between the two logs
+        if not session.sees(order):
+            raise OrderExists(
+                f"the id {order} cannot be used: leave it out of the file, or choose another"
+            ) from None
         raise
     note_order(session, order)
     return session.keep(ledger)
@@ -37,8 +43,10 @@ def note_order(session: Session, order: str) -> None:
     ledger = session.writer(RESERVED_ORDER_ID)
     if any(event.body["order"] == order for event in events(ledger, "order.opened")):
         return
-    record_event(ledger, now_us(), actor(), "order.opened", {"order": order})
-    ledger.seal(now_us())
+    by = None if session.operator is None else session.operator.name
+    record_event(ledger, session.now_us(), session.actor, "order.opened", {"order": order, "by": by})
+    ledger.seal(session.now_us())
+    session.forget_people()
 
 
 def expected_items(ledger: OrderLedger) -> int:
@@ -48,3 +56,27 @@ def expected_items(ledger: OrderLedger) -> int:
         if event.kind in ("preview", "pass"):
             expected = sum(int(counts["offered"]) for counts in event.body["sources"].values())
     return expected
+
+
+def refuse_capture(session: Session, sealed: SealedOrder) -> None:
+    """Raise `OrderOver` where nothing may be captured under an order any more; warn where it has lapsed.
+
+    No more is kept than is asked: what was lifted or annulled grows no longer, though it is held until its release. A
+    lapsed order may still be extended, and a clock never releases, so that capture goes on.
+    """
+    state = sealed.life.state(session.now_us())
+    if state in (State.LIFTED, State.ANNULLED, State.RELEASED, State.DISPOSED):
+        raise OrderOver(f"order {sealed.order.id} is {state}: nothing more is captured under it")
+    if state is State.LAPSED:
+        session.warnings.append(
+            f"order {sealed.order.id} has lapsed: capture goes on until counsel decides (extend, replace, release)"
+        )
+
+
+def refuse_disposed(session: Session, order: str) -> None:
+    """Raise `OrderOver` where what an order captured was destroyed, or is about to be."""
+    state = sealed_order(session.order_ledger(order)).life.state(session.now_us())
+    if state in (State.RELEASED, State.DISPOSED):
+        raise OrderOver(
+            f"order {order} is {state}: nothing of it can be read or handed over; its log and acts stay"
+        )

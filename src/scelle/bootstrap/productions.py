@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from scelle.bootstrap.acting import actor, now_us
+from scelle.bootstrap.acting import now_us
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
+from scelle.bootstrap.orders import refuse_disposed
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.formats.entries import Request as RequestEntry
 from scelle.ledger.events import events, has_left_events, record_event
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
-from scelle.orders.service import order_ids, sealed_order
+from scelle.orders.service import sealed_order
 from scelle.productions.asking import last_pass_failures, next_number, request_of
 from scelle.productions.audit_stream import StreamReport, write_stream
 from scelle.productions.disclosure import Disclosure, disclose
@@ -55,6 +56,7 @@ def produce_package(
     refuse_in_vault(session, to)
     verdict = None if audit is None else read_verdict(audit)
     earlier = None if previous is None else read_previous(previous)
+    refuse_disposed(session, order)
     ledger = session.order_writer(order)
     sealed = sealed_order(ledger)
     request = request_of(
@@ -68,13 +70,13 @@ def produce_package(
     )
     check_production(ledger, request, out=to, prefix=prefix, first_number=1, audit=verdict, previous=earlier)
     _seal_left_events(session, ledger)
-    first_number = next_number(map(session.ledger, order_ids(session.path)), sealed.order.matter)
+    first_number = next_number(map(session.ledger, session.all_orders()), sealed.order.matter)
     query = check_production(
         ledger, request, out=to, prefix=prefix, first_number=first_number, audit=verdict, previous=earlier
     )
     digest = sha256(query.encode()).digest()
     asked = {"query": query.encode().decode(), "query_sha256": digest.hex()}
-    record_event(ledger, now_us(), actor(), "production.requested", asked)
+    record_event(ledger, session.now_us(), session.actor, "production.requested", asked)
     is_waiting = query.strength == "B"
     if is_waiting:
         ledger.flush()
@@ -87,7 +89,7 @@ def produce_package(
     def seal_event(report: ProductionReport) -> None:
         refuse_unmet(report)
         said = {"matter": sealed.order.matter, "file": _shown_name(to), "prefix": prefix}
-        record_event(ledger, now_us(), actor(), "production", {**report.to_json(), **said})
+        record_event(ledger, session.now_us(), session.actor, "production", {**report.to_json(), **said})
         ledger.seal(now_us())
 
     report = produce(
@@ -113,7 +115,7 @@ def _seal_left_events(session: Session, ledger: OrderLedgerWriter) -> None:
 
     Otherwise their numbers would be given out again, and the log would state them twice.
     """
-    for order in order_ids(session.path):
+    for order in session.all_orders():
         if has_left_events(session.path, order):
             writer = ledger if order == ledger.order else session.writer(order)
             writer.seal(now_us(), only=(EVENTS_SOURCE,))
@@ -138,12 +140,13 @@ def disclose_record(
     The event is sealed before the proof gets its name: a crash in between leaves an event without a proof.
     """
     refuse_in_vault(session, to)
+    refuse_disposed(session, order)
     ledger = session.order_writer(order)
     sealed = sealed_order(ledger)
 
     def seal_event(report: Disclosure) -> None:
         body = {**report.to_json(), "file": _shown_name(to)}
-        record_event(ledger, now_us(), actor(), "disclosure", body)
+        record_event(ledger, session.now_us(), session.actor, "disclosure", body)
         ledger.seal(now_us())
 
     report = disclose(
@@ -169,9 +172,12 @@ def write_audit_stream(
     """
     refuse_in_vault(session, to)
     refuse_place(to)
+    refuse_disposed(session, order)
     ledger = session.order_writer(order)
     alias = None if source is None else sealed_order(ledger).alias_of(source)
-    record_event(ledger, now_us(), actor(), "audit.stream", {"source": alias, "file": _shown_name(to)})
+    record_event(
+        ledger, session.now_us(), session.actor, "audit.stream", {"source": alias, "file": _shown_name(to)}
+    )
     ledger.seal(now_us())
     warnings = show_to_witnesses(ledger, None, witness_settings(ledger))
     return write_stream(ledger, out=to, source=alias, progress=progress), warnings

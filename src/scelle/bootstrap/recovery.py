@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from scelle.bootstrap.acting import actor
 from scelle.bootstrap.session import Session
 from scelle.errors import LogBehind
 from scelle.formats.entries import Gap
@@ -11,7 +10,6 @@ from scelle.ledger.log import bring_lock_forward
 from scelle.ledger.service import OrderLedger, order_folder
 from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import check_order
 
 
 def was_drilled(session: Session) -> bool:
@@ -30,7 +28,7 @@ class Moved:
 def recover_log(session: Session, order: str, time_us: int) -> Moved:
     """Bring an order's restored lock forward and record a gap for each of its sources."""
     if order != RESERVED_ORDER_ID:
-        check_order(session.path, order)
+        session.check_order(order)
     origin = f"{session.host}/po/{order}"
     folder = order_folder(session.path, order)
     secrets = OrderSecrets.opened(origin, (folder / "secrets").read_bytes(), session.key)
@@ -43,7 +41,9 @@ def recover_log(session: Session, order: str, time_us: int) -> Moved:
             "of the folder, or the entries from escrow"
         ) from error
     if new_size != old_size:
-        record_event(ledger, time_us, actor(), "recovered", {"from_size": old_size, "to_size": new_size})
+        record_event(
+            ledger, time_us, session.actor, "recovered", {"from_size": old_size, "to_size": new_size}
+        )
         ledger.seal(time_us, entries=_gaps(ledger, time_us))
     return Moved(old_size, new_size)
 

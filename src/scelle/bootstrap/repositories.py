@@ -3,11 +3,13 @@
 import os
 from pathlib import Path
 
-from scelle.bootstrap.acting import actor, now_us
+from scelle.bootstrap.acting import now_us
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
+from scelle.bootstrap.orders import refuse_disposed
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.ledger.events import record_event
 from scelle.orders.service import sealed_order
+from scelle.release.quarantine import quarantined
 from scelle.restore.repositories import RestoredRepository, check_repository, restore_repository
 from scelle.sources.git.restore import refuse_folder
 
@@ -21,11 +23,18 @@ def restore_git(
     """
     refuse_in_vault(session, to)
     refuse_folder(to)
+    refuse_disposed(session, order)
     ledger = session.order_writer(order)
     alias = sealed_order(ledger).alias_of(source)
     check_repository(ledger, alias)
     name = os.fsencode(to.name).decode("utf-8", "backslashreplace")
-    record_event(ledger, now_us(), actor(), "git.restored", {"source": alias, "folder": name})
+    record_event(ledger, session.now_us(), session.actor, "git.restored", {"source": alias, "folder": name})
     ledger.seal(now_us())
     warnings = show_to_witnesses(ledger, None, witness_settings(ledger))
-    return restore_repository(ledger, session.packs, alias, to, with_deleted=with_deleted), warnings
+    left_out = quarantined(ledger)
+    if left_out:
+        warnings.append("what is quarantined was left out, and whatever needs it is listed as failed")
+    report = restore_repository(
+        ledger, session.packs, alias, to, with_deleted=with_deleted, left_out=left_out
+    )
+    return report, warnings

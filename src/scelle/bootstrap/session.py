@@ -1,31 +1,56 @@
 """Open a vault for one command, and what the command needs of it."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
-from scelle.bootstrap.acting import actor, now_us
+from scelle.bootstrap import acting
+from scelle.bootstrap.acting import ActingAs
 from scelle.capture.service import NamedSource, PassTools, Progress
-from scelle.errors import CatalogStale, InputError, StorageError
+from scelle.errors import (
+    BehindWall,
+    CatalogStale,
+    InputError,
+    IntegrityError,
+    NotAllowed,
+    OperatorUnknown,
+    ScelleError,
+    SourceError,
+    StorageError,
+)
 from scelle.fsck.catalog import catalog_tables
+from scelle.guard.spool import SPOOL_FOLDER
 from scelle.ledger.clock import CONFIRMED_BY, check_clock, clock_behind, newest_commit_us
+from scelle.ledger.events import events, record_event
 from scelle.ledger.memory import memory_in
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory
+from scelle.operators.keys import OperatorKey, key_file_name, read_operator_key
+from scelle.operators.model import Operator, Power
+from scelle.operators.reads import ACCESS, note_read, noted_reads
+from scelle.operators.registry import KINDS, People, check_operator_name, people_of
+from scelle.operators.settings import setting_us
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import SealedOrder, check_order
+from scelle.orders.service import SealedOrder, order_ids, unknown_order
 from scelle.sources.model import SourceSpec
 from scelle.sources.registry import named_sources, refuse_own_folders
 from scelle.sources.urls import open_source
 from scelle.sources.windows import Window
+from scelle.vault import durable
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
 from scelle.vault.contents import CatalogContentIndex
 from scelle.vault.lock import WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, open_vault, read_config
+
+REFUSED: Final = "refused"
+"""The event that somebody asked for what he may not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +85,135 @@ def signer_memory(vault: OpenedVault, key_choice: KeyChoice) -> SignerMemory:
 class Session:
     """One opened vault. `writing` sessions hold the writer lock; reading ones run beside them."""
 
-    def __init__(self, vault: OpenedVault, key_choice: KeyChoice, *, writing: bool) -> None:
+    def __init__(
+        self,
+        vault: OpenedVault,
+        key_choice: KeyChoice,
+        *,
+        writing: bool,
+        clock: Callable[[], int] = acting.now_us,
+    ) -> None:
         self.path, self.config, self.key = vault.path, vault.config, vault.key
         self.host = vault.config.host
         self.key_folder = _key_folder(key_choice)
         self.writing = writing
+        self.now_us = clock
         self.memory = signer_memory(vault, key_choice)
         self.warnings: list[str] = []
         self._packs: PackStore | None = None
         self._catalog: Catalog | None = None
-        self._ledgers: list[OrderLedgerWriter] = []
+        self._ledgers: dict[str, OrderLedgerWriter] = {}
+        self._people: People | None = None
+        self.operator_key: OperatorKey | None = None
+        self.operator: Operator | None = None
+
+    def act_as(self, acting_as: ActingAs) -> None:
+        """Act as an operator from now on; raises for a key that does not open, and for who is no operator."""
+        key = self._key_of(acting_as)
+        try:
+            self.operator = self.people.who(key)
+        except (OperatorUnknown, NotAllowed) as error:
+            self.note_refusal(f"act as {key.name}", str(error))
+            raise
+        self.operator_key = key
+
+    def _key_of(self, acting_as: ActingAs) -> OperatorKey:
+        path = acting_as.key_file or self.operator_key_file(check_operator_name(acting_as.name or ""))
+        key = read_operator_key(path, acting_as.passphrase(path))
+        if acting_as.name not in (None, key.name):
+            raise NotAllowed(
+                f"{path} is the key of {key.name}, not of {acting_as.name}: give the one that is meant"
+            )
+        return key
+
+    def operator_key_file(self, name: str) -> Path:
+        """Return where an operator's key file lies: beside the vault's own keys."""
+        folder = self.key_folder or default_key_folder()
+        return folder / key_file_name(self.config.vault_id, name)
+
+    # --- people
+
+    @property
+    def people(self) -> People:
+        """Return operators, walls, settings and requests, as the vault's own log has them."""
+        if self._people is None:
+            ledger = self.ledger(RESERVED_ORDER_ID)
+            self._people = people_of(events(ledger, *KINDS), ledger.origin)
+        return self._people
+
+    def forget_people(self) -> None:
+        """Read people, walls, settings and requests anew: something of them was just sealed."""
+        self._people = None
+
+    @property
+    def actor(self) -> str:
+        """Return who acts, as events name them: the operator, else this user of the machine."""
+        return acting.actor() if self.operator is None else self.operator.name
+
+    @property
+    def is_solo(self) -> bool:
+        """Tell whether the vault has no operators: no walls, and no second person."""
+        return self.people.is_solo
+
+    def sees(self, order: str) -> bool:
+        """Tell whether who acts may know of an order."""
+        return self.people.sees(self.operator, order)
+
+    def require(self, *powers: Power) -> None:
+        """Raise NotAllowed where who acts may do none of these; a writing session seals that it was refused."""
+        try:
+            self.people.require(self.operator, *powers)
+        except NotAllowed as error:
+            self.note_refusal(" or ".join(power.value for power in powers), str(error))
+            raise
+
+    def note_refusal(self, what: str, why: str) -> None:
+        """Seal that somebody was refused, where this session may write."""
+        if self.writing:
+            self.record(REFUSED, {"what": what, "why": why})
+
+    def note_read(self, order: str, what: str, **details: int | str) -> None:
+        """Keep that content of an order was read, and by whom; raises StorageError: what is not kept is not shown."""
+        body = {"order": order, "what": what, **details}
+        if self.writing:
+            self.record(ACCESS, {"id": secrets.token_hex(16), "at_us": str(self.now_us()), **body})
+        else:
+            note_read(self.path, self.key, self.now_us(), self.actor, body)
+
+    def record(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Seal one event in the vault's own log: what people did that is of no one order."""
+        ledger = self.writer(RESERVED_ORDER_ID)
+        record_event(ledger, self.now_us(), self.actor, kind, body)
+        ledger.seal(self.now_us())
+        self.forget_people()
+
+    def setting_us(self, name: str) -> int:
+        """Return a setting of the vault in microseconds."""
+        return setting_us(self.people.settings, name)
+
+    def all_orders(self) -> list[str]:
+        """List every order: for what must hold, whoever asks. What comes of it is shown through `sees` alone."""
+        return order_ids(self.path)
+
+    def every_order_named(self) -> list[str]:
+        """List every order that the vault has, had or began: those whose names may stand in what is found wrong."""
+        folder = self.path / "po"
+        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        found |= {origin.rpartition("/")[2] for origin in self.memory.origins()}
+        found |= self.people.orders_opened
+        return sorted(found - {RESERVED_ORDER_ID})
+
+    def orders(self) -> list[str]:
+        """List the orders that who acts may know of."""
+        return [order for order in self.all_orders() if self.sees(order)]
+
+    def check_order(self, order: str) -> str:
+        """Return `order`; one behind a wall is as unknown as one that is not there."""
+        if order not in self.all_orders() or not self.sees(order):
+            raise unknown_order(order)
+        return order
+
+    # --- what is opened
 
     @property
     def catalog(self) -> Catalog:
@@ -108,26 +252,28 @@ class Session:
 
     def writer(self, order: str) -> OrderLedgerWriter:
         """Open the ledger of an order (or of the vault) for writing; recovery runs first."""
-        ledger = OrderLedgerWriter(self.path, order, f"{self.host}/po/{order}", self.key, self.memory)
-        self._ledgers.append(ledger)
+        ledger = self._ledgers.get(order)
+        if ledger is None:
+            ledger = OrderLedgerWriter(self.path, order, f"{self.host}/po/{order}", self.key, self.memory)
+            self._ledgers[order] = ledger
         return ledger
 
     def keep(self, ledger: OrderLedgerWriter) -> OrderLedgerWriter:
         """Close `ledger` with the session."""
-        self._ledgers.append(ledger)
+        self._ledgers[ledger.order] = ledger
         return ledger
 
     def order_writer(self, order: str) -> OrderLedgerWriter:
         """Open an order that exists for writing; note in `warnings` a clock that is behind its log."""
-        ledger = self.writer(check_order(self.path, order))
-        behind = clock_behind(ledger.state, now_us())
+        ledger = self.writer(self.check_order(order))
+        behind = clock_behind(ledger.state, self.now_us())
         if behind is not None:
             self.warnings.append(f"order {order}: {behind}")
         return ledger
 
     def order_ledger(self, order: str) -> OrderLedger:
         """Open an order that exists for reading."""
-        return self.ledger(check_order(self.path, order))
+        return self.ledger(self.check_order(order))
 
     def sources(self) -> dict[str, SourceSpec]:
         """Return the vault's sources by name."""
@@ -136,17 +282,21 @@ class Session:
     def named(self, sealed: SealedOrder, names: Sequence[str] | None = None) -> list[NamedSource]:
         """Open the sources that an order names, in alias order."""
         specs = self.sources()
-        found = []
-        for name, alias in sorted(sealed.aliases.items(), key=lambda pair: pair[1]):
-            if names is None or name in names:
-                spec = specs[name]
-                refuse_own_folders(spec, self.path, self.key_folder)
-                source = open_source(spec)
-                window = None if spec.window is None else Window.parse(spec.window)
-                found.append(
-                    NamedSource(name, alias, spec.system, spec.custodian, spec.account, source, window)
-                )
-        return found
+        return [
+            self._named_source(specs[name], name, alias)
+            for name, alias in sorted(sealed.aliases.items(), key=lambda pair: pair[1])
+            if names is None or name in names
+        ]
+
+    def named_by(self, sealed: SealedOrder, names: Collection[str]) -> list[NamedSource]:
+        """Open sources by name, also those that an order does not name yet: these have no alias."""
+        specs = self.sources()
+        return [self._named_source(specs[name], name, sealed.aliases.get(name, "")) for name in sorted(names)]
+
+    def _named_source(self, spec: SourceSpec, name: str, alias: str) -> NamedSource:
+        refuse_own_folders(spec, self.path, self.key_folder)
+        window = None if spec.window is None else Window.parse(spec.window)
+        return NamedSource(name, alias, spec.system, spec.custodian, spec.account, open_source(spec), window)
 
     def pass_tools(self, ledger: OrderLedgerWriter, progress: Progress) -> PassTools:
         """Return what a pass works with."""
@@ -155,8 +305,8 @@ class Session:
             packs=self.packs,
             catalog=self.catalog,
             vault_key=self.key,
-            now_us=now_us,
-            actor=actor(),
+            now_us=self.now_us,
+            actor=self.actor,
             progress=progress,
         )
 
@@ -165,7 +315,7 @@ class Session:
 
         So the first failure is the one that is said, and not what came of trying on.
         """
-        for ledger in self._ledgers:
+        for ledger in self._ledgers.values():
             ledger.close()
         if self._packs is not None:
             self._packs.__exit__(None if failure is None else type(failure), failure, None)
@@ -174,27 +324,43 @@ class Session:
 
 
 @contextmanager
-def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Session]:
-    """Open the vault at `path` for one command."""
+def opened(
+    path: Path,
+    key_choice: KeyChoice,
+    *,
+    writing: bool,
+    acting_as: ActingAs | None = None,
+    clock: Callable[[], int] = acting.now_us,
+) -> Iterator[Session]:
+    """Open the vault at `path` for one command, as an operator where one is given; `clock` gives microseconds."""
     choice = key_choice
     if choice.key_file is None and choice.passphrase is None:
         if read_config(path).config.passphrase is not None:
             raise InputError(f"{path}: this vault has a passphrase: give --passphrase env:NAME or file:PATH")
         choice = KeyChoice(key_file=default_key_folder())
     vault = open_vault(path, key_file=choice.key_file, passphrase=choice.passphrase)
+    who = acting_as or ActingAs()
     if not writing:
-        session = Session(vault, choice, writing=False)
+        session = Session(vault, choice, writing=False, clock=clock)
         try:
-            yield session
+            with _discreet(session):
+                if who.is_somebody:
+                    session.act_as(who)
+                yield session
         finally:
             session.close()
         return
     with WriterLock(path).acquire(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")):
-        refuse_wrong_clock(path)
-        session = Session(vault, choice, writing=True)
+        refuse_wrong_clock(path, clock())
+        session = Session(vault, choice, writing=True, clock=clock)
         failure = None
         try:
-            yield session
+            with _discreet(session):
+                if who.is_somebody:
+                    session.act_as(who)
+                _seal_reads(session)
+                _seal_refusals(session)
+                yield session
         except StorageError as error:
             failure = error
             raise
@@ -202,9 +368,67 @@ def opened(path: Path, key_choice: KeyChoice, *, writing: bool) -> Iterator[Sess
             session.close(failure)
 
 
-def refuse_wrong_clock(vault: Path) -> None:
+@contextmanager
+def _discreet(session: Session) -> Iterator[None]:
+    """Let no failure tell of an order that who acts may not know of, and no warning either.
+
+    What must hold for everybody looks at every order: a log that cannot be read is named by its path, a clock by its
+    order. What a person typed is left as it is, since it names nothing that he does not know.
+    """
+    try:
+        yield
+    except (IntegrityError, StorageError, SourceError, OSError) as error:
+        if _tells_of(session, f"{error} {getattr(error, 'filename', None) or ''}"):
+            raise BehindWall(
+                "something that you may not know of is in the way: have `scelle verify` run by all counsel"
+            ) from error
+        raise
+    finally:
+        session.warnings[:] = [each for each in session.warnings if not _tells_of(session, each)]
+
+
+def _tells_of(session: Session, text: str) -> bool:
+    try:
+        hidden = [order for order in session.every_order_named() if not session.sees(order)]
+    except (ScelleError, OSError):  # the vault's own log cannot be read: who may know what is not known
+        return False
+    return names_any(text, hidden)
+
+
+def names_any(text: str, orders: Collection[str]) -> bool:
+    """Tell whether a text has the id of one of these orders, as a word of its own."""
+    return any(re.search(rf"(?<![a-z0-9.-]){re.escape(order)}(?![a-z0-9-])", text) for order in orders)
+
+
+def _seal_reads(session: Session) -> None:
+    """Seal what was read since the last writing session."""
+    reads = list(noted_reads(session.path, session.key))
+    if not reads:
+        return
+    ledger = session.writer(RESERVED_ORDER_ID)
+    for read in reads:
+        body = {"id": read.path.name, "at_us": str(read.time_us), **read.body}
+        record_event(ledger, session.now_us(), read.actor, ACCESS, body)
+    ledger.seal(session.now_us())
+    for read in reads:
+        durable.remove(read.path)
+
+
+def _seal_refusals(session: Session) -> None:
+    """Seal what the guard refused since the last writing session; what is damaged there stops no command."""
+    if not (session.path / SPOOL_FOLDER).is_dir():
+        return
+    from scelle.bootstrap.guarding import drain_refusals  # it stands on sessions itself
+
+    try:
+        drain_refusals(session)
+    except IntegrityError as error:
+        session.warnings.append(f"refusals of the guard that were not sealed yet: {error}")
+
+
+def refuse_wrong_clock(vault: Path, now_us: int) -> None:
     """Raise `ClockAhead` where this machine's clock is far ahead of what the vault saw last."""
-    check_clock(now_us(), newest_commit_us(vault), os.environ.get(CONFIRMED_BY))
+    check_clock(now_us, newest_commit_us(vault), os.environ.get(CONFIRMED_BY))
 
 
 def refuse_in_vault(session: Session, place: Path) -> None:

@@ -47,6 +47,8 @@ class PassTools:
     now_us: Callable[[], int]
     actor: str
     progress: Progress = lambda name, counts: None
+    compartment: str | None = None
+    """The age recipient to which restricted documents are encrypted; None where the vault has no compartment."""
     events_wait: bool = False
     """Set where the open segment of events holds the `pass` event of a run that a crash ended before its commit: it is
     sealed with the event of this run, which is the one that counts, and never before it."""

@@ -32,6 +32,8 @@ from scelle.sources.interfaces import (
 )
 
 SAMPLE = 10
+NOT_NAMED = "(restricted)"
+"""Stands for the name of a restricted document that cannot be listed."""
 NO_READER = "no-reader"
 """The cause of a unit that what is installed here cannot read."""
 
@@ -152,8 +154,7 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
     """Read every unit from its start; one that cannot be read is a trouble, as a pass has it."""
     found = Preview(named.name)
     samples: dict[str, GrowthSample] = {}
-    mine = tuple(clause for clause in clauses if named.name in clause.sources)
-    pushdown = Pushdown(named.name, mine, named.custodian, named.account)
+    pushdown = Pushdown.of(named.name, clauses, named.custodian, named.account)
     try:
         source.test()
         found.members = list(source.members())
@@ -174,7 +175,7 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
                 continue
             cause, detail, before = "", "", _totals(found)
             try:
-                if isinstance(source, PushdownSource):
+                if pushdown is not None and isinstance(source, PushdownSource):
                     batches = source.read_pushed_down(unit, b"", pushdown)
                 else:
                     batches = source.read(unit, b"")
@@ -237,7 +238,8 @@ def _take(
     found: Preview, decide: Callable[[ItemView], Match], named: NamedSource, offered: Offered | Trouble
 ) -> None:
     if isinstance(offered, Trouble):
-        found.fail(native_text(offered.native), offered.cause)
+        view = ItemView(named.name, offered.path, UNDATED, "", named.custodian, named.account)
+        found.fail(NOT_NAMED if decide(view).restricted else native_text(offered.native), offered.cause)
         return
     if offered.kind is Kind.SPECIAL:
         found.excluded_by[offered.reason] += 1

@@ -85,8 +85,7 @@ class RecordPass:
         self._tools, self._named, self._source, self._clauses = tools, named, source, clauses
         self._pass_id = pass_id
         ledger = tools.ledger
-        mine = tuple(clause for clause in clauses if named.name in clause.sources)
-        self._pushdown = Pushdown(named.name, mine, named.custodian, named.account)
+        self._pushdown = Pushdown.of(named.name, clauses, named.custodian, named.account)
         self._keys = RecordKeys(tools.vault_key, named.name)
         self._family = Family(ledger, named.alias)
         self._units = UnitIndex(tools.catalog, tools.vault_key, ledger.order, named.alias)
@@ -288,7 +287,7 @@ class RecordPass:
         Where something is, every record is looked at: one that left its clause has not vanished.
         """
         source = self._source
-        if reading.states is None and isinstance(source, PushdownSource):
+        if reading.states is None and self._pushdown is not None and isinstance(source, PushdownSource):
             return source.read_pushed_down(reading.unit, reading.mark, self._pushdown)
         return source.read(reading.unit, reading.mark)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
+from itertools import islice
 from typing import NamedTuple
 
 from scelle.capture.families import is_of_family
@@ -59,7 +60,7 @@ def _rows_since(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastP
     for index, manifest in ledger.manifests():
         if index >= last.log_end and _is_of(manifest.source, aliases) and manifest.records:
             with closing(ledger.segment(manifest)) as reader:
-                yield next(reader.rows())
+                yield from islice(reader.rows(), 1)  # none where all of them were erased
     for alias in sorted(ledger.open_sources()):
         writer = ledger.open_rows(alias) if _is_of(alias, aliases) else None
         if writer is not None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from scelle.capture.content import Kept, digest_in_place, keep_content
+from scelle.capture.content import Kept, Locked, digest_in_place, keep_content, lock_content
 from scelle.capture.interfaces import NamedSource, PassTools
-from scelle.capture.store import CaptureIndex, ItemKeys, Known, side_of
-from scelle.errors import ItemUnreadable
+from scelle.capture.store import KEY_BYTES, CaptureIndex, ItemKeys, Known, side_of
+from scelle.errors import CompartmentMissing, ItemUnreadable
 from scelle.formats.canonical_json import canonical_json
+from scelle.formats.compartments import restricted_meta
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
 from scelle.formats.values import NULL, UNDATED, content_value, structure_value, text_value
@@ -55,15 +56,24 @@ class Sealer:
         self._group_started_us = tools.now_us()
 
     def seal(
-        self, offered: Offered, document: Document, keep: Keep | None, item: bytes, known: Known | None
+        self,
+        offered: Offered,
+        document: Document,
+        keep: Keep | None,
+        item: bytes,
+        known: Known | None,
+        *,
+        restricted: bool = False,
     ) -> Sealed:
         """Keep the content and append a record, unless `known` is this very version.
 
-        What the document's stream raises leaves no record and no content. Raises `ItemUnreadable` where the
+        A `restricted` one goes into the compartment; whether it is this very version only its stamp says. What the document's stream raises leaves no record and no content. Raises `ItemUnreadable` where the
         metadata is too large for a record.
         """
         if len(document.meta_json) > META_MAX_BYTES:
             raise _metadata_too_large(document)
+        if restricted:
+            return self._seal_restricted(offered, document, keep, item, known)
         now_us = self._tools.now_us()
         record_key = self._record_key()
         if keep is Keep.DIGEST:
@@ -86,6 +96,34 @@ class Sealer:
         number = self._index.new_number() if known is None else known.number
         self._index.remember(item, Known(stamp, version, content, seq, self._pass_id, number))
         return Sealed(size_bytes, seq, known is not None and self._are_in_place(known, stamp, content))
+
+    def _seal_restricted(
+        self, offered: Offered, document: Document, keep: Keep | None, item: bytes, known: Known | None
+    ) -> Sealed:
+        """Put the document into the compartment; its record says its times, and nothing that is in it.
+
+        No hash of the content is kept to tell versions apart, so that nobody can ask whether two items are equal, or
+        one is a given file: `version` is random.
+        """
+        tools, is_kept = self._tools, keep is not Keep.DIGEST
+        if tools.compartment is None:
+            raise CompartmentMissing("the vault has no compartment: make one with `scelle restricted init`")
+        now_us = tools.now_us()
+        record_key = self._record_key()
+        locked = lock_content(
+            tools.packs, tools.compartment, document, offered.native, record_key[:16], is_kept=is_kept
+        )
+        self._group_bytes += locked.ciphertext.size_bytes + _ITEM_BYTES
+        stamp = self._no_stamp
+        if document.stamp and not _is_racy(offered, document, now_us):
+            stamp = self._keys.stamp(item + document.stamp)
+        version = secrets.token_bytes(KEY_BYTES)
+        values = self._closed_values(offered, document, locked, is_kept=is_kept)
+        side = side_of(item, stamp, version, self._pass_id, None, restricted=True)
+        seq = self._writer(now_us).append(record_key, _time_us(document), values, side)
+        number = self._index.new_number() if known is None else known.number
+        self._index.remember(item, Known(stamp, version, None, seq, self._pass_id, number, restricted=1))
+        return Sealed(locked.size_bytes, seq)
 
     def keep_pace(self) -> None:
         """Commit what was gathered once it is large or a few seconds old, also where the clock jumped back."""
@@ -149,6 +187,19 @@ class Sealer:
             content_value(chunks, size_bytes),
             _word(document.time_basis),
             structure_value(_kept_in_place(meta) if is_in_place else meta),
+        ]
+
+    def _closed_values(
+        self, offered: Offered, document: Document, locked: Locked, *, is_kept: bool
+    ) -> list[bytes]:
+        """Return the values of a restricted document behind time and sequence number (docs/formats/compartment.md)."""
+        return [
+            self._holder,
+            text_value(self._keys.shadow(offered.native)),
+            NULL,
+            *locked.closed,
+            _word(document.time_basis),
+            structure_value(restricted_meta(locked.ciphertext, is_kept=is_kept)),
         ]
 
     def _writer(self, now_us: int) -> SegmentWriter:

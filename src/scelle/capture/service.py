@@ -17,6 +17,7 @@ from scelle.capture.record_pass import RecordPass
 from scelle.capture.sealed import FINISHED, LastPass, has_unsealed_pass, last_pass, unfinished_pass
 from scelle.capture.source_pass import SourcePass
 from scelle.capture.tallies import shape_text
+from scelle.errors import CompartmentMissing, RestrictedRecords
 from scelle.formats.entries import Entry
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.events import record_event
@@ -44,6 +45,7 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
     unfinished, after it the next run begins another. Raises `CountsDoNotAddUp`, which is a fault of Scellé,
     and StorageError; what sources do is in the report.
     """
+    refuse_restricted(clauses, sources, tools.compartment)
     ledger = tools.ledger
     last = last_pass(ledger)
     pass_id = unfinished_pass(ledger, {named.alias for named in sources}, last)
@@ -77,6 +79,27 @@ def run_reconciled_pass(
     reconciler = Reconciler(tools, clauses, sources)
     report = run_pass(tools, clauses, sources)
     return report, reconciler.finish(report)
+
+
+def refuse_restricted(
+    clauses: Sequence[Clause], sources: Sequence[NamedSource], compartment: str | None
+) -> None:
+    """Raise where a restricted clause covers what cannot be put into the compartment; nothing was read yet.
+
+    Raises `RestrictedRecords` for a source of records, `CompartmentMissing` where the vault has no compartment.
+    """
+    names = {name for clause in clauses if clause.restricted for name in clause.sources}
+    for named in sources:
+        if named.name in names and isinstance(named.source, RecordSource):
+            raise RestrictedRecords(
+                f"a restricted clause names {named.name}, a source of records: restricted: documents only in this "
+                "version; leave it out of that clause"
+            )
+        if named.name in names and compartment is None:
+            raise CompartmentMissing(
+                f"a restricted clause covers {named.name}, and the vault has no compartment: make one with "
+                "`scelle restricted init`; nothing was read"
+            )
 
 
 def _take(

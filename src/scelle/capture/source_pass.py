@@ -10,7 +10,7 @@ from scelle.capture.sealing import Sealer
 from scelle.capture.store import LOOK_UP_AT_ONCE, CaptureIndex, ItemKeys, Known
 from scelle.errors import ItemChanged, ItemError, ItemVanished, SourceError
 from scelle.scope.model import ItemView, Match
-from scelle.sources.interfaces import Kind, Offered, Source, Trouble, native_text
+from scelle.sources.interfaces import UNDATED, Kind, Offered, Source, Trouble, native_text
 
 Decide = Callable[[ItemView], Match]
 
@@ -44,6 +44,9 @@ class SourcePass:
         self._returned = ProblemLog(record, RETURNED, [])
         self._sealer = Sealer(tools, named, self._keys, self._index, pass_id)
         self._seen = bytearray()
+        self._is_restricted = False
+        """Whether the item that is being taken is restricted: nothing then says its name."""
+        self._open_copies = 0
 
     def run(self) -> SourceReport:
         """Offer, match and seal everything; then note what vanished."""
@@ -66,6 +69,11 @@ class SourcePass:
         self._sealer.commit(self._tools.now_us())
         if not self._report.vanished_unknown:
             self._note_vanished()
+        if self._open_copies:
+            self._report.notes.append(
+                f"{self._open_copies} went into the compartment that were sealed openly before: the open copies stay "
+                "until they are disposed of (docs/restricted.md)"
+            )
         for log in (self._failed, self._specials, self._lost, self._returned):
             log.flush()
         return self._report
@@ -87,27 +95,47 @@ class SourcePass:
             self._mark_seen(offered, known)
         if isinstance(offered, Trouble):
             self._report.vanished_unknown |= known is None  # what lies below it was not offered
+            self._is_restricted = self._may_be_restricted(offered, UNDATED, known)
             self._fail(offered, offered.cause, "")
             return
         if offered.kind is Kind.SPECIAL:
             self._counts.excluded_by[offered.reason] += 1
-            self._specials.add(Problem(native_text(offered.native), offered.reason))
+            self._is_restricted = self._may_be_restricted(offered, offered.time_us, known)
+            self._specials.add(self._problem(offered, offered.reason))
             return
         match = self._decide(self._view(offered, offered.time_us, ""))
+        self._is_restricted = match.restricted or (known is not None and bool(known.restricted))
         if not match.covered:
             self._exclude(match)
-        elif known is not None and self._is_unchanged(offered, known):
+        elif known is not None and self._is_unchanged(offered, item, known):
             self._count(offered, offered.size_bytes, known.pass_id)
         else:
             self._try_to_seal(offered, match, item, known)
 
-    def _view(self, offered: Offered, time_us: int, media_type: str) -> ItemView:
+    def _may_be_restricted(self, offered: Offered | Trouble, time_us: int, known: Known | None) -> bool:
+        """Tell whether a restricted clause covers what was not read: then nothing names it."""
+        if known is not None and known.restricted:
+            return True
+        return self._decide(self._view(offered, time_us, "")).restricted
+
+    def _problem(self, offered: Offered | Trouble, cause: str, detail: str = "") -> Problem:
+        """Name an item; a restricted one by its keyed id only, and without what an error says of it."""
+        if self._is_restricted:
+            return Problem(self._keys.shadow(offered.native), cause)
+        return Problem(native_text(offered.native), cause, detail)
+
+    def _view(self, offered: Offered | Trouble, time_us: int, media_type: str) -> ItemView:
         named = self._named
         return ItemView(named.name, offered.path, time_us, media_type, named.custodian, named.account)
 
-    def _is_unchanged(self, offered: Offered, known: Known) -> bool:
-        """Tell whether the stamp says so; what is only digested is read again, whatever its stamp says."""
+    def _is_unchanged(self, offered: Offered, item: bytes, known: Known) -> bool:
+        """Tell whether the stamp says so; what is only digested is read again, whatever its stamp says.
+
+        An item that is sealed openly and restricted now is sealed again, into the compartment.
+        """
         stamp = offered.stamp
+        if self._is_restricted:
+            return bool(known.restricted and stamp) and self._keys.stamp(item + stamp) == known.stamp
         return bool(stamp) and known.content is None and self._keys.stamp(stamp) == known.stamp
 
     def _try_to_seal(self, offered: Offered, match: Match, item: bytes, known: Known | None) -> None:
@@ -119,7 +147,7 @@ class SourcePass:
                 self._read_and_seal(offered, match, item, known)
         except ItemVanished as error:
             self._counts.lost += 1
-            self._lost.add(Problem(native_text(offered.native), error.cause, str(error)))
+            self._lost.add(self._problem(offered, error.cause, str(error)))
         except ItemError as error:
             self._fail(offered, error.cause, str(error))
         except SourceError as error:  # the source itself is gone: the item keeps its bucket
@@ -133,7 +161,7 @@ class SourcePass:
     def _fail(self, offered: Offered | Trouble, cause: str, detail: str) -> None:
         self._counts.failed += 1
         self._counts.failed_by[cause] += 1
-        self._failed.add(Problem(native_text(offered.native), cause, detail))
+        self._failed.add(self._problem(offered, cause, detail))
 
     def _count(self, offered: Offered, size_bytes: int, pass_id: int) -> None:
         """Count an item whose current version is sealed: new where this pass sealed it, in whichever run."""
@@ -156,7 +184,11 @@ class SourcePass:
             if not match.covered:
                 self._exclude(match)
                 return
-        size_bytes, seq, changed_in_place = self._sealer.seal(offered, document, match.keep, item, known)
+            self._is_restricted = match.restricted or (known is not None and bool(known.restricted))
+        size_bytes, seq, changed_in_place = self._sealer.seal(
+            offered, document, match.keep, item, known, restricted=self._is_restricted
+        )
+        self._open_copies += self._is_restricted and known is not None and not known.restricted
         pass_id = self._pass_id if seq is not None or known is None else known.pass_id
         self._count(offered, size_bytes, pass_id)
         if changed_in_place and known is not None:
@@ -176,7 +208,8 @@ class SourcePass:
         if known.number < len(self._seen):  # the others came in this very pass
             self._seen[known.number] = 1
         if known.gone:
-            self._returned.add(Problem(native_text(offered.native), "returned", seq=known.seq))
+            native = self._keys.shadow(offered.native) if known.restricted else native_text(offered.native)
+            self._returned.add(Problem(native, "returned", seq=known.seq))
 
     def _note_vanished(self) -> None:
         """Count and name the items sealed before that the source no longer offers; they stay sealed.

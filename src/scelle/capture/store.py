@@ -21,6 +21,9 @@ from scelle.vault.sql import load_queries
 KEY_BYTES: Final = 16
 _SIDE: Final = struct.Struct(">16s16s16sQ")
 SIDE_BYTES: Final = _SIDE.size
+DOCUMENT_SIDES: Final = (SIDE_BYTES, SIDE_BYTES + 1, SIDE_BYTES + KEY_BYTES)
+"""How long what is kept beside a document's row may be: plainly, of a restricted one, of one kept by its digest."""
+_RESTRICTED: Final = b"r"
 _QUERIES: Final = load_queries("scelle.capture")
 TABLES: Final = _QUERIES["tables"]
 _LEARN_AT_ONCE: Final = 10_000
@@ -34,7 +37,8 @@ class Known(NamedTuple):
     """What is remembered of an item: keyed hashes and numbers from its newest record.
 
     `content` is set where only the digest is kept. `number` counts the source's items as they came;
-    `gone` says that the last pass did not find it.
+    `gone` says that the last pass did not find it. Of a `restricted` item (1) no keyed hash is made of its content:
+    `version` is random, and its stamp's is its own.
     """
 
     stamp: bytes
@@ -44,24 +48,37 @@ class Known(NamedTuple):
     pass_id: int
     number: int = -1
     gone: int = 0
+    restricted: int = 0
 
 
-def side_of(item: bytes, stamp: bytes, version: bytes, pass_id: int, content: bytes | None) -> bytes:
+def side_of(
+    item: bytes,
+    stamp: bytes,
+    version: bytes,
+    pass_id: int,
+    content: bytes | None,
+    *,
+    restricted: bool = False,
+) -> bytes:
     """Return what is kept beside a record, so that the catalog can be made again from the segments alone.
 
     56 bytes: item, stamp, version, be64 pass id; and 16 more, the content's key, where only its digest is
-    kept.
+    kept, or one, `r`, where the item is restricted.
     """
     side = _SIDE.pack(item, stamp, version, pass_id)
+    if restricted:
+        return side + _RESTRICTED
     return side if content is None else side + content
 
 
 def parse_side(row: Row) -> tuple[bytes, Known] | None:
     """Read what is kept beside a record: the item and what is known of it; None where there is nothing."""
     side = row.side
-    if len(side) not in (SIDE_BYTES, SIDE_BYTES + KEY_BYTES):
+    if len(side) not in DOCUMENT_SIDES:
         return None
     item, stamp, version, pass_id = _SIDE.unpack_from(side)
+    if len(side) == SIDE_BYTES + 1:
+        return item, Known(stamp, version, None, row.seq, pass_id, restricted=1)
     return item, Known(stamp, version, side[SIDE_BYTES:] or None, row.seq, pass_id)
 
 
@@ -74,6 +91,7 @@ class ItemKeys:
         self._stamp = blake2b(key=key, digest_size=KEY_BYTES, person=b"scelle-stamp")
         self._version = blake2b(key=key, digest_size=KEY_BYTES, person=b"scelle-version")
         self._content = blake2b(key=key, digest_size=KEY_BYTES, person=b"scelle-content")
+        self._shadow = blake2b(source.encode() + b"\0", key=key, digest_size=17, person=b"scelle-shadow")
 
     def item(self, native: bytes) -> bytes:
         """Return the key of a native id."""
@@ -92,6 +110,12 @@ class ItemKeys:
         state = self._version.copy()
         state.update(digest + meta_json)
         return state.digest()
+
+    def shadow(self, native: bytes) -> str:
+        """Return what stands for the native id of a restricted item wherever it would be named: `restricted:r..`."""
+        state = self._shadow.copy()
+        state.update(native)
+        return f"restricted:r{b32encode(state.digest()).decode().lower()[:26]}"
 
     def content(self, digest: bytes) -> bytes:
         """Return the key of a content's digest."""
@@ -162,8 +186,8 @@ class CaptureIndex:
             rows = self._cursor.execute(_FIND, (self._scope, *wanted, *padding)).fetchall()
         except sqlite3.Error as error:
             raise catalog_error(self._catalog.path, error) from error
-        for item, number, stamp, version, content, seq, pass_id, gone in rows:
-            self._found[item] = Known(stamp, version, content, seq, pass_id, number, gone)
+        for item, number, stamp, version, content, seq, pass_id, gone, restricted in rows:
+            self._found[item] = Known(stamp, version, content, seq, pass_id, number, gone, restricted)
         for item in wanted:
             if item in self._pending:
                 self._found[item] = self._pending[item]
@@ -271,9 +295,26 @@ class CaptureIndex:
                 known.content,
                 known.seq,
                 known.pass_id,
+                known.restricted,
             )
             for item, known in sorted(self._pending.items())
         )
         with self._catalog.access() as connection:
             connection.executemany(_QUERIES["remember"], rows)
         self._pending.clear()
+
+
+def forget_order(catalog: Catalog, order: str) -> None:
+    """Forget everything that is remembered of an order's items and units; kept by the catalog's next commit."""
+    with catalog.access() as connection:
+        scopes = connection.execute(_QUERIES["scopes_of"], (order,)).fetchall()
+        for name in ("forget", "forget_units", "forget_scope"):
+            connection.executemany(_QUERIES[name], scopes)
+    catalog.commit()
+
+
+def forget_records(catalog: Catalog, order: str, source: str, seqs: Iterable[int]) -> None:
+    """Forget that these records are the newest of their items: they were erased. Committed when it returns."""
+    with catalog.access() as connection:
+        connection.executemany(_QUERIES["forget_record"], ((order, source, seq) for seq in seqs))
+    catalog.commit()

@@ -16,6 +16,7 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, printable, progress_line, refuse_in_any_vault, warn
+from scelle.operators.model import Power
 
 
 def audit_stream(
@@ -36,7 +37,7 @@ def audit_stream(
     """
     from scelle.bootstrap.productions import write_audit_stream  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.PRODUCE) as session:
         report, warnings = write_audit_stream(
             session, order, source=source, to=to, progress=progress_line(as_json)
         )

@@ -2,6 +2,7 @@
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit
+from scelle.operators.model import Power
 
 
 def rebuild_catalog(
@@ -16,6 +17,9 @@ def rebuild_catalog(
     """
     from scelle.fsck.rebuild import rebuild_catalog as rebuild
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         document = rebuild(vault, session.key)
-    emit(document, [f"catalog made again: {document['contents']} contents"], as_json)
+        if not session.is_solo:  # these are of all orders together
+            document |= dict.fromkeys(("contents", "packs"))
+    counted = "" if document["contents"] is None else f": {document['contents']} contents"
+    emit(document, [f"catalog made again{counted}"], as_json)

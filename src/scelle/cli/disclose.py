@@ -16,6 +16,7 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, printable, progress_line, warn
+from scelle.operators.model import Power
 
 
 def disclose(
@@ -44,7 +45,7 @@ def disclose(
     """
     from scelle.bootstrap.productions import disclose_record  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.PRODUCE) as session:
         report, warnings = disclose_record(
             session,
             order,

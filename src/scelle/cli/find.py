@@ -1,8 +1,5 @@
 """`scelle find`: what is sealed, by its metadata."""
 
-import sys
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,14 +13,13 @@ from scelle.cli.options import (
     VaultOption,
     opened_vault,
 )
-from scelle.cli.output import emit, warn
+from scelle.cli.output import emit, search_progress, warn
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.find.service import Hits
 
 ITEMS = 1000
-_SHOWN_EVERY_S = 0.2
-_SHOWN_AFTER_S = 1.0
 
 
 def find(
@@ -46,8 +42,8 @@ def find(
     """
     from scelle.bootstrap.finding import find_items  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        hits = find_items(session, order, query, limit, _progress())
+    with opened_vault(vault, key_file, passphrase, writing=False, power=Power.READ_CONTENT) as session:
+        hits = find_items(session, order, query, limit, search_progress())
     if hits.count > len(hits.items) > 0:
         warn(f"{len(hits.items)} of {hits.count} matches are shown: give --limit N for more")
     emit({"order": order, "query": query, **hits.to_json()}, _lines(hits), as_json)
@@ -58,22 +54,5 @@ def _lines(hits: "Hits") -> list[str]:
         f"{each.id or '-':27}  {each.place}  {each.time or 'undated':27}  {each.source}  {each.account or '-'}"
         for each in hits.items
     ]
-    return [*lines, f"{hits.count} matches among what checkpoint {hits.size} covers"]
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Return a progress line for a terminal, of a search that takes more than a moment: how much, how fast."""
-    if not sys.stderr.isatty():
-        return lambda done, total: None
-    started = shown_at = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown_at
-        now = time.monotonic()
-        if now - started < _SHOWN_AFTER_S or (done != total and now - shown_at < _SHOWN_EVERY_S):
-            return
-        shown_at = now
-        line = f"searched {done} of {total} records, {done / (now - started):.0f}/s"
-        print(f"\r\x1b[K{line}" if done != total else "\r\x1b[K", end="", flush=True, file=sys.stderr)
-
-    return show
+    kept_back = f", and {hits.quarantined} quarantined" if hits.quarantined else ""
+    return [*lines, f"{hits.count} matches{kept_back} among what checkpoint {hits.size} covers"]

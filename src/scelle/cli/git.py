@@ -15,6 +15,7 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, printable, warn
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.restore.repositories import RestoredRepository
@@ -52,7 +53,7 @@ def restore(
     """
     from scelle.bootstrap.repositories import restore_git  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.READ_CONTENT) as session:
         report, warnings = restore_git(session, order, source, to, with_deleted=deleted)
     for warning in warnings:
         warn(warning)

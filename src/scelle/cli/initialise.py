@@ -20,6 +20,14 @@ def init(
         list[str] | None,
         typer.Option(help="An age public key (age1..) that can restore the vault key. Repeat for more."),
     ] = None,
+    cooling_off: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="From a request of two people to its execution. Default: 24h."),
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="In which a release can be undone. Default: 30d."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a vault: keys, catalog, local store.
@@ -30,6 +38,7 @@ def init(
     Example: scelle init /srv/vault --host platform.example --recipient age1...
     """
     from scelle.bootstrap import KeyChoice, make_vault  # start-up time of --help
+    from scelle.operators.settings import check_value, parse_duration
     from scelle.vault.model import what_a_copy_contains
 
     recipients = list(recipient or [])
@@ -40,7 +49,13 @@ def init(
         recipients = answer.split()
     choice = KeyChoice(key_file=key_file, passphrase=secret_from(passphrase))
     name = host or socket.getfqdn().lower()
-    vault = make_vault(directory, name, choice, recipients)
+    given = {"cooling-off": cooling_off, "grace": grace}
+    settings = {
+        key: check_value(key, parse_duration(value, f"--{key}"))
+        for key, value in given.items()
+        if value is not None
+    }
+    vault = make_vault(directory, name, choice, recipients, settings)
     if host is None:
         warn(
             f"host not given: every log of this vault is named after {name}, for ever; if that is not the platform's "

@@ -25,7 +25,7 @@ def drill(
 
     Example: scelle key drill --identity recovery.txt
     """
-    from scelle.bootstrap import actor, now_us  # start-up time of --help
+    from scelle.bootstrap import now_us  # start-up time of --help
     from scelle.ledger.events import record_event
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.vault.recovery import prove_recovery
@@ -34,7 +34,7 @@ def drill(
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         proof = prove_recovery(vault, read_config(vault), identity)
         ledger = session.writer(RESERVED_ORDER_ID)
-        record_event(ledger, now_us(), actor(), "key.drill", {"recipient": proof.recipient})
+        record_event(ledger, session.now_us(), session.actor, "key.drill", {"recipient": proof.recipient})
         ledger.seal(now_us())
     document = {"restored": True, "vault_id": proof.vault_id.hex(), "recipient": proof.recipient}
     emit(document, [f"the vault key was restored with {proof.recipient}"], as_json)

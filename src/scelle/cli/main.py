@@ -10,22 +10,37 @@ from typer.exceptions import TyperException
 
 from scelle import __version__
 from scelle.cli import (
+    amend,
     audit,
     catalog,
     disclose,
+    erasing_records,
+    erasure,
     find,
     git,
     initialise,
     key,
+    may_delete,
+    note,
+    operator,
     order,
     preserve,
     preview,
     produce,
+    quarantine,
     recover,
+    releasing,
+    report,
+    request,
+    restricted,
+    settings,
     source,
     status,
     verify,
+    wall,
+    why,
 )
+from scelle.cli.acting import take_acting
 from scelle.cli.once import refuse_repeated
 from scelle.cli.output import emit, nobody_reads_on, one_line
 from scelle.errors import (
@@ -66,6 +81,15 @@ app = typer.Typer(
 def options(
     context: typer.Context,
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    operator_name: str = typer.Option(
+        "",
+        "--as",
+        metavar="NAME",
+        help="Act as this operator, anywhere on the line (or SCELLE_OPERATOR_KEY=FILE).",
+    ),
+    operator_passphrase: str = typer.Option(
+        "", "--operator-passphrase", metavar="env:NAME|file:PATH|exec:CMD", help="Of the operator's key file."
+    ),
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     """Take the options that stand before the command."""
@@ -78,15 +102,33 @@ def options(
 app.command("init")(initialise.init)
 app.add_typer(source.app, name="source")
 app.add_typer(order.app, name="order")
+app.add_typer(operator.app, name="operator")
+app.add_typer(request.app, name="request")
+app.add_typer(restricted.app, name="restricted")
+app.add_typer(settings.app, name="settings")
+app.add_typer(note.app, name="note")
+amend.register(order.app)
+order.app.command("release")(releasing.release)
+order.app.command("undo-release")(releasing.undo_release)
+app.command("dispose")(releasing.dispose)
+order.app.command("wall")(wall.wall)
+order.app.command("admit")(wall.admit)
 app.add_typer(key.app, name="key")
 app.add_typer(git.app, name="git")
+app.add_typer(erasure.app, name="erasure")
+app.command("quarantine")(quarantine.quarantine)
+app.command("erase-records")(erasing_records.erase_records)
+app.command("consent-request")(erasing_records.consent_request)
 app.command("preview")(preview.preview)
 app.command("preserve")(preserve.preserve)
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("find")(find.find)
+app.command("why")(why.why)
+app.command("may-delete")(may_delete.may_delete)
 app.command("rebuild-catalog")(catalog.rebuild_catalog)
 app.command("recover")(recover.recover)
+app.command("report")(report.report)
 app.command("produce")(produce.produce)
 app.command("disclose")(disclose.disclose)
 app.command("audit-stream")(audit.audit_stream)
@@ -124,6 +166,7 @@ def run(arguments: list[str]) -> int:
         return BAD_INPUT
     try:
         _refuse_empty(given)
+        given = take_acting(given)
         code = app(given, prog_name="scelle", standalone_mode=False)
         if code == INTERRUPTED:
             raise typer.Abort

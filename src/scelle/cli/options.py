@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scelle.cli.acting import acting_as
 from scelle.cli.output import warn
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
+    from scelle.operators.model import Power
 
 VaultOption = Annotated[
     Path, typer.Option("--vault", envvar="SCELLE_VAULT", metavar="DIR", help="The vault's folder.")
@@ -47,13 +49,24 @@ def secret_from(where: str | None) -> str | None:
 
 @contextmanager
 def opened_vault(
-    vault: Path, key_file: Path | None, passphrase: str | None, *, writing: bool
+    vault: Path,
+    key_file: Path | None,
+    passphrase: str | None,
+    *,
+    writing: bool,
+    power: "Power | None" = None,
 ) -> Iterator["Session"]:
-    """Open the vault that the shared options name; print its warnings at the end, however that comes."""
+    """Open the vault that the shared options name; print its warnings at the end, however that comes.
+
+    `power` is what whoever acts must be allowed to do; raises NotAllowed before anything of an order is looked at.
+    """
     from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
 
-    with opened(vault, KeyChoice(key_file, secret_from(passphrase)), writing=writing) as session:
+    choice = KeyChoice(key_file, secret_from(passphrase))
+    with opened(vault, choice, writing=writing, acting_as=acting_as()) as session:
         try:
+            if power is not None:
+                session.require(power)
             yield session
         finally:
             for warning in session.warnings:

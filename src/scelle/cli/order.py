@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scelle.cli.lives import clause_lines, life_json, life_lines, standing
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -16,8 +17,10 @@ from scelle.cli.options import (
 )
 from scelle.cli.output import emit, shown_json, utc, warn
 from scelle.errors import TimestampUnavailable
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
+    from scelle.bootstrap import Session
     from scelle.orders.service import SealedOrder
 
 app = typer.Typer(help="Take orders in and show them.", no_args_is_help=True, rich_markup_mode=None)
@@ -38,7 +41,6 @@ def add(
     """
     from scelle.bootstrap import (  # start-up time of --help
         WitnessSettings,
-        now_us,
         set_witnesses,
         show_to_witnesses,
         take_in_order,
@@ -50,16 +52,16 @@ def add(
     if tsa is not None:
         checked_address(tsa)
     order_file = read_order_file(file)
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.TAKE_IN) as session:
         specs = session.sources()
-        check_sources(order_file, specs)
+        check_sources(order_file.clauses, specs)
         ledger = take_in_order(session, order_file)
         settings = WitnessSettings(tsa=tsa)
         if tsa is not None:
             set_witnesses(ledger, settings)
         for warning in [*order_file.warnings, *show_to_witnesses(ledger, "item-zero", settings)]:
             warn(warning)
-        document = _described(sealed_order(ledger), now_us())
+        document = _described(session, sealed_order(ledger))
     emit(document, _lines(document), as_json)
 
 
@@ -74,13 +76,16 @@ def list_orders(
 
     Example: scelle order list
     """
-    from scelle.bootstrap import now_us  # start-up time of --help
-    from scelle.orders.service import order_ids, sealed_order
+    from scelle.orders.service import sealed_order  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        found = [_described(sealed_order(session.ledger(order)), now_us()) for order in order_ids(vault)]
-    lines = [f"{each['id']}  {each['type']}  {each['authority']}  {each['next']}" for each in found]
-    emit({"orders": found}, lines or ["no orders yet: scelle order add FILE"], as_json)
+        found = [_described(session, sealed_order(session.ledger(order))) for order in session.orders()]
+        is_nobody = not session.is_solo and session.operator is None
+    lines = [f"{each['id']}  {each['type']}  {each['authority']}  {standing(each)}" for each in found]
+    none = "no orders yet: scelle order add FILE"
+    if is_nobody:
+        none = "orders are shown to operators only: give --as NAME"
+    emit({"orders": found}, lines or [none], as_json)
 
 
 @app.command("show")
@@ -95,14 +100,14 @@ def show(
 
     Example: scelle order show ec-2026-0108 --json
     """
-    from scelle.bootstrap import now_us, witnesses  # start-up time of --help
+    from scelle.bootstrap import witnesses  # start-up time of --help
     from scelle.ledger.events import events
     from scelle.orders.service import sealed_order
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         ledger = session.order_ledger(order)
         sealed = sealed_order(ledger)
-        document = _described(sealed, now_us())
+        document = _described(session, sealed)
         document["log"] = {"origin": ledger.origin, "size": ledger.log.size, "root": ledger.log.root.hex()}
         seen = witnesses(ledger)
         document["rewritable_unseen_since"] = utc(seen.rewritable_since(sealed.received.time_us))
@@ -142,7 +147,7 @@ def trust(
 
     cosigners = Cosigners(tuple(map(parse_vkey, cosigner or ())))
 
-    with opened_vault(vault, key_file, passphrase, writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False, power=Power.PRODUCE) as session:
         refuse_in_vault(session, to)
         ledger = session.order_ledger(order)
         document = write_trust(ledger, to, cosigners)
@@ -176,7 +181,7 @@ def timestamp(
     """
     from scelle.bootstrap import timestamp_now, witnesses  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
         warnings = timestamp_now(ledger, tsa)
         pending = len(witnesses(ledger).pending())
@@ -204,7 +209,7 @@ def escrow(
     """
     from scelle.bootstrap import add_escrow  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         checkpoint, warnings = add_escrow(session, session.order_writer(order), to)
     for warning in warnings:
         warn(warning)
@@ -212,23 +217,23 @@ def escrow(
     emit(document, [f"checkpoint of size {checkpoint.size} deposited in {to}"], as_json)
 
 
-def _described(sealed: "SealedOrder", now_us: int) -> dict[str, Any]:
+def _described(session: "Session", sealed: "SealedOrder") -> dict[str, Any]:
     from scelle.orders.clocks import days_left, hold_end, next_step  # start-up time of --help
     from scelle.orders.sealed import order_to_json
-    from scelle.scope.sealed import clause_to_json
 
-    order = sealed.order
+    order = sealed.life.running_order
     reading = hold_end(order)
     return {
         **order_to_json(order),
+        **life_json(sealed.life, session.now_us(), session.setting_us("decide-within")),
         "kind": order.rule.kind.value,
         "keep_until": utc(reading.keep_until_us),
         "act_by": utc(reading.act_by_us),
         "open_ended": reading.open_ended,
-        "days_left": days_left(order, now_us),
-        "next": next_step(order, now_us),
+        "review_due": utc(sealed.life.review_due_us(session.setting_us("review-every"))),
+        "days_left": days_left(order, session.now_us()),
+        "next": next_step(order, session.now_us()),
         "warnings": list(reading.warnings),
-        "clauses": [clause_to_json(clause) for clause in sealed.clauses],
         "aliases": dict(sealed.aliases),
     }
 
@@ -237,10 +242,8 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines = [
         f"order {document['id']} ({document['type']}, {document['kind']}), matter {document['matter']}",
         f"from {document['authority']}: {document['reference']}, {document['legal_basis']}",
-        document["next"],
+        standing(document),
+        *life_lines(document),
+        *clause_lines(document),
     ]
-    for clause in document["clauses"]:
-        lines.append(
-            f"  clause {clause['id']}: sources {', '.join(clause['sources'])}; keep {clause['keep']}"
-        )
     return lines + [f"  note: {warning}" for warning in document["warnings"]]

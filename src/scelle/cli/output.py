@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from scelle.ledger.witness import Shown
 
 _SHOWN_EVERY_S = 0.1
+_SEARCHED_EVERY_S = 0.2
+_SEARCHED_AFTER_S = 1.0
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -119,6 +121,24 @@ def progress_line(as_json: bool) -> Callable[[str, int, int], None]:
             f"{human_bytes(done)} of {human_bytes(total)}" if stage == "package" else f"{done} of {total}"
         )
         print(f"\r\x1b[K{stage}: {amount}", end="\n" if done == total else "", file=sys.stderr)
+
+    return show
+
+
+def search_progress() -> Callable[[int, int], None]:
+    """Return a progress line for a terminal, of a search that takes more than a moment: how much, how fast."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+    started = shown_at = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - started < _SEARCHED_AFTER_S or (done != total and now - shown_at < _SEARCHED_EVERY_S):
+            return
+        shown_at = now
+        line = f"searched {done} of {total} records, {done / (now - started):.0f}/s"
+        print(f"\r\x1b[K{line}" if done != total else "\r\x1b[K", end="", flush=True, file=sys.stderr)
 
     return show
 

@@ -20,6 +20,7 @@ from scelle.cli.output import emit, human_bytes, warn
 from scelle.cli.problems import items_command, problem_text
 from scelle.cli.reconciliation import reconciliation_lines
 from scelle.cli.unreachable import unreachable_error
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.capture.model import Counts, PassReport, Problem
@@ -59,15 +60,17 @@ def preserve(
     """
     from scelle.bootstrap import (  # start-up time of --help
         expected_items,
+        refuse_capture,
         show_to_witnesses,
         was_drilled,
         witness_settings,
     )
+    from scelle.bootstrap.restricted import with_compartment
     from scelle.capture.service import run_reconciled_pass
     from scelle.ledger.crew import spare_cores
     from scelle.orders.service import sealed_order, with_accounts
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
         ledger.crew.workers = spare_cores() if workers is None else workers
         if not was_drilled(session):
@@ -77,11 +80,12 @@ def preserve(
                 else "this vault has no recovery recipients (init --recipient): keep a copy of its key file elsewhere"
             )
         sealed = with_accounts(sealed_order(ledger), session.packs)
+        refuse_capture(session, sealed)
         progress = Progress(expected_items(ledger), quiet=as_json)
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
         report, reconciled = run_reconciled_pass(
-            session.pass_tools(ledger, progress), sealed.clauses, session.named(sealed)
+            with_compartment(session, session.pass_tools(ledger, progress)), sealed.clauses, session.named(sealed)
         )
         progress.end()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):

@@ -16,6 +16,7 @@ from scelle.cli.options import (
 )
 from scelle.cli.output import emit, human_bytes, utc
 from scelle.cli.unreachable import unreachable_error
+from scelle.operators.model import Power
 
 
 def preview(
@@ -41,7 +42,8 @@ def preview(
 
     Example: scelle preview ec-2026-0108 --json
     """
-    from scelle.bootstrap import actor, now_us  # start-up time of --help
+    from scelle.bootstrap import now_us  # start-up time of --help
+    from scelle.bootstrap.restricted import restricted_warnings
     from scelle.capture.growth import read_prices
     from scelle.capture.preview import preview as look
     from scelle.capture.preview import sealed_preview
@@ -49,12 +51,15 @@ def preview(
     from scelle.orders.service import sealed_order, with_accounts
 
     price = None if prices is None else read_prices(prices)
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
         found = look(sealed.clauses, session.named(sealed))
-        record_event(ledger, now_us(), actor(), "preview", sealed_preview(sealed.clauses, found))
+        record_event(
+            ledger, session.now_us(), session.actor, "preview", sealed_preview(sealed.clauses, found)
+        )
         ledger.seal(now_us())
+        session.warnings += restricted_warnings(session, sealed.clauses)
     growth = sum(each.growth_bytes for each in found)
     document = {
         "order": order,

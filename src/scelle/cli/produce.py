@@ -17,6 +17,7 @@ from scelle.cli.options import (
 )
 from scelle.cli.output import emit, human_bytes, printable, progress_line, warn
 from scelle.errors import InputError
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.productions.model import Delta, ProductionReport
@@ -120,7 +121,7 @@ def produce(
     chosen = [(kind, name) for kind, name in asked if name]
     if len(chosen) != 1:
         raise InputError("give exactly one of --source, --custodian, --account and --dimension")
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.PRODUCE) as session:
         report, warnings = produce_package(
             session,
             order,

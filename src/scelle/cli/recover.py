@@ -10,6 +10,7 @@ from scelle.cli.options import (
     opened_vault,
 )
 from scelle.cli.output import emit, utc
+from scelle.operators.model import Power
 
 
 def recover(
@@ -28,7 +29,7 @@ def recover(
     """
     from scelle.bootstrap import now_us, recover_log  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         moved = recover_log(session, order, now_us())
     document = {"order": order, "from_size": moved.old_size, "to_size": moved.new_size, "at": utc(now_us())}
     line = (

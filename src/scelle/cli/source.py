@@ -11,6 +11,7 @@ from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption
 from scelle.cli.output import emit, read_text, write_new
 from scelle.cli.trial import trial_lines
 from scelle.errors import InputError
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
@@ -94,7 +95,6 @@ def add(
 
     scelle source add db postgresql://reader@db.internal:5432/app --tables 'public.*' --credential env:DB_PASSWORD
     """
-    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.sources.model import LIMITS, SourceSpec
     from scelle.sources.registry import (
@@ -133,10 +133,10 @@ def add(
         emit({"sql": sql}, sql.splitlines(), as_json)
         return
     check = partial(inferred_schema, spec) if needs_schema(spec) else open_source(spec).test
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         refuse_own_folders(spec, session.path, session.key_folder)
         check()
-        add_source(session.writer(RESERVED_ORDER_ID), spec, now_us(), actor())
+        add_source(session.writer(RESERVED_ORDER_ID), spec, session.now_us(), session.actor)
     lines = [f"source {name} added: {url}"]
     if needs_schema(spec):
         lines.append(f"it has no schema yet: scelle source schema {name} --infer --to {name}.toml")
@@ -156,7 +156,7 @@ def list_sources(
     """
     from scelle.sources.urls import shapes_of  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=False) as session:
+    with opened_vault(vault, key_file, passphrase, writing=False, power=Power.SEE_COUNTS) as session:
         specs = [spec for _, spec in sorted(session.sources().items())]
     documents, lines = [], list[str]()
     for spec in specs:
@@ -234,7 +234,6 @@ def schema_of(
 
     scelle source schema posts --use posts.toml
     """
-    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.sources.model import SourceSpec
     from scelle.sources.registry import known_source, set_schema
@@ -252,11 +251,12 @@ def schema_of(
         text: str | None = inferred_schema(SourceSpec(called, name))
     else:
         text = None if use is None else schema_text(use)
-        with opened_vault(vault, key_file, passphrase, writing=use is not None) as session:
+        power = Power.SEE_COUNTS if use is None and not infer else Power.CAPTURE
+        with opened_vault(vault, key_file, passphrase, writing=use is not None, power=power) as session:
             spec = known_source(session.sources(), name)
             if text is not None:
                 sealed_in = _orders_with_records(session, name) if spec.schema not in (None, text) else []
-                set_schema(session.writer(RESERVED_ORDER_ID), name, text, now_us(), actor())
+                set_schema(session.writer(RESERVED_ORDER_ID), name, text, session.now_us(), session.actor)
         if infer:
             text = inferred_schema(spec)
         elif text is None:
@@ -285,10 +285,10 @@ def schema_of(
 def _orders_with_records(session: "Session", name: str) -> list[str]:
     """Return the orders under which records of the source are sealed already."""
     from scelle.capture.families import is_of_family  # start-up time of --help
-    from scelle.orders.service import order_ids, sealed_order
+    from scelle.orders.service import sealed_order
 
     found = []
-    for order in order_ids(session.path):
+    for order in session.orders():
         ledger = session.ledger(order)
         alias = sealed_order(ledger).aliases.get(name)
         manifests = [] if alias is None else ledger.manifests()
@@ -318,18 +318,29 @@ def remove(
 
     Example: scelle source remove docs
     """
-    from scelle.bootstrap import actor, now_us  # start-up time of --help
     from scelle.errors import SourceHeld
     from scelle.orders.model import RESERVED_ORDER_ID
-    from scelle.orders.service import order_ids, sealed_order
+    from scelle.orders.service import sealed_order
     from scelle.sources.registry import remove_source
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
-        for order in order_ids(vault):
-            if name in sealed_order(session.ledger(order)).aliases:
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
+        for order in sorted(session.all_orders(), key=lambda each: not session.sees(each)):
+            life = sealed_order(session.ledger(order))
+            if name in life.aliases and life.life.disposed_us is None:
                 raise SourceHeld(
-                    f"source {name} is held: a clause of order {order} names it: keep it until that order is over; "
-                    "where the documents moved, add them under another name"
+                    f"source {name} is held, {_by_whom(session, order, name)}: keep it until that is over; where the "
+                    "documents moved, add them under another name"
                 )
-        remove_source(session.writer(RESERVED_ORDER_ID), name, now_us(), actor())
+        remove_source(session.writer(RESERVED_ORDER_ID), name, session.now_us(), session.actor)
     emit({"removed": name}, [f"source {name} removed; what was sealed from it stays"], as_json)
+
+
+def _by_whom(session: "Session", order: str, name: str) -> str:
+    """Say by which order a source is held to those who may know of it, and to others only a reference."""
+    from scelle.guard.service import ref_of  # start-up time of --help
+
+    return (
+        f"a clause of order {order} names it"
+        if session.sees(order)
+        else f"ref {ref_of(session.key, name, b'')}"
+    )

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from scelle.cli.lives import life_lines, standing
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, shown_json, utc
 from scelle.cli.problems import item_lines
 from scelle.errors import InputError
+from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
@@ -36,18 +38,20 @@ def status(
     scelle status ec-2026-0108 --items failed
     """
     from scelle.bootstrap import was_drilled  # start-up time of --help
-    from scelle.orders.service import order_ids
 
     if items is not None and order is None:
         raise InputError(f"--items {items} is of one order: scelle status ORDER --items {items}")
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         if items is not None and order is not None:
+            session.require(Power.CAPTURE, Power.READ_CONTENT)
             _list_items(session, order, items, as_json)
             return
         if order is not None:
             session.order_ledger(order)  # refuses one that is not there
-        orders = [_order(session, each) for each in ([order] if order else order_ids(vault))]
+        orders = [_order(session, each) for each in ([order] if order else session.orders())]
         document = {
+            "solo": session.is_solo,
+            "operator": None if session.operator is None else session.operator.name,
             "vault_id": session.config.vault_id.hex(),
             "recovery_recipients": len(session.config.recipients),
             "recovery_proven": was_drilled(session),
@@ -66,7 +70,8 @@ def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> N
 
 
 def _order(session: "Session", order: str) -> dict[str, Any]:
-    from scelle.bootstrap import now_us, witnesses  # start-up time of --help
+    from scelle.bootstrap import witnesses  # start-up time of --help
+    from scelle.cli.lives import life_json
     from scelle.ledger.clock import clock_behind
     from scelle.ledger.events import events
     from scelle.orders.clocks import days_left, next_step
@@ -79,10 +84,11 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
     shown = witnesses(ledger)
     return {
         "id": order,
-        "next": next_step(sealed.order, now_us()),
-        "days_left": days_left(sealed.order, now_us()),
+        **life_json(sealed.life, session.now_us(), session.setting_us("decide-within")),
+        "next": next_step(sealed.life.running_order, session.now_us()),
+        "days_left": days_left(sealed.life.running_order, session.now_us()),
         "log_size": ledger.log.size,
-        "clock": clock_behind(ledger.state, now_us()),
+        "clock": clock_behind(ledger.state, session.now_us()),
         "rewritable_unseen_since": utc(shown.rewritable_since(sealed.received.time_us)),
         "shown": shown_json(shown.newest_shown()),
         "tokens_pending": len(shown.pending()),
@@ -104,8 +110,14 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
 def _lines(document: dict[str, Any]) -> list[str]:
     proven = "proven" if document["recovery_proven"] else "NOT proven: scelle key drill"
     lines = [f"vault {document['vault_id']}; restoring its key is {proven}"]
+    if document["solo"]:
+        lines.append(
+            "solo mode: no operators, no walls, no second person, no counsel compartment (scelle operator add)"
+        )
+    elif document["operator"] is None:
+        lines.append("orders are shown to operators only: give --as NAME")
     for order in document["orders"]:
-        lines.append(f"order {order['id']}: {order['next']}")
+        lines += [f"order {order['id']}: {standing(order)}", *life_lines(order)]
         seen = order["rewritable_unseen_since"]
         lines.append(
             f"  log of {order['log_size']} entries; "

@@ -22,6 +22,8 @@ CellTest: TypeAlias = Callable[[bytes], bool]
 
 SIZE: Final = "size"
 _BODY: Final = 5
+_SHUT: Final = (b"n", b"c")
+"""Letters of null, and of a restricted content, of which nothing is known here (formats/compartments.py)."""
 _unpack_double: Final = struct.Struct(">d").unpack_from
 _COMPARE: Final[dict[Operator, Callable[[Any, Any], bool]]] = {
     Operator.EQUAL: operator.eq,
@@ -106,11 +108,11 @@ def _truth(cell: bytes) -> Plain:
 
 
 def _digest(cell: bytes) -> Plain:
-    return None if cell[:1] == b"n" else cell[_BODY : _BODY + 32].hex()
+    return None if cell[:1] in _SHUT else cell[_BODY : _BODY + 32].hex()
 
 
 def _size(cell: bytes) -> Plain:
-    return None if cell[:1] == b"n" else int.from_bytes(cell[_BODY + 32 :], "big")
+    return None if cell[:1] in _SHUT else int.from_bytes(cell[_BODY + 32 :], "big")
 
 
 def _nothing(cell: bytes) -> Plain:
@@ -261,4 +263,6 @@ def null_test(letter: str, path: FieldPath) -> CellTest:
     if path or letter == "t":
         decode = decoder(letter, path)
         return lambda cell: decode(cell) is None
+    if letter == "h":
+        return lambda cell: cell[:1] in _SHUT
     return lambda cell: cell == NULL

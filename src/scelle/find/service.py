@@ -1,7 +1,7 @@
 """Find sealed records by their metadata: ask the sorted index where it can answer, read rows where it cannot."""
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import tzinfo
@@ -27,10 +27,11 @@ from scelle.formats.schema import Schema
 from scelle.formats.tokens import UNDATED
 from scelle.formats.values import NULL
 from scelle.ledger.rows import Row
-from scelle.ledger.search import IndexBlock, Tombstones, frames_of, rows_of, tombstones
+from scelle.ledger.search import IndexBlock, RowFrame, Span, Tombstones, frames_of, rows_of, tombstones
 from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedger
 from scelle.orders.days import utc_text
+from scelle.release.quarantine import by_segment, quarantined
 from scelle.vault.keys import VaultKey
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -72,12 +73,16 @@ class Hits:
     items: list[FoundItem] = field(default_factory=list)
     segments: int = 0
     segments_read: int = 0
+    quarantined: int | None = 0
+    """How many more match and are quarantined: neither counted nor shown; None for whoever is not told."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the hits as `find --json` prints them; an item's id is enough for `disclose`."""
         document = asdict(self)
         for item in document["items"]:
             del item["place"]
+        if self.quarantined is None:
+            del document["quarantined"]
         return document
 
 
@@ -99,7 +104,7 @@ def find(
 
     `names` are what people call log sources, by alias. Dates of the query are days in `zone`. All matches are
     counted, and the first `limit` given. Raises `QueryWrong`, and IntegrityError where what is read is damaged.
-    What is found is what the vault says: nothing is proven by it.
+    What is quarantined is left out. What is found is what the vault says: nothing is proven by it.
     """
     if limit < 0:
         raise QueryWrong(f"limit {limit} is below 0: give how many items are to be shown")
@@ -136,15 +141,16 @@ class _Search:
     def run(self, segments: Sequence[tuple[int, Segment]]) -> None:
         """Search all of them."""
         erased = tombstones(self._ledger.entries)
+        hidden = by_segment(quarantined(self._ledger))
         self._total = sum(manifest.records for _, manifest in segments)
         self._hits.segments = len(segments)
         for at, manifest in sorted(segments, key=lambda pair: _place(pair[1])):
             before = self._done
-            self._search(manifest, erased.get(at, Tombstones()))
+            self._search(manifest, erased.get(at, Tombstones()), hidden.get(at, set()))
             self._done = before + manifest.records
             self._progress(self._done, self._total)
 
-    def _search(self, manifest: Segment, erased: Tombstones) -> None:
+    def _search(self, manifest: Segment, erased: Tombstones, hidden: Collection[int]) -> None:
         schema = self._ledger.schema(manifest.schema)
         bound = self._binder.bind(manifest.source, schema)
         if bound is False or (bound is not True and not may_match(manifest, window_of(bound))):
@@ -152,19 +158,28 @@ class _Search:
         self._hits.segments_read += 1
         with closing(self._ledger.segment(manifest)) as reader:
             if bound is True:
-                self._take_all(reader, erased)
+                self._take_all(reader, erased, hidden)
             else:
-                self._take(reader, erased, schema, bound)
+                self._take(reader, erased, hidden, schema, bound)
 
-    def _take_all(self, reader: SegmentReader, erased: Tombstones) -> None:
-        """Take every record of a segment: as many as the manifest says, less those that are erased."""
+    def _take_all(self, reader: SegmentReader, erased: Tombstones, hidden: Collection[int]) -> None:
+        """Take every record of a segment: as many as the manifest says, less those that are erased or quarantined."""
         low, high = reader.manifest.seq
         room = self._room()
-        living = (seq for seq in range(low, high) if seq - low not in erased.records)
-        self._hits.count += reader.manifest.records - len(erased.records)
+        kept_back = sum(seq - low not in erased.records for seq in hidden)
+        living = (seq for seq in range(low, high) if seq - low not in erased.records and seq not in hidden)
+        self._hits.count += reader.manifest.records - len(erased.records) - kept_back
+        self._keep_back(kept_back)
         self._show(reader, [seq for seq, _ in zip(living, range(room), strict=False)])
 
-    def _take(self, reader: SegmentReader, erased: Tombstones, schema: Schema, bound: Undecided) -> None:
+    def _take(
+        self,
+        reader: SegmentReader,
+        erased: Tombstones,
+        hidden: Collection[int],
+        schema: Schema,
+        bound: Undecided,
+    ) -> None:
         index = _Index(reader, erased, schema, self._tagger, window_of(bound))
         cells = index_cells(bound, index.count)
         if cells is None and not all_within(reader.manifest, index.window):
@@ -172,21 +187,25 @@ class _Search:
         elif cells is not None:
             ranges = [each for cell in cells for each in index.ranges(cell)]
         elif is_answered(bound, ()):
-            self._take_all(reader, erased)
+            self._take_all(reader, erased, hidden)
             return
         else:
-            self._scan(reader, erased, bound)
+            self._scan(reader, erased, hidden, bound)
             return
         if not is_answered(bound, cells or ()):
-            self._test(reader, sorted(index.seqs(ranges)), bound)
-        elif len(ranges) == 1 and not self._room():
+            self._test(reader, sorted(index.seqs(ranges)), hidden, bound)
+        elif len(ranges) == 1 and not self._room() and not hidden:
             self._hits.count += ranges[0].size
         else:
-            seqs = index.seqs(ranges)
+            found = index.seqs(ranges)
+            seqs = found.difference(hidden)
+            self._keep_back(len(found) - len(seqs))
             self._hits.count += len(seqs)
             self._show(reader, nsmallest(self._room(), seqs))
 
-    def _scan(self, reader: SegmentReader, erased: Tombstones, bound: Undecided) -> None:
+    def _scan(
+        self, reader: SegmentReader, erased: Tombstones, hidden: Collection[int], bound: Undecided
+    ) -> None:
         """Test every row: nothing narrower is known."""
         columns = columns_of(bound)
         passes, cut, show = row_test(bound, columns), cutter(columns), self._shower(reader)
@@ -194,7 +213,7 @@ class _Search:
         low = next_seq = reader.manifest.seq[0]
         for frame in frames_of(reader):
             plain = frame.plain
-            for seq, span in enumerate(frame.spans(), next_seq):
+            for seq, span in _numbered(frame, next_seq, reader.is_thinned):
                 if passes(cut(plain, span[0])) and seq - low not in erased.records:
                     hits.count += 1
                     if room:
@@ -203,13 +222,18 @@ class _Search:
                 next_seq = seq + 1
             self._progress(self._done + next_seq - low, self._total)
 
-    def _test(self, reader: SegmentReader, seqs: Sequence[int], bound: Undecided) -> None:
+    def _test(
+        self, reader: SegmentReader, seqs: Sequence[int], hidden: Collection[int], bound: Undecided
+    ) -> None:
         """Test the rows with these sequence numbers: none other can pass."""
         columns = columns_of(bound)
         passes, cut, show = row_test(bound, columns), cutter(columns), self._shower(reader)
         hits, room = self._hits, self._room()
         for number, row in enumerate(rows_of(reader, seqs), 1):
             if passes(cut(row.values, 0)):
+                if row.seq in hidden:
+                    self._keep_back(1)
+                    continue
                 hits.count += 1
                 if room:
                     room -= 1
@@ -220,6 +244,10 @@ class _Search:
     def _show(self, reader: SegmentReader, seqs: Sequence[int]) -> None:
         if seqs:
             self._hits.items += map(self._shower(reader), rows_of(reader, seqs))
+
+    def _keep_back(self, count: int) -> None:
+        """Count what matches and is quarantined."""
+        self._hits.quarantined = (self._hits.quarantined or 0) + count
 
     def _room(self) -> int:
         return self._hits.limit - len(self._hits.items)
@@ -237,6 +265,13 @@ class _Search:
             return FoundItem(name(row), source, account, _time_text(_time_of(row)), f"{alias}:{row.seq}")
 
         return show
+
+
+def _numbered(frame: RowFrame, next_seq: int, is_thinned: bool) -> Iterable[tuple[int, Span]]:
+    """Number the rows of a frame: counting does where none of its segment was erased."""
+    if not is_thinned:
+        return enumerate(frame.spans(), next_seq)
+    return ((frame.seq_at(span), span) for span in frame.spans())
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,15 @@ class LogRules:
     manifests: dict[int, tuple[Segment, bytes]] = field(default_factory=dict)
     anchors: list[Anchor] = field(default_factory=list)
     genesis: Genesis | None = None
+    is_released: bool = False
+    erased: list[Erase] = field(default_factory=list)
+    """The tombstones that name a record of an earlier manifest, and one place in each block of its index."""
     _genesis_leaf: bytes = b""
     _authority: dict[int, VerifierKey] = field(default_factory=dict)
     _gaps: dict[int, str] = field(default_factory=dict)
     _erased: set[tuple[int, int]] = field(default_factory=set)
+    _erased_places: set[tuple[int, int]] = field(default_factory=set)
+    _is_live: bool = True
     _is_broken: bool = False
 
     def skip(self) -> None:
@@ -101,7 +106,14 @@ class LogRules:
             case Erase():
                 yield from self._erase(entry)
                 yield from self._consent(entry.authority_sig, data)
-            case Release() | Keys():
+                yield from self._may_erase(entry)
+            case Release():
+                faults = list(self._consent(entry.authority_sig, data))
+                self.is_released = True
+                if not self._authority or (entry.authority_sig is not None and not faults):
+                    self._is_live = False
+                yield from faults
+            case Keys():
                 yield from self._consent(entry.authority_sig, data)
                 yield from self._keys(entry)
             case Count() | Request():
@@ -160,13 +172,27 @@ class LogRules:
             return
         manifest, records = named[0], named[0].records
         place = (entry.segment[0], entry.record[0])
+        blocks = [position // records for position in entry.index] if records else []
         if entry.record[0] >= records:
             yield "log.chain", f"segment {manifest.source} {manifest.number} has no record {entry.record[0]}"
-        elif [position // records for position in entry.index] != list(range(manifest.index_size // records)):
+        elif blocks != list(range(manifest.index_size // records)):
             yield "log.chain", "it does not name one index position in each block"
-        if place in self._erased:
+        elif place in self._erased:
             yield "log.chain", "a second tombstone for one record"
+        elif not self._erased_places.isdisjoint({(entry.segment[0], each) for each in entry.index}):
+            yield "log.chain", "an index position that another tombstone names"
+        else:
+            self.erased.append(entry)
         self._erased.add(place)
+        self._erased_places.update((entry.segment[0], each) for each in entry.index)
+
+    def _may_erase(self, entry: Erase) -> Iterator[Fault]:
+        """Say where nobody could allow a tombstone (ledger.md §8); whether a paper allows it, only reading it tells."""
+        if self._is_live and self.genesis is not None and not self._is_broken:
+            if entry.basis == "release":
+                yield "log.consent", "a tombstone on the basis of a release, and the order lives"
+            elif not self._authority:
+                yield "log.consent", "a tombstone before the release of an order that names no authority"
 
     def _consent(self, signature: bytes | None, data: bytes) -> Iterator[Fault]:
         if signature is None:
@@ -182,9 +208,7 @@ class LogRules:
         except InvalidSignature:
             yield "log.consent", "authority-sig is not over this entry"
 
-    def _keys(self, entry: Release | Keys) -> Iterator[Fault]:
-        if isinstance(entry, Release):
-            return
+    def _keys(self, entry: Keys) -> Iterator[Fault]:
         if entry.role == "log":
             yield "log.chain", "it rotates a key of the log, which this version neither does nor follows"
         elif entry.add is not None and entry.retire is not None:

@@ -4,7 +4,7 @@ The manifest's roots decide. Where the records lead to them, what is kept beside
 differs; where the kept leaf hashes lead to them and the records do not, each record that differs is named.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,9 +12,11 @@ from scelle.formats.entries import Segment, round_time_bounds
 from scelle.formats.index import index_leaf_of
 from scelle.fsck.model import record_range, runs
 from scelle.fsck.rows import HASH_BYTES, FrameRows
+from scelle.ledger.rewriting import ERASED_ENTRY
 from scelle.merkle.hashing import tree_root
 
 KEY_BYTES: Final = 32
+ERASED: Final = 2
 _TAG_BYTES: Final = 16
 _SIGN: Final = 1 << 63
 _NAMED_PLACES: Final = 3
@@ -35,7 +37,8 @@ class SegmentRows:
     """The judged rows of a segment in flat buffers, 32 bytes a place; a place is `seq - seq_lo`.
 
     `leaves` and `keys` have one buffer a dimension, none where no tags can be made: then `inners` has what
-    the leaf hashes are made of. `judged` has 1 where a record was judged.
+    the leaf hashes are made of. `judged` has 1 where a record was judged, 2 where one was erased. `gone` has the leaf
+    hash of each erased entry by its position in X; None where only the tree can tell it.
     """
 
     seq_lo: int
@@ -48,7 +51,9 @@ class SegmentRows:
     maximum_us: int | None = None
     undated: int = 0
     digest_only: int = 0
+    restricted: int = 0
     wants: list[bytes] = field(default_factory=list)
+    gone: dict[int, bytes | None] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, size: int, seq_lo: int, tagged_dimensions: int) -> "SegmentRows":
@@ -74,8 +79,13 @@ class SegmentRows:
         return self.judged.count(1)
 
     @property
+    def erased(self) -> int:
+        """Count the records that were erased."""
+        return self.judged.count(ERASED)
+
+    @property
     def is_whole(self) -> bool:
-        """Tell whether every place has its record."""
+        """Tell whether every place has its record, or had one that was erased."""
         return 0 not in self.judged
 
     @property
@@ -86,6 +96,15 @@ class SegmentRows:
     def holes(self) -> Iterator[tuple[int, int]]:
         """Yield the runs of sequence numbers without a record."""
         return runs([self.seq_lo + place for place, judged in enumerate(self.judged) if not judged])
+
+    def erase(self, place: int, commitment: bytes, leaves: Mapping[int, bytes | None]) -> bool:
+        """Put an erased record in its place, with its leaf hashes in X; False where its row is there all the same."""
+        if self.judged[place]:
+            return False
+        self.judged[place] = ERASED
+        self.commitments[HASH_BYTES * place : HASH_BYTES * (place + 1)] = commitment
+        self.gone |= leaves
+        return True
 
     def add(self, frame: FrameRows) -> list[int]:
         """Put the rows of one frame where they belong; return the sequence numbers for which there is no
@@ -127,6 +146,7 @@ class SegmentRows:
         self.minimum_us, self.maximum_us = min(lows, default=None), max(highs, default=None)
         self.undated += frame.undated
         self.digest_only += frame.digest_only
+        self.restricted += frame.restricted
         self.wants.append(frame.wants)
 
 
@@ -165,10 +185,11 @@ def _compare_records(
         yield from _tree_difference("record", own, stored)
     elif stored is not None and tree_root(stored) == manifest.record_root:
         for place in _different(own, stored):
-            detail = (
-                "its values and key give another commitment than the one under the manifest's record root"
-            )
-            yield Difference("record.commitment", detail, seq=rows.seq_lo + place)
+            is_erased = rows.judged[place] == ERASED
+            code = "record.tombstone" if is_erased else "record.commitment"
+            who = "its tombstone names" if is_erased else "its values and key give"
+            detail = f"{who} another commitment than the one under the manifest's record root"
+            yield Difference(code, detail, seq=rows.seq_lo + place)
     else:
         what = (
             "the records"
@@ -234,6 +255,15 @@ def _compare_index(
     if manifest is None or tree_root(own) == manifest.index_root:
         yield from _tree_difference("index", own, stored)
         return
+    if stored is not None and tree_root(stored) == manifest.index_root:
+        different = _different(own, stored)
+        if rows.gone.keys() >= set(different):
+            first = ", ".join(str(place) for place in different[:_NAMED_PLACES])
+            detail = (
+                f"{len(different)} of its leaf hashes do not lead to the index root: those of places {first}"
+            )
+            yield Difference("segment.erased", detail, file="erased")
+            return
     yield Difference("segment.index_root", "the entries that the records give do not lead to the index root")
     if stored is not None and tree_root(stored) != manifest.index_root:
         yield Difference("segment.tree", "its index hashes do not lead to the index root either", file="tree")
@@ -245,11 +275,13 @@ class _Block:
     def __init__(self, rows: SegmentRows, dimension: int, block: bytes | None, kept: bytes | None) -> None:
         self._rows, self._dimension, self._block, self._kept = rows, dimension, block, kept
         self.differences: list[Difference] = []
+        start = dimension * rows.size
+        self._gone = {at - start: leaf for at, leaf in rows.gone.items() if start <= at < start + rows.size}
 
     def leaves(self) -> bytes:
         """Give the leaf hashes of the block and note how the stored keys differ from those of the records."""
         rows = self._rows
-        if rows.is_whole and rows.has_tags:
+        if rows.is_whole and rows.has_tags and len(self._gone) == rows.erased:
             return self._from_rows()
         if self._block is None or len(self._block) != len(rows.commitments):
             self._note("it cannot be read, and not all of its records can: their places are not known")
@@ -268,13 +300,29 @@ class _Block:
             self._rows.seq_lo,
         )
         keys = sorted([bytes(flat[at : at + KEY_BYTES]) for at in range(0, len(flat), KEY_BYTES)])
+        if self._gone:
+            keys = keys[len(self._gone) :]  # nothing was put in their places, and zeros come first
+            for position in sorted(self._gone):
+                keys.insert(position, ERASED_ENTRY)
         ordered = b"".join(keys)
         if self._block is not None and self._block != ordered:
             place = next(iter(_different(ordered, self._block.ljust(len(ordered), b"\0"))), len(keys))
             self._note(f"the entry at position {place} is not the one that the records give")
         first = _SIGN + seq_lo
+        if self._gone:
+            return b"".join(
+                self._gone_leaf(position)
+                if position in self._gone
+                else _item(leaves, int.from_bytes(key[24:], "big") - first)
+                for position, key in enumerate(keys)
+            )
         ends = [HASH_BYTES * (int.from_bytes(key[24:], "big") - first + 1) for key in keys]
         return b"".join([leaves[end - HASH_BYTES : end] for end in ends])
+
+    def _gone_leaf(self, position: int) -> bytes:
+        """Give the leaf hash of an erased entry: as `erased` has it, else as the tree has it."""
+        leaf = self._gone[position]
+        return _item(self._kept or bytes(len(self._rows.commitments)), position) if leaf is None else leaf
 
     def _from_stored(self, block: bytes) -> bytes:
         """Take the order from the stored keys: some records, or the tags of all, are not known."""
@@ -283,6 +331,11 @@ class _Block:
         for at in range(0, len(block), KEY_BYTES):
             key = block[at : at + KEY_BYTES]
             place = int.from_bytes(key[24:], "big") - _SIGN - rows.seq_lo
+            if at // KEY_BYTES in self._gone:
+                if key != ERASED_ENTRY:
+                    self._note(f"at position {at // KEY_BYTES} of an erased entry stands something")
+                leaves.append(self._gone_leaf(at // KEY_BYTES))
+                continue
             if key <= previous or not 0 <= place < rows.size:
                 self._note(f"the entry at position {at // KEY_BYTES} is out of order or of no record")
                 leaves.append(kept[at : at + KEY_BYTES])
@@ -302,12 +355,16 @@ class _Block:
         return bytes(rows.leaves[self._dimension][span])
 
 
+def _item(flat: bytes | bytearray, place: int) -> bytes:
+    return bytes(flat[HASH_BYTES * place : HASH_BYTES * (place + 1)])
+
+
 # -- bounds ------------------------------------------------------------------------------------------------------
 
 
 def _compare_bounds(rows: SegmentRows, manifest: Segment, *, is_sample: bool) -> Iterator[Difference]:
     low, high = rows.minimum_us, rows.maximum_us
-    if rows.is_whole and not is_sample:
+    if rows.is_whole and not is_sample and not rows.erased:
         given = None if low is None or high is None else round_time_bounds(low, high)
         if given != manifest.time:
             detail = f"the manifest says time {manifest.time}, its records give {given} (microseconds)"

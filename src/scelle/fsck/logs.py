@@ -8,7 +8,7 @@ established: that the log was not rewritten, by who has its keys, after what was
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -45,6 +45,7 @@ from scelle.fsck.model import Notebook
 from scelle.fsck.published import SIZE_MAX, PublishedLog, size_on_disk
 from scelle.fsck.segments import built_in_schema
 from scelle.fsck.shown import ShownCheck
+from scelle.ledger.search import Tombstones, tombstones
 from scelle.ledger.signing import OrderSecrets
 from scelle.vault.keys import VaultKey
 
@@ -89,6 +90,10 @@ class LogFacts:
     next_numbers: dict[str, int]
     is_complete: bool
     state: bytes
+    is_released: bool = False
+    """The log says that the order was let go of: its rows may be gone, if all of a segment's are."""
+    erased: dict[int, Tombstones] = field(default_factory=dict)
+    """What is erased of single segments, by the log index of the manifest."""
 
 
 class LogAnswer(NamedTuple):
@@ -377,6 +382,8 @@ class _LogExamination:
             next_numbers=next_numbers,
             is_complete=self._is_complete,
             state=self._state,
+            is_released=rules.is_released,
+            erased=tombstones(rules.erased),
         )
 
 

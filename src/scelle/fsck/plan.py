@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,6 +24,9 @@ from scelle.fsck.files import (
 from scelle.fsck.logs import LogFacts, published_state
 from scelle.fsck.model import Notebook, shown_name
 from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
+from scelle.guard.spool import SPOOL_FOLDER
+from scelle.ledger.destroying import ACTS, DESTROYED_FILES
+from scelle.ledger.erasure_journal import JOURNAL_NAME
 from scelle.ledger.segments import SegmentHead, alias_of, folder_name
 from scelle.vault.catalog import CATALOG_NAME
 from scelle.vault.frames import pack_id_of
@@ -31,10 +34,12 @@ from scelle.vault.keys import VaultKey
 from scelle.vault.lock import LOCK_NAME
 from scelle.vault.posix import UNFINISHED_SUFFIX
 from scelle.vault.recovery import RECOVERY_NAME, check_recovery_file
+from scelle.vault.request_keys import REQUEST_KEYS_FOLDER
 from scelle.vault.service import CONFIG_NAME, read_config
 
 ORDERS_FOLDER: Final = "po"
 PACKS_FOLDER: Final = "packs"
+_FOLDERS: Final = (ORDERS_FOLDER, PACKS_FOLDER, SPOOL_FOLDER, REQUEST_KEYS_FOLDER)
 _CATALOG_NAMES: Final = tuple(f"{CATALOG_NAME}{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
 _FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, *_CATALOG_NAMES)
 _ORDER_NAMES: Final = ("log", "secrets", "seg")
@@ -49,7 +54,7 @@ def check_folder(vault: Path, key: VaultKey, notes: Notebook) -> str | None:
     None where vault.json cannot be believed. Raises `VaultTooNew`.
     """
     for name in names_in(vault):
-        if name in _FILES or name in (ORDERS_FOLDER, PACKS_FOLDER):
+        if name in _FILES or name in _FOLDERS:
             continue
         if name.removesuffix(_TEMPORARY) in _FILES:
             notes.remark("vault.leftover", shown_name(name), "an interrupted write left it; nothing reads it")
@@ -148,14 +153,16 @@ class OrderPlan:
     facts: LogFacts
     notes: Notebook
     first_ordinal: int
+    _indexes: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def places(self) -> list[SegmentPlace]:
         """List the segments to examine: those of the manifests, then those that have none."""
         self._name_strays()
         manifests = {(entry.source, entry.number): entry for _, entry in self.facts.manifests}
+        self._indexes = {(entry.source, entry.number): index for index, entry in self.facts.manifests}
         found: list[SegmentPlace] = []
         for entry in manifests.values():
-            if entry.records and self._is_there(entry):
+            if entry.records and not self._is_disposed(entry) and self._is_there(entry):
                 found.append(self._sealed(entry, self.first_ordinal + len(found)))
         for alias, name in self._folders():
             number = name.removesuffix(_OPEN)
@@ -179,6 +186,9 @@ class OrderPlan:
             if name.removesuffix(_TEMPORARY) == "secrets" and name.endswith(_TEMPORARY):
                 detail = "an interrupted write left it; nothing reads it"
                 self.notes.remark("vault.leftover", self._subject(name), detail)
+            elif name.removesuffix(_TEMPORARY) == JOURNAL_NAME:
+                detail = "an erasure is not done: `scelle request run` finishes it"
+                self.notes.remark("order.erasing", self._subject(name), detail)
             elif name not in _ORDER_NAMES:
                 self.notes.find("vault.stray", self._subject(name), "no part of Scellé puts it there")
 
@@ -189,6 +199,24 @@ class OrderPlan:
         subject = f"order {self.facts.order}, {entry.source} segment {entry.number}, {self._relative(folder)}"
         self.notes.find("file.missing", subject, f"its folder is not there: {entry.records} records are gone")
         return False
+
+    def _is_disposed(self, entry: Segment) -> bool:
+        """Tell whether a segment was destroyed under the order's release; say where that was only begun."""
+        if not self.facts.is_released or entry.source.startswith(ACTS):
+            return False
+        folder = self._folder_of(entry)
+        left = [name for name in DESTROYED_FILES if is_there(folder / name)]
+        if "keys" in left:
+            return False  # nothing of it was destroyed: it is judged as ever
+        subject = f"order {self.facts.order}, {entry.source} segment {entry.number}, {self._relative(folder)}"
+        if left:
+            detail = "its disposal is unfinished: run `scelle dispose`"
+            self.notes.find("segment.disposal", f"{subject}/{left[0]}", detail)
+        else:
+            self.notes.remark(
+                "segment.disposed", subject, f"{entry.records} records, under the order's release"
+            )
+        return True
 
     def _folder_of(self, entry: Segment) -> Path:
         return self.folder / "seg" / folder_name(entry.source) / str(entry.number)
@@ -211,6 +239,7 @@ class OrderPlan:
             profile=entry.profile,
             seq_lo=entry.seq[0],
             tag_key=facts.tag_key,
+            erased=facts.erased.get(self._indexes[entry.source, entry.number]),
         )
 
     def _folders(self) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from scelle.errors import FormatError
 from scelle.formats.canonical_json import parse_json_strict
+from scelle.formats.compartments import ciphertext_of, is_restricted_row, kept_commitment, with_nulls
 from scelle.formats.index import Tagger, index_leaves, inner, sort_key
 from scelle.formats.records import FIELDS_MAX, record_commitment
 from scelle.formats.schema import DOCUMENT_V1, Schema
-from scelle.formats.values import NULL, UNDATED, decode_value
+from scelle.formats.values import NULL, UNDATED, Content, decode_value
 from scelle.fsck import columns
 from scelle.fsck.structures import is_canonical_structure
 
@@ -46,7 +47,8 @@ class FrameRows:
 
     The records are `seqs`, or, where that is None, the `count` from `first_seq` on; all lie in that range. `leaves`
     and `keys` have one buffer a dimension; without a tag key `leaves` is empty and `inners` has what the leaf hashes
-    are made of. `wants` has 96 bytes for each content that must be in a pack.
+    are made of. `wants` has 96 bytes for each content that must be in a pack. `restricted` counts the records whose
+    content lies in the compartment: their ciphertext is wanted, and what is in it nobody here can read.
     """
 
     number: int
@@ -63,6 +65,7 @@ class FrameRows:
     digest_only: int
     faults: tuple[RowFault, ...]
     seqs: tuple[int, ...] | None = None
+    restricted: int = 0
 
 
 class Want(NamedTuple):
@@ -281,9 +284,19 @@ class RowJudge:
         root = chunks[5:37] if chunks[:5] == _CONTENT_HEAD else NO_ROOT
         return self._want(seq, record_key, content[5:37], root, content[37:]), 0
 
+    def want(self, seq: int, record_key: bytes, content: Content) -> bytes:
+        """Give the want of a content of which no chunk root is known; none for a record that no manifest could seal."""
+        if not 0 <= seq - self._seq_lo < PLACES:
+            return b""
+        return self._want(seq, record_key, content.digest, NO_ROOT, content.size_bytes.to_bytes(8, "big"))
+
     def _want(self, seq: int, record_key: bytes, digest: bytes, root: bytes, size: bytes) -> bytes:
         place = self._place + seq - self._seq_lo
         return b"".join((digest, root, record_key[:16], size, place.to_bytes(8, "big")))
+
+    def is_restricted(self, values: Sequence[bytes]) -> bool:
+        """Tell whether it is the row of a restricted document, with closed values where only those may be."""
+        return self._is_document and self._profile == 1 and is_restricted_row(values)
 
     def disagreement(self, values: Sequence[bytes]) -> str | None:
         """Say where a document contradicts itself: its content and its chunks are of one size."""
@@ -309,7 +322,7 @@ class _FrameJudgement:
         self._keys = [bytearray() for _ in range(judge.dimensions)]
         self._minimum_us: int | None = None
         self._maximum_us: int | None = None
-        self._undated = self._digest_only = 0
+        self._undated = self._digest_only = self._restricted = 0
         self._wants = bytearray()
         self._faults: list[RowFault] = []
         self._seqs: list[int] = []
@@ -360,11 +373,16 @@ class _FrameJudgement:
 
     def _judge_row(self, seq: int, record_key: bytes, values: list[bytes]) -> None:
         judge = self._judge
+        if judge.is_restricted(values):
+            commitment = kept_commitment(record_key[:16], values)
+            self._want_ciphertext(seq, record_key, values)
+            values = with_nulls(values)
+        else:
+            commitment = record_commitment(judge.profile, record_key[:16], values)
         is_strict = judge.are_strict(values)
         if not is_strict:
             for fault in judge.value_faults(values):
                 self._fault(seq, "record.value", fault, values)
-        commitment = record_commitment(judge.profile, record_key[:16], values)
         self._commitments += commitment
         time_us = int.from_bytes(values[0][5:], "big", signed=True)
         self._index(seq, time_us, record_key[16:], commitment, values)
@@ -394,6 +412,17 @@ class _FrameJudgement:
             keys.extend(tag)
             keys.extend(order)
 
+    def _want_ciphertext(self, seq: int, record_key: bytes, values: Sequence[bytes]) -> None:
+        """Want the ciphertext of a restricted document: all that can be checked of it here."""
+        self._restricted += 1
+        try:
+            named = ciphertext_of(values)
+        except FormatError as error:
+            self._fault(seq, "record.value", str(error), values)
+            return
+        if named is not None:
+            self._wants += self._judge.want(seq, record_key, named)
+
     def _content(self, seq: int, record_key: bytes, values: list[bytes]) -> None:
         wants, digest_only = self._judge.wants(seq, record_key, values)
         self._wants += wants
@@ -422,6 +451,7 @@ class _FrameJudgement:
             digest_only=self._digest_only,
             faults=tuple(self._faults),
             seqs=tuple(self._seqs),
+            restricted=self._restricted,
         )
 
 

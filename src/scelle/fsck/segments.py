@@ -7,12 +7,12 @@ established: that a time or an account was right when it was sealed.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from scelle.errors import SegmentDamaged
+from scelle.errors import FormatError, SegmentDamaged
 from scelle.formats.entries import Segment
 from scelle.formats.schema import DIMENSIONS_MAX, DOCUMENT_V1, EVENT_V1, Schema
 from scelle.fsck.comparison import Difference, SegmentRows, compare, describe_surplus
@@ -20,14 +20,17 @@ from scelle.fsck.files import RegularFile, Unreadable, files_below, is_there, re
 from scelle.fsck.frames import FrameFault, Hole, Place, SealedFrames, frame_context
 from scelle.fsck.model import Notebook, record_range, shown_name
 from scelle.fsck.rows import HASH_BYTES, FrameRows, RowJudge
+from scelle.ledger.erased import ErasedRecord, parse_erased
 from scelle.ledger.frames import KEY_SLOT_BYTES
 from scelle.ledger.rows import decode_rows
-from scelle.ledger.segments import FRAME_ROWS, MAX_RECORDS, SegmentHead, folder_name
+from scelle.ledger.search import Tombstones
+from scelle.ledger.segments import ERASED_NAME, FRAME_ROWS, MAX_RECORDS, SegmentHead, folder_name
 from scelle.vault.keys import VaultKey
 
 HEAD_MAX_BYTES: Final = 4096
 _BUILT_IN: Final = {schema.digest: schema for schema in (DOCUMENT_V1, EVENT_V1)}
-_NAMES: Final = ("head", "index", "keys", "nodes", "rows", "tree")
+_NAMES: Final = ("erased", "head", "index", "keys", "nodes", "rows", "tree")
+_NEW_NAMES: Final = ("erased.new", "index.new", "keys.new", "rows.new")
 
 
 class State(Enum):
@@ -60,6 +63,7 @@ class SegmentPlace:
     profile: int
     seq_lo: int
     tag_key: bytes | None
+    erased: Tombstones | None = field(default=None, hash=False)
 
     @property
     def subject(self) -> str:
@@ -242,8 +246,11 @@ class Examination:
         except Unreadable as error:
             self._file_fault("rows", error)
         frames = tuple(self._frames.values())
+        place = replace(self.place, erased=None)  # no process needs all of them for one frame
+        erased = () if self.place.erased is None else self.place.erased.records
+        only = self._only and self._only | {self.place.seq_lo + position for position in erased}
         return [
-            RowsTask(self.place, self._vault_key, frames[at : at + frames_a_task], self._only)
+            RowsTask(place, self._vault_key, frames[at : at + frames_a_task], only)
             for at in range(0, len(frames), frames_a_task)
         ]
 
@@ -265,6 +272,9 @@ class Examination:
         self.records, self.wants = rows.count, b"".join(rows.wants)
         if rows.digest_only:
             self.notes.remark("content.digest_only", place.subject, f"{rows.digest_only} of its records")
+        if rows.restricted:
+            detail = f"kept in the compartment, not opened: {rows.restricted} of its records"
+            self.notes.remark("content.restricted", place.subject, detail)
         self._check_names()
         if place.state is State.OPEN:
             detail = (
@@ -331,11 +341,52 @@ class Examination:
             self.notes.find(
                 "segment.records", f"{place.subject}, {where}", "there twice, or outside the manifest's seq"
             )
+        if place.erased is not None or is_there(place.folder / ERASED_NAME):
+            self._take_erased(rows)
         if self._only is None and place.state is not State.OPEN:
             for lo, hi in rows.holes():
                 detail = "no row that can be read has this sequence number"
                 self.notes.find("segment.records", f"{place.subject}, {record_range(lo, hi)}", detail)
         return rows
+
+    def _take_erased(self, rows: SegmentRows) -> None:
+        """Put what was erased in its place, and compare tombstones with the file that has the leaf hashes."""
+        tombstones, listed = self.place.erased or Tombstones(), self._erased_file()
+        for position, rc in tombstones.records.items():
+            if position < rows.size:
+                told = ErasedRecord(position, rc, tombstones.index[position], ())
+                self._take_tombstone(rows, told, listed.get(position), is_listed=bool(listed))
+        for position, known in listed.items():
+            if position not in tombstones.records and position < rows.size:
+                rows.erase(position, known.commitment, _leaves(known))
+                if self.place.state is State.SEALED:
+                    subject = self.place.record_subject(self.place.seq_lo + position, "")
+                    detail = "it was erased, and no tombstone in the log says so"
+                    self.notes.find("record.erased", subject, detail)
+
+    def _take_tombstone(
+        self, rows: SegmentRows, told: ErasedRecord, known: ErasedRecord | None, *, is_listed: bool
+    ) -> None:
+        """Take one erased record as its tombstone tells it; `known` is what the file says of it."""
+        is_right = known is not None and replace(known, leaves=()) == told
+        leaves = _leaves(known) if known is not None and is_right else dict.fromkeys(told.places)
+        seq = self.place.seq_lo + told.position
+        if not rows.erase(told.position, told.commitment, leaves):
+            detail = "the log has its tombstone, and its row can be read all the same"
+            self.notes.find("record.readable", self.place.record_subject(seq, ""), detail)
+        elif is_listed and not is_right:
+            detail = f"it does not say of record {seq} what the record's tombstone says"
+            self.notes.find("segment.erased", self.place.file_subject(ERASED_NAME), detail)
+
+    def _erased_file(self) -> Mapping[int, ErasedRecord]:
+        try:
+            data = read_file(self.place.folder / ERASED_NAME)
+            return parse_erased(data, self.place.dimensions)
+        except FormatError as error:
+            self.notes.find("segment.erased", self.place.file_subject(ERASED_NAME), str(error))
+        except Unreadable as error:
+            self._file_fault(ERASED_NAME, error)
+        return {}
 
     def _note_differences(self, differences: Sequence[Difference]) -> None:
         names = self.names.find({each.seq for each in differences if each.seq is not None})
@@ -451,6 +502,9 @@ class Examination:
             subject = self.place.file_subject(name)
             if name.removesuffix(".tmp") in _NAMES and name.endswith(".tmp"):
                 self.notes.remark("vault.leftover", subject, "an interrupted write left it; nothing reads it")
+            elif name.removesuffix(".tmp") in _NEW_NAMES:
+                detail = "an erasure was interrupted: the next command that writes finishes it, or drops it"
+                self.notes.remark("vault.leftover", subject, detail)
             elif name not in _NAMES:
                 self.notes.find("vault.stray", subject, "no part of Scellé puts it there")
 
@@ -458,6 +512,10 @@ class Examination:
         if self.place.state is State.OPEN and not is_there(self.place.folder / "head"):
             return  # begun and not written to yet, or sealed by another process in this moment
         self.notes.find(error.code, self.place.file_subject(name), str(error))
+
+
+def _leaves(record: ErasedRecord) -> dict[int, bytes | None]:
+    return dict(zip(record.places, record.leaves, strict=True))
 
 
 def _head_of(manifest: Segment) -> tuple[str, int, int, int]:

@@ -8,13 +8,15 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 from scelle.errors import SegmentDamaged
+from scelle.formats.compartments import CONTENT_FIELD, is_closed, kept_commitment
 from scelle.formats.flat import Part, column_of, interleaved, items_of
 from scelle.formats.index import SORT_KEY_BYTES, TAG_BYTES, TagColumn, Tagger, inner_column, leaf_column
 from scelle.formats.records import RECORD_KEY_BYTES, SALT_BYTES, field_commitments, whole_commitments
-from scelle.formats.schema import Schema
+from scelle.formats.schema import DOCUMENT_V1, Schema
 from scelle.formats.values import UNDATED, integer_value, time_value
 from scelle.ledger.rows import decode_rows
 from scelle.merkle.hashing import HASH_BYTES
@@ -25,6 +27,8 @@ _NUMBER_BYTES: Final = 8
 _TAGS_KEPT: Final = 32_768
 _SIGN: Final = 1 << 63
 _FLIPPED: Final = bytes(number ^ 0x80 for number in range(256))
+_CLOSED: Final = ord("c")
+_letter = itemgetter(0)
 _pack_numbers: Final = struct.Struct(">qq").pack
 
 
@@ -55,6 +59,8 @@ class ColumnMaker:
         self.schema, self.profile, self.tag_key = schema, profile, tag_key
         identified = schema.dimensions[1:]
         tagger = Tagger(tag_key)
+        self._closable = CONTENT_FIELD - 2 if schema.digest == DOCUMENT_V1.digest and profile == 1 else None
+        """Which value behind time and seq tells a restricted document; None where the schema has no such records."""
         self.taggers = [TagColumn(tagger, name, _TAGS_KEPT // len(identified)) for name in identified]
 
     def __reduce__(self) -> tuple[type["ColumnMaker"], tuple[Schema, int, bytes]]:
@@ -116,6 +122,7 @@ class ColumnMaker:
         else:
             fixed = [list(map(time_value, times)), list(map(integer_value, seqs))]
             commitments = field_commitments(record_keys, [*fixed, *fields])
+            self._commit_closed(commitments, record_keys, fixed, fields)
         flat = b"".join(commitments)
         salts = Part(b"".join(record_keys), RECORD_KEY_BYTES, SALT_BYTES, RECORD_KEY_BYTES)
         tags = tuple(
@@ -133,6 +140,22 @@ class ColumnMaker:
             (min(dated), max(dated)) if dated else None,
             undated,
         )
+
+    def _commit_closed(
+        self,
+        commitments: list[bytes],
+        record_keys: Sequence[bytes],
+        fixed: Sequence[Sequence[bytes]],
+        fields: Sequence[Sequence[bytes]],
+    ) -> None:
+        """Commit again to restricted documents, whose closed values are leaf hashes already; hardly any record is."""
+        at = self._closable
+        if at is None or at >= len(fields) or _CLOSED not in map(_letter, fields[at]):
+            return
+        for place, value in enumerate(fields[at]):
+            if is_closed(value):
+                values = [column[place] for column in (*fixed, *fields)]
+                commitments[place] = kept_commitment(record_keys[place][:SALT_BYTES], values)
 
 
 def _signed(value: bytes) -> int:

@@ -53,6 +53,12 @@ class FrameWriter:
         self._frames.write(header + body)
         self.number += 1
 
+    def copy(self, frame: bytes, wrapped_key: bytes) -> None:
+        """Append a frame as it stands, header and all, with its wrapped key; its number must be the next one."""
+        self._keys.write(wrapped_key)
+        self._frames.write(frame)
+        self.number += 1
+
     def sync(self) -> None:
         """Make every frame durable: keys first, since a key without its frame does no harm."""
         self._keys.sync()
@@ -134,6 +140,13 @@ class FrameReader:
             return BytesIO(packed)
         # of its own: two streams of one decompressor, read by turns, take each other's state
         return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(packed))
+
+    def sealed(self, place: FramePlace) -> tuple[bytes, bytes]:
+        """Return one frame as it stands, with its header, and its wrapped key; nothing is opened."""
+        slot = (self._first_slot + place.number) * KEY_SLOT_BYTES
+        self._file.seek(place.offset)
+        body = self._file.read(HEADER.unpack(place.header)[0])
+        return place.header + body, self._wrapped[slot : slot + KEY_SLOT_BYTES]
 
     def _where(self, place: FramePlace) -> str:
         return f"{self._path}: frame {place.number} at byte {place.offset - HEADER.size}"

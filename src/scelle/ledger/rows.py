@@ -43,3 +43,14 @@ def decode_rows(plain: bytes, seq: int) -> Iterator[Row]:
             raise SegmentDamaged("a row is longer than its frame")
         yield Row(seq, plain[offset : offset + 32], plain[values_at:side_at], plain[side_at + 2 : stop])
         offset, seq = stop, seq + 1
+
+
+def decode_own_rows(plain: bytes) -> Iterator[Row]:
+    """Yield the rows of one frame by the sequence numbers that they hold themselves: some of them were erased."""
+    for row in decode_rows(plain, 0):
+        yield Row(own_seq(row.values), row.record_key, row.values, row.side)
+
+
+def own_seq(values: bytes) -> int:
+    """Return the sequence number that a row holds: its second value, behind the time."""
+    return int.from_bytes(values[18:26], "big", signed=True)

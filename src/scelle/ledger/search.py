@@ -95,9 +95,18 @@ class IndexBlock:
         number, place = divmod(self.position(rank) - self.start, FRAME_ROWS)
         return self._frame(number)[place * SORT_KEY_BYTES : (place + 1) * SORT_KEY_BYTES]
 
-    def first_at_least(self, target: bytes) -> int:
-        """Return the rank of the first living entry whose key is not below `target`, `living` if none is."""
-        return bisect_left(range(self.living), target, key=self.key)
+    def first_at_least(self, target: bytes, from_rank: int = 0) -> int:
+        """Return the rank of the first living entry whose key is not below `target`, `living` if none is.
+
+        None before `from_rank` is looked at; near to it the fewest are.
+        """
+        step = 1
+        low = high = from_rank
+        while from_rank and high < self.living and self.key(high) < target:
+            low, high, step = high + 1, high + step, 2 * step
+        return bisect_left(
+            range(self.living), target, low, min(high, self.living) if from_rank else None, key=self.key
+        )
 
     def _frame(self, number: int) -> bytes:
         if number not in self._frames:
@@ -118,7 +127,7 @@ class RowFrame:
         self.plain = reader.row_frame(number)
         self.number = number
         self.seq = int.from_bytes(self.plain[54:62], "big", signed=True)
-        """The sequence number of the first row, as the row itself says it."""
+        """The sequence number of the first row, as the row itself says it; 0 where all its rows were erased."""
         self._folder = reader.folder
 
     def spans(self) -> Iterator[Span]:
@@ -132,6 +141,10 @@ class RowFrame:
                 yield values_at, side_at, offset
         except struct.error:
             raise SegmentDamaged(f"{self._folder}: a row of frame {self.number} is cut short") from None
+
+    def seq_at(self, span: Span) -> int:
+        """Return the sequence number that a row holds itself: behind erased ones, counting does not tell it."""
+        return int.from_bytes(self.plain[span[0] + 18 : span[0] + 26], "big", signed=True)
 
     def row(self, seq: int, span: Span) -> Row:
         """Return the row that stands there, whose sequence number is `seq`."""

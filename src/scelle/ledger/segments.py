@@ -8,6 +8,7 @@ is committed to the log after that. A closed folder whose manifest never reached
 
 import json
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -24,7 +25,7 @@ from scelle.formats.tokens import shown
 from scelle.ledger.columns import ColumnMaker, RecordColumns
 from scelle.ledger.crew import CommitCrew
 from scelle.ledger.frames import KEY_SLOT_BYTES, FrameReader, FrameWriter
-from scelle.ledger.rows import Row, decode_rows
+from scelle.ledger.rows import Row, decode_own_rows, decode_rows
 from scelle.merkle.hashing import HASH_BYTES, TreeHasher
 from scelle.vault import durable
 from scelle.vault.keys import VaultKey
@@ -42,6 +43,8 @@ FRAME_BYTES = 4 << 20
 COLUMNS_MAX_BYTES = 192 << 20
 """What the columns of an open segment take; closing it needs 120 MB more."""
 SIDE_MAX_BYTES = 65_535
+ERASED_NAME = "erased"
+"""The file that is there once records of a segment were erased (docs/formats/ledger-files.md)."""
 _SIGN = 1 << 63
 _TIME, _SEQ = b"t\0\0\0\x08", b"i\0\0\0\x08"
 _pack_time_and_seq = struct.Struct(">5sq5sq").pack
@@ -69,7 +72,8 @@ def alias_of(folder: str) -> str:
     return folder.replace("~", "/")
 
 
-def _context(origin: str, alias: str, number: int, kind: str) -> bytes:
+def frame_context(origin: str, alias: str, number: int, kind: str) -> bytes:
+    """Return what every frame of a segment's `rows` or `index` is bound to (docs/formats/ledger-files.md)."""
     return f"scelle/{kind}/v1\n{origin}\n{alias}\n{number}\n".encode()
 
 
@@ -133,7 +137,7 @@ class SegmentWriter:
         self._rows_file = durable.AppendFile(folder / "rows")
         self._keys_file = durable.AppendFile(folder / "keys")
         self._frames = FrameWriter(
-            self._rows_file, self._keys_file, vault_key, _context(origin, alias, number, "rows"), 0
+            self._rows_file, self._keys_file, vault_key, frame_context(origin, alias, number, "rows"), 0
         )
 
     @classmethod
@@ -154,7 +158,7 @@ class SegmentWriter:
         folder = parent / f"{number}.open"
         durable.make_directory(folder)
         durable.write_file(folder / "head", head.encode())
-        return cls(
+        writer = cls(
             folder,
             origin=origin,
             alias=alias,
@@ -165,6 +169,10 @@ class SegmentWriter:
             vault_key=vault_key,
             crew=crew,
         )
+        durable.sync_directory(
+            folder
+        )  # the names of its files, too, or a flush would promise what is not there
+        return writer
 
     @classmethod
     def resume(
@@ -193,7 +201,7 @@ class SegmentWriter:
             crew=crew,
         )
         reader = FrameReader(
-            folder / "rows", folder / "keys", vault_key, _context(origin, alias, number, "rows")
+            folder / "rows", folder / "keys", vault_key, frame_context(origin, alias, number, "rows")
         )
         frames = end = 0
         for plain, stop in reader.good_prefix():
@@ -289,7 +297,7 @@ class SegmentWriter:
 
     def flushed_rows(self) -> Iterator[Row]:
         """Yield the rows whose frames were written, in capture order."""
-        context = _context(self._origin, self.alias, self.number, "rows")
+        context = frame_context(self._origin, self.alias, self.number, "rows")
         reader = FrameReader(self.folder / "rows", self.folder / "keys", self._vault_key, context)
         seq = self.head.seq_lo
         for place in reader.places():
@@ -345,7 +353,7 @@ class SegmentWriter:
         )
         index_file.truncate(0)
         tree_file.truncate(0)
-        context = _context(self._origin, self.alias, self.number, "index")
+        context = frame_context(self._origin, self.alias, self.number, "index")
         frames = FrameWriter(index_file, self._keys_file, self._vault_key, context, 0)
         records, entries = TreeHasher(NODES_LEVEL), TreeHasher(NODES_LEVEL)
         self._columns.settle()
@@ -405,18 +413,25 @@ class _RowFrame:
         self._stream, self._plain = stream, bytearray()
         self._offsets = [0]
         self._unpack_more()
-        self.first_seq = _seq_at(self._plain, 0)
+        self.first_seq = _seq_at(self._plain, 0) if self._plain else None
+        """The sequence number of the first row; None where all rows of the frame were erased."""
 
     def row(self, seq: int) -> Row | None:
-        """Return a row, None where the frame ends before it or another stands there."""
+        """Return a row, None where the frame ends before it or it is not there."""
+        if self.first_seq is None or seq < self.first_seq:
+            return None
         place = seq - self.first_seq
         self._look_up_to(place)
-        if not 0 <= place < len(self._offsets) - 1:
-            return None
+        place = min(place, len(self._offsets) - 2)
+        if self._seq(place) != seq:  # rows before it were erased, and it moved up
+            place = bisect_left(range(place), seq, key=self._seq)
+            if self._seq(place) != seq:
+                return None
         start, stop = self._offsets[place : place + 2]
-        if _seq_at(self._plain, start) != seq:
-            return None
         return next(decode_rows(bytes(self._plain[start:stop]), seq))
+
+    def _seq(self, place: int) -> int:
+        return _seq_at(self._plain, self._offsets[place])
 
     def _look_up_to(self, place: int) -> None:
         """Note where the rows up to number `place` of this frame end, or all where there are fewer."""
@@ -462,19 +477,21 @@ class SegmentReader:
             folder / "rows",
             folder / "keys",
             vault_key,
-            _context(origin, manifest.source, manifest.number, "rows"),
+            frame_context(origin, manifest.source, manifest.number, "rows"),
         )
         self._index = FrameReader(
             folder / "index",
             folder / "keys",
             vault_key,
-            _context(origin, manifest.source, manifest.number, "index"),
+            frame_context(origin, manifest.source, manifest.number, "index"),
             first_slot=len(self._rows.places()),
         )
         self._tree: FileIO | None = None
         self._first_seqs: dict[int, int] = {}
         self._kept: dict[int, _RowFrame] = {}
         self._has_full_frames = self.row_frames == -(-manifest.records // ROW_FRAME_ROWS)
+        self.is_thinned = (folder / ERASED_NAME).exists()
+        """Whether records were erased: then rows do not follow one another without a gap."""
 
     def close(self) -> None:
         """Close the files."""
@@ -489,7 +506,11 @@ class SegmentReader:
         return self._rows.key_slots, len(self._rows.places()) + len(self._index.places())
 
     def rows(self) -> Iterator[Row]:
-        """Yield all rows in capture order."""
+        """Yield all rows in capture order; those of erased records are not there any more."""
+        if self.is_thinned:
+            for place in self._rows.places():
+                yield from decode_own_rows(self._rows.read(place))
+            return
         seq = self.manifest.seq[0]
         for place in self._rows.places():
             for row in decode_rows(self._rows.read(place), seq):
@@ -522,9 +543,18 @@ class SegmentReader:
             if len(self._kept) >= _FRAMES_KEPT:
                 del self._kept[next(iter(self._kept))]
             frame = _RowFrame(self._rows.stream(self._rows.places()[number]))
-            self._first_seqs[number] = frame.first_seq
+            if frame.first_seq is not None:
+                self._first_seqs[number] = frame.first_seq
         self._kept[number] = frame  # last, as the one that was used last
         return frame
+
+    def frame_of(self, seq: int) -> int:
+        """Return the number of the frame that holds a row, or would if it were there."""
+        if self._has_full_frames and not self.is_thinned:
+            number = (seq - self.manifest.seq[0]) // ROW_FRAME_ROWS
+            if self.first_seq(number) <= seq < self.first_seq(number + 1):
+                return number
+        return self._frame_of(seq)
 
     def _frame_of(self, seq: int) -> int:
         """Find the last frame that begins at or before a row, closing in from both sides.
@@ -548,12 +578,20 @@ class SegmentReader:
         return low
 
     def first_seq(self, number: int) -> int:
-        """Return the sequence number of the first row in frame `number`, as the row itself holds it."""
-        found = self._first_seqs.get(number)
-        if found is None:
+        """Return the sequence number of the first row in frame `number`, as the row itself holds it.
+
+        Of a frame whose rows were all erased it is that of the next one that has a row, or of the next segment.
+        """
+        while number < self.row_frames:
+            found = self._first_seqs.get(number)
+            if found is not None:
+                return found
             head = self._rows.stream(self._rows.places()[number]).read(_FIRST_SEQ_BYTES)
-            found = self._first_seqs[number] = _seq_at(head, 0)
-        return found
+            if head:
+                found = self._first_seqs[number] = _seq_at(head, 0)
+                return found
+            number += 1
+        return self.manifest.seq[1]
 
     def record_hashes(self) -> bytes:
         """Return the leaf hashes of R as kept beside the rows (32 bytes each, in capture order)."""
@@ -594,8 +632,24 @@ class SegmentReader:
         """Return the plain bytes of one frame of rows."""
         return self._rows.read(self._rows.places()[number])
 
+    def sealed_row_frame(self, number: int) -> tuple[bytes, bytes]:
+        """Return one frame of rows as it stands in its file, with its wrapped key."""
+        return self._rows.sealed(self._rows.places()[number])
+
+    @property
+    def index_frames(self) -> int:
+        """Count the frames that hold the index, over all dimensions."""
+        return len(self._index.places())
+
+    def sealed_index_frame(self, number: int) -> tuple[bytes, bytes]:
+        """Return one frame of the index, counted over all dimensions, as it stands, with its wrapped key."""
+        return self._index.sealed(self._index.places()[number])
+
     def index_frame(self, dimension: int, number: int) -> bytes:
-        """Return up to `FRAME_ROWS` sort keys of 32 bytes each: frame `number` of a dimension (1 ..)."""
+        """Return up to `FRAME_ROWS` sort keys of 32 bytes each: frame `number` of a dimension (1 ..).
+
+        In the place of an erased entry stand zeros.
+        """
         per_block = -(-self.manifest.records // FRAME_ROWS)
         return self._index.read(self._index.places()[(dimension - 1) * per_block + number])
 

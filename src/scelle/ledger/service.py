@@ -13,8 +13,11 @@ from scelle.formats.notes import VerifierKey
 from scelle.formats.schema import Schema, parse_schema
 from scelle.formats.tokens import make_origin
 from scelle.ledger.crew import CommitCrew
+from scelle.ledger.erasure_journal import read_journal, remove_journal
 from scelle.ledger.log import LogReader, LogWriter
 from scelle.ledger.model import Chain, LogState
+from scelle.ledger.rewriting import SegmentFiles, is_settled, settle
+from scelle.ledger.search import Tombstones, tombstones
 from scelle.ledger.segments import (
     MAX_OPEN_US,
     SegmentHead,
@@ -120,20 +123,25 @@ class OrderLedger:
 
     def segment(self, manifest: Segment) -> SegmentReader:
         """Open a committed segment that has records."""
-        return SegmentReader(
-            self.folder / "seg" / folder_name(manifest.source) / str(manifest.number),
-            origin=self.origin,
-            manifest=manifest,
-            schema=self.schema(manifest.schema),
-            vault_key=self._vault_key,
-        )
+        return self._files(manifest).reader()
+
+    def segment_files(self, at: int) -> SegmentFiles:
+        """Say where the files of a committed segment are, by the log index of its manifest."""
+        manifest = self.entries[at]
+        if not isinstance(manifest, Segment):
+            raise LogDamaged(f"{self.folder / 'log'}: entry {at} is no segment: run `scelle verify`")
+        return self._files(manifest)
+
+    def _files(self, manifest: Segment) -> SegmentFiles:
+        folder = self.folder / "seg" / folder_name(manifest.source) / str(manifest.number)
+        return SegmentFiles(folder, self.origin, manifest, self.schema(manifest.schema), self._vault_key)
 
 
 class OrderLedgerWriter(OrderLedger):
     """Append records and entries to one order's ledger. The caller holds the vault's writer lock.
 
-    Opening recovers first: the log is brought to its locked state, closed segments that never reached the log
-    are opened again, and the torn tail of open ones is cut.
+    Opening recovers first: the log is brought to its locked state, erasures that it committed are finished, closed
+    segments that never reached it are opened again, and the torn tail of open ones is cut.
     """
 
     log: LogWriter
@@ -145,6 +153,7 @@ class OrderLedgerWriter(OrderLedger):
         self.crew = CommitCrew()
         self._writers: dict[str, SegmentWriter] = {}
         super().__init__(vault, order, origin, vault_key)
+        self.settle_erasures()
         self._resume_open_segments()
 
     @classmethod
@@ -199,6 +208,18 @@ class OrderLedgerWriter(OrderLedger):
         for writer in self._writers.values():
             writer.discard()
         self._writers.clear()
+
+    def settle_erasures(self) -> None:
+        """Finish in the files what the log committed of erasures, and drop what it did not (ledger.md §8)."""
+        found, nothing = tombstones(self.entries), Tombstones()
+        journal = read_journal(self.folder, self.origin, self._vault_key)
+        begun = {} if journal is None else journal.records
+        for at in sorted({*found, *begun}):
+            files, erased = self.segment_files(at), found.get(at, nothing)
+            if at in begun or not is_settled(files, erased):
+                settle(files, erased)
+        if journal is not None and not journal.is_begun({at: each.records for at, each in found.items()}):
+            remove_journal(self.folder)
 
     def _resume_open_segments(self) -> None:
         for parent in sorted((self.folder / "seg").glob("*")):
@@ -303,6 +324,10 @@ class OrderLedgerWriter(OrderLedger):
             if each.alias not in names:
                 manifests.append(self._empty_manifest(each, now_us))
         return self._commit([*manifests, *entries], now_us)
+
+    def commit_entries(self, entries: Sequence[Entry], now_us: int) -> bytes:
+        """Commit entries alone; open segments stay open. Return the checkpoint note."""
+        return self._commit(entries, now_us)
 
     def _drop_rowless(self, only: Sequence[str] | None) -> None:
         """Drop open segments that a crash left with a head and no row: a manifest of no records has no folder."""

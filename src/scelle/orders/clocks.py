@@ -8,11 +8,15 @@ out is *lapsed* and stays held until counsel decides.
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import Final
 
 from scelle.orders.calendars import Period, last_days
 from scelle.orders.days import day_end_us, local_day, shown_end, shown_instant
 from scelle.orders.model import Moment, Order
 from scelle.orders.types import Bound, Kind, Start
+
+OWN_DATE: Final = "order's own date"
+"""The label of the reading that an order, or its extension, gives itself."""
 
 
 class Phase(StrEnum):
@@ -112,8 +116,10 @@ def next_step(order: Order, now_us: int) -> str:
 
 def _hold_readings(order: Order) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
     """Return the readings of a hold's end, the order's own and its law's, and what is odd about them."""
-    clock = order.rule.clock
-    own, law = _own_readings(order), _law_readings(order, clock.period)
+    if order.is_open_ended:
+        return (), ()
+    clock, own = order.rule.clock, _own_readings(order)
+    law = () if order.is_extended else _law_readings(order, clock.period)
     if not law:
         return own, _missing_end(order) if not own and clock.bound is Bound.IN_ORDER else ()
     if not own:
@@ -138,7 +144,7 @@ def _missing_end(order: Order) -> tuple[str, ...]:
 def _own_readings(order: Order) -> tuple[Reading, ...]:
     if order.until is None:
         return ()
-    return (Reading("order's own date", order.until.at_us, f"the order {order.reference}"),)
+    return (Reading(OWN_DATE, order.until.at_us, f"the order {order.reference}"),)
 
 
 def _acknowledgement(order: Order) -> tuple[Reading, ...]:

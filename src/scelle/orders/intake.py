@@ -5,9 +5,7 @@ ignored is an order without an end. Each refusal says what, where (file, table, 
 """
 
 import os
-import stat
-import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -17,15 +15,11 @@ from scelle.errors import (
     AuthorityKeyWrong,
     ClauseWrong,
     FormatError,
-    InputError,
-    OrderAccountsUnreadable,
     OrderClauseWrong,
     OrderDatesWrong,
-    OrderDocumentUnreadable,
     OrderFileUnreadable,
     OrderKeyMissing,
     OrderKeyUnknown,
-    OrderNotToml,
     OrderSourceUnknown,
     OrderTypeUnknown,
     OrderValueWrong,
@@ -36,16 +30,18 @@ from scelle.formats.tokens import is_order_id
 from scelle.orders.clocks import hold_end
 from scelle.orders.days import load_zone
 from scelle.orders.model import ENTROPY_BYTES, RESERVED_ORDER_ID, Order, random_order_id
+from scelle.orders.papers import (
+    FILE_MAX_BYTES,
+    AccountsPaper,
+    Papers,
+    named_document,
+    parse_toml,
+    read_regular,
+)
 from scelle.orders.tables import Table, nearest, read_choice
 from scelle.orders.types import TYPES, Kind, OrderType, Temporal
-from scelle.scope.accounts import AccountsFile, read_accounts
 from scelle.scope.expressions import check_expression
 from scelle.scope.model import Clause, Keep, check_clause, shown_path
-
-FILE_MAX_BYTES: Final = 1 << 20
-DOCUMENT_MAX_BYTES: Final = 1 << 30
-ACCOUNTS_MAX_BYTES: Final = 1 << 30
-_PIECE_BYTES: Final = 1 << 20
 
 _ORDER_REQUIRED: Final = ("matter", "type", "authority", "legal_basis", "reference", "issued", "received")
 _ORDER_OPTIONAL: Final = (
@@ -79,20 +75,7 @@ _CLAUSE_OPTIONAL: Final = (
 )
 _KINDS: Final = ("account:", "custodian:", "handle:", "operator:")
 _ORDER_KEYS: Final = _ORDER_REQUIRED + _ORDER_OPTIONAL
-_CLAUSE_KEYS: Final = _CLAUSE_REQUIRED + _CLAUSE_OPTIONAL
-
-
-@dataclass(frozen=True, slots=True)
-class AccountsPaper:
-    """A file of accounts that clauses name: where it lies, and what was read from it."""
-
-    path: Path
-    file: AccountsFile
-
-    def pieces(self) -> Iterator[bytes]:
-        """Give its bytes once more; raise OrderAccountsUnreadable where it cannot be read."""
-        shown = shown_path(os.fsencode(self.path))
-        return _stream_regular(self.path, ACCOUNTS_MAX_BYTES, shown, OrderAccountsUnreadable)
+CLAUSE_KEYS: Final = _CLAUSE_REQUIRED + _CLAUSE_OPTIONAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,79 +103,26 @@ def read_order_file(path: Path, *, entropy: Callable[[int], bytes] = os.urandom)
     relative to the file's folder.
     """
     file = shown_path(os.fsencode(path))
-    data = _read_regular(path, FILE_MAX_BYTES, file, OrderFileUnreadable)
-    root = _parsed(data, file)
-    elsewhere = (_CLAUSE_KEYS, "[[clause]]")
+    data = read_regular(path, FILE_MAX_BYTES, file, OrderFileUnreadable)
+    root = parse_toml(data, file)
+    elsewhere = (CLAUSE_KEYS, "[[clause]]")
     table = Table(f"{file}, [order]", _order_table(root, file), _ORDER_KEYS, elsewhere)
     table.check_keys(_ORDER_REQUIRED)
     order = _order(table, entropy)
-    papers = _Papers(path.parent)
+    papers = Papers(path.parent)
     clauses = _clauses(root, file, order, papers)
     warnings = _check_dates(order, table) + _oddities(order, clauses, table)
-    document, document_name = _document(table, path.parent)
+    document, document_name = named_document(table, path.parent)
     return OrderFile(order, clauses, data, document, document_name, warnings, papers.found())
 
 
-def check_sources(order_file: OrderFile, known: Collection[str]) -> None:
-    """Refuse an order whose clauses name a source that is not among the known ones."""
-    for clause in order_file.clauses:
+def check_sources(clauses: Iterable[Clause], known: Collection[str]) -> None:
+    """Refuse clauses that name a source which is not among the known ones."""
+    for clause in clauses:
         for source in clause.sources:
             if source not in known:
                 hint = nearest(source, known) or "add it with `scelle source add`, or correct the clause"
                 raise OrderSourceUnknown(f'clause "{clause.id}", sources: no source "{source}"; {hint}')
-
-
-# --- the file ---------------------------------------------------------------------------------------------
-
-
-def _read_regular(path: Path, limit_bytes: int, shown: str, error: type[InputError]) -> bytes:
-    """Return the bytes of a regular file that is not empty and not larger than the limit."""
-    return b"".join(_stream_regular(path, limit_bytes, shown, error))
-
-
-def _stream_regular(path: Path, limit_bytes: int, shown: str, error: type[InputError]) -> Iterator[bytes]:
-    """Give the bytes of a regular file that is not empty and not larger than the limit, in pieces."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not make us wait
-    except (OSError, ValueError) as cause:
-        said = cause.strerror if isinstance(cause, OSError) else str(cause)
-        raise error(f"{shown}: cannot be read ({said}); give a file that is there and readable") from cause
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
-        raise error(f"{shown}: is {kind}; give a file")
-    what = "the accounts" if error is OrderAccountsUnreadable else "the order"
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        size_bytes = found.st_size if found.st_size > limit_bytes else 0
-        while size_bytes <= limit_bytes and (piece := _read(stream.read, shown, error)):
-            size_bytes += len(piece)
-            yield piece
-    if size_bytes > limit_bytes:
-        raise error(f"{shown}: larger than {limit_bytes >> 20} MiB; give {what} alone")
-    if not size_bytes:
-        raise error(f"{shown}: is empty; give {what}")
-
-
-def _read(read: Callable[[int], bytes], shown: str, error: type[InputError]) -> bytes:
-    try:
-        return read(_PIECE_BYTES)
-    except OSError as cause:
-        raise error(f"{shown}: cannot be read ({cause.strerror}); try another copy") from cause
-
-
-def _parsed(data: bytes, file: str) -> Mapping[str, object]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise OrderFileUnreadable(f"{file}, line {line}: not UTF-8; save the file as UTF-8") from error
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise OrderNotToml(f"{file}: nested too deep; correct the file") from error
-    except ValueError as error:  # TOMLDecodeError is one; so is a number of too many digits
-        raise OrderNotToml(f"{file}: not TOML: {' '.join(str(error).split())}; correct the file") from error
 
 
 def _order_table(root: Mapping[str, object], file: str) -> Mapping[str, object]:
@@ -275,63 +205,35 @@ def _authority_key(table: Table) -> str | None:
     return text
 
 
-def _document(table: Table, folder: Path) -> tuple[bytes | None, str | None]:
-    name = table.optional_text("document")
-    if name is None:
-        return None, None
-    shown = f"{table.at('document')}: {shown_path(os.fsencode(name))}"
-    data = _read_regular(folder / name, DOCUMENT_MAX_BYTES, shown, OrderDocumentUnreadable)
-    return data, Path(name).name
-
-
 # --- its clauses ------------------------------------------------------------------------------------------
 
 
-class _Papers:
-    """The files of accounts of one order: each is read once, however many clauses name it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._read: dict[Path, AccountsFile] = {}
-
-    def read(self, table: Table) -> AccountsFile | None:
-        """Read the file that a clause names, if it names one; raise OrderAccountsUnreadable."""
-        name = table.optional_text("accounts_file")
-        if name is None:
-            return None
-        path = self._folder / name
-        if path not in self._read:
-            shown = f"{table.at('accounts_file')}: {shown_path(os.fsencode(name))}"
-            pieces = _stream_regular(path, ACCOUNTS_MAX_BYTES, shown, OrderAccountsUnreadable)
-            try:
-                self._read[path] = read_accounts(path.name, pieces)
-            except ClauseWrong as error:
-                raise OrderAccountsUnreadable(f"{shown}, {error}") from error
-        return self._read[path]
-
-    def found(self) -> tuple[AccountsPaper, ...]:
-        """Return what was read, equal bytes once."""
-        return tuple({file.digest: AccountsPaper(path, file) for path, file in self._read.items()}.values())
-
-
-def _clauses(root: Mapping[str, object], file: str, order: Order, papers: _Papers) -> tuple[Clause, ...]:
+def _clauses(root: Mapping[str, object], file: str, order: Order, papers: Papers) -> tuple[Clause, ...]:
     tables = root.get("clause", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise OrderValueWrong(f"{file}, clause: must be a list of tables; write [[clause]]")
     if not tables and order.rule.kind is Kind.HOLD:
         raise OrderKeyMissing(f"{file}, [[clause]]: missing; an order without a clause would hold nothing")
+    return clause_list(root, file, order.tz(), papers)
+
+
+def clause_list(root: Mapping[str, object], file: str, zone: tzinfo, papers: Papers) -> tuple[Clause, ...]:
+    """Read the tables `[[clause]]` of a file; raise an InputError of the orders family."""
+    tables = root.get("clause", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise OrderValueWrong(f"{file}, clause: must be a list of tables; write [[clause]]")
     clauses: dict[str, Clause] = {}
     for number, values in enumerate(tables, start=1):
         name = ascii(values["id"]) if isinstance(values.get("id"), str) else f"number {number}"
         where = f"{file}, clause {name},"
-        clause = _clause(Table(where, values, _CLAUSE_KEYS, (_ORDER_KEYS, "[order]")), order.tz(), papers)
+        clause = _clause(Table(where, values, CLAUSE_KEYS, (_ORDER_KEYS, "[order]")), zone, papers)
         if clause.id in clauses:
             raise OrderClauseWrong(f"{file}, clause {name}, id: used twice; give each clause its own")
         clauses[clause.id] = clause
     return tuple(clauses.values())
 
 
-def _clause(table: Table, zone: tzinfo, papers: _Papers) -> Clause:
+def _clause(table: Table, zone: tzinfo, papers: Papers) -> Clause:
     table.check_keys(_CLAUSE_REQUIRED)
     clause = Clause(
         id=table.text("id"),

@@ -43,7 +43,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An authority's demand to preserve, as taken in; every key of ``[order]`` in its file."""
+    """An authority's demand to preserve, as taken in; every key of ``[order]`` in its file.
+
+    The last two are not taken in: an order that was extended ends when its extension says, whatever its law's first
+    period was; one that is open-ended has no end by its clock as long as a mark says so.
+    """
 
     id: str
     matter: str
@@ -64,6 +68,8 @@ class Order:
     validating_authority: str | None = None
     authority_key: str | None = None
     document: str | None = None
+    is_extended: bool = False
+    is_open_ended: bool = False
 
     @property
     def rule(self) -> TypeRule:

@@ -2,7 +2,7 @@
 
 import mimetypes
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,9 +21,10 @@ from scelle.ledger.service import (
     OrderLedgerWriter,
     SignerMemory,
 )
-from scelle.orders.intake import AccountsPaper, OrderFile
+from scelle.orders.intake import OrderFile
 from scelle.orders.lifecycle import Life, life_of
 from scelle.orders.model import RESERVED_ORDER_ID, Order
+from scelle.orders.papers import AccountsPaper
 from scelle.orders.sealed import order_to_json
 from scelle.scope.model import Clause, load_accounts
 from scelle.scope.sealed import clause_to_json
@@ -81,8 +82,13 @@ def _published_size(folder: Path) -> int:
 def check_order(vault: Path, order: str) -> str:
     """Return `order`; raise `OrderUnknown` when the vault has no such order."""
     if order not in order_ids(vault):
-        raise OrderUnknown(f"no order has the id {shown(order)}: see `scelle order list`")
+        raise unknown_order(order)
     return order
+
+
+def unknown_order(order: str) -> OrderUnknown:
+    """Return what is said of an order that is not there, and of one that stands behind a wall."""
+    return OrderUnknown(f"no order has the id {shown(order)}: see `scelle order list`")
 
 
 def add_order(
@@ -146,18 +152,53 @@ def _seal_papers(ledger: OrderLedgerWriter, packs: PackStore, order_file: OrderF
     papers = [("order.toml", order_file.toml_bytes)]
     if order_file.document is not None and order_file.document_name is not None:
         papers.insert(0, (order_file.document_name, order_file.document))
-    writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
     received_us = order_file.order.received.at_us
     for name, data in papers:
-        key, digest = secrets.token_bytes(32), sha256(data).digest()
-        packs.put(data, digest)
-        root = chunk_root(key[:16], data)
-        writer.append(key, received_us, _paper_values(name, digest, root, len(data), "order-paper"))
-    for paper in order_file.accounts:
+        seal_paper(ledger, packs, name, data, now_us, received_us)
+    seal_accounts(ledger, packs, order_file.accounts, now_us, received_us)
+
+
+def seal_paper(
+    ledger: OrderLedgerWriter,
+    packs: PackStore,
+    name: str,
+    data: bytes,
+    now_us: int,
+    received_us: int | None = None,
+) -> dict[str, object]:
+    """Append a paper of the order to `scelle.order`, and say how an event names it; sealed with the next `seal`."""
+    writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
+    key, digest = secrets.token_bytes(32), sha256(data).digest()
+    packs.put(data, digest)
+    values = _paper_values(name, digest, chunk_root(key[:16], data), len(data), "order-paper")
+    seq = writer.append(key, now_us if received_us is None else received_us, values)
+    return {"name": name, "seq": seq, "sha256": digest.hex()}
+
+
+def keep_paper(
+    ledger: OrderLedgerWriter, packs: PackStore, name: str, data: bytes, now_us: int
+) -> dict[str, object]:
+    """Append a paper and make it durable, before an event that names it: a crash leaves a paper without an event."""
+    named = seal_paper(ledger, packs, name, data, now_us)
+    packs.sync()
+    ledger.flush()
+    return named
+
+
+def seal_accounts(
+    ledger: OrderLedgerWriter,
+    packs: PackStore,
+    papers: Sequence[AccountsPaper],
+    now_us: int,
+    received_us: int | None = None,
+) -> None:
+    """Append files of accounts to `scelle.order`; sealed with the next `seal`. Raises OrderAccountsUnreadable."""
+    for paper in papers:
+        writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
         key, file = secrets.token_bytes(32), paper.file
         root = _keep_accounts(packs, paper, key[:16])
         values = _paper_values(file.name, file.digest, root, file.size_bytes, "accounts-file")
-        writer.append(key, received_us, values)
+        writer.append(key, now_us if received_us is None else received_us, values)
 
 
 def _keep_accounts(packs: PackStore, paper: AccountsPaper, record_salt: bytes) -> bytes:

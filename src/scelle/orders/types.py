@@ -122,8 +122,23 @@ class StatutoryClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Prolongation:
+    """How long an extension of a type's hold is, counted from its end; ``times``: how many the law knows, None: any.
+
+    ``before_end``: it must come inside the first period. What differs is warned of and never refused.
+    """
+
+    period: Period
+    times: int | None = None
+    before_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TypeRule:
-    """One row of the table: what an order of this type means."""
+    """One row of the table: what an order of this type means.
+
+    ``open_on_production``: once a production, or a request for assistance, is announced its clock has no end.
+    """
 
     title: str
     kind: Kind
@@ -139,6 +154,8 @@ class TypeRule:
     usual_zone: str | None
     source: str
     mark: str
+    prolongation: Prolongation | None = None
+    open_on_production: bool = False
 
 
 _DAYS_60: Final = Period(60, Unit.DAYS)
@@ -242,6 +259,8 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
             usual_zone=None,
             source="Regulation (EU) 2023/1543, Article 11",
             mark="V",
+            prolongation=Prolongation(Period(30, Unit.DAYS), times=1, before_end=True),
+            open_on_production=True,
         ),
         OrderType.EPOC: TypeRule(
             title="European Production Order",
@@ -274,6 +293,7 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
             usual_zone=None,
             source="Convention on Cybercrime (CETS 185), Article 16",
             mark="V",
+            prolongation=Prolongation(_DAYS_90),
         ),
         OrderType.BUDAPEST_MLA: TypeRule(
             title="Preservation pending mutual assistance",
@@ -290,6 +310,7 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
             usual_zone=None,
             source="Convention on Cybercrime (CETS 185), Article 29",
             mark="S",
+            open_on_production=True,
         ),
         OrderType.US_2703F: TypeRule(
             title="Preservation request to a provider",
@@ -306,6 +327,7 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
             usual_zone=None,
             source="18 U.S.C. 2703(f)",
             mark="S",
+            prolongation=Prolongation(_DAYS_90, times=1),
         ),
         OrderType.US_2258A_H: TypeRule(
             title="Preservation of a CyberTipline report",
@@ -354,6 +376,7 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
             usual_zone=_PARIS,
             source="Code de procédure pénale, Article 60-2, second paragraph (also 77-1-2, 99-4)",
             mark="V",
+            prolongation=Prolongation(_YEAR),
         ),
         OrderType.FR_L34_1: TypeRule(
             title="Injonction de conservation rapide",
@@ -395,6 +418,7 @@ TYPES: Final[Mapping[OrderType, TypeRule]] = MappingProxyType(
             usual_zone=_LONDON,
             source="Online Safety Act 2023, sections 101(C1) and 102(5A)",
             mark="V",
+            prolongation=Prolongation(Period(6, Unit.MONTHS)),
         ),
         OrderType.UK_S100: _answer_due(
             "Information notice of Ofcom",
@@ -502,6 +526,7 @@ def types_table() -> str:
             _calendar(rule),
             rule.extension,
             rule.ends,
+            "no end" if rule.open_on_production else "-",
             f"{rule.source} [{rule.mark}]",
         )
         for name, rule in TYPES.items()
@@ -526,6 +551,7 @@ def types_table() -> str:
         "counted",
         "extension",
         "ends with",
+        "once *production announced*",
         "source",
     )
     duty_heads = (

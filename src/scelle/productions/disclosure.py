@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from scelle.capture.identity import ItemNames
 from scelle.errors import RecordNotAsSealed, RequestWrong
+from scelle.formats.compartments import is_closed, leaf_of_closed, with_nulls
 from scelle.formats.entries import Erase, Segment
 from scelle.formats.lines import FieldsRecord, OpenField, RecordLine, WholeRecord
 from scelle.formats.openings import Opening, TlogProof
@@ -26,9 +27,10 @@ from scelle.ledger.service import OrderLedger
 from scelle.merkle.proofs import inclusion_path, root_from_inclusion
 from scelle.productions.copies import Copies
 from scelle.productions.interfaces import Progress
-from scelle.productions.model import RAW, checked_code
+from scelle.productions.model import RAW, RESTRICTED, checked_code
 from scelle.productions.plan import listed
 from scelle.productions.scratch import refuse_taken
+from scelle.release.quarantine import refuse_quarantined
 from scelle.vault import durable
 from scelle.vault.keys import VaultKey
 
@@ -83,11 +85,12 @@ def disclose(
     told the report while the proof has no name yet. The proof stands on the checkpoint published when this begins.
 
     Atomic, and nothing in the vault or the log is changed. Raises `RequestWrong` where there is no such record, it was
-    erased, or a field cannot be closed; `PackageNameRefused`; `RecordNotAsSealed`.
+    erased, or a field cannot be closed; `ItemQuarantined`; `PackageNameRefused`; `RecordNotAsSealed`.
     """
     refuse_taken(out)
     place = find_record(ledger, vault_key, item, source_names, progress)
     _refuse_erased(ledger, place)
+    refuse_quarantined(ledger, (place.at, place.seq), f"record {place.manifest.source}:{place.seq}")
     data, fields, closed = prove_record(ledger, place, redact)
     report = Disclosure(
         source=place.manifest.source,
@@ -180,7 +183,9 @@ def prove_record(
     with closing(ledger.segment(manifest)) as reader:
         row = reader.row(place.seq)
         path = inclusion_path(reader.hashes(0, manifest.records), position)
-    Copies(schema, closed).refuse(row.split_values())
+    values = row.split_values()
+    closed |= {j: RESTRICTED for j, value in enumerate(values) if is_closed(value)}
+    Copies(schema, closed).refuse(with_nulls(values))
     line = _opened(row, place.at, position, manifest.profile, set(closed))
     _check_path(reader, line, path)
     opening = Opening(
@@ -223,7 +228,10 @@ def _opened(row: Row, at: int, position: int, profile: int, closed: set[int]) ->
     shown_fields: list[OpenField | bytes] = []
     for j, value in enumerate(values):
         own = field_salt(salt, j)
-        shown_fields.append(field_leaf(own, value) if j in closed else OpenField(own, value))
+        if is_closed(value):
+            shown_fields.append(leaf_of_closed(value))
+        else:
+            shown_fields.append(field_leaf(own, value) if j in closed else OpenField(own, value))
     return FieldsRecord(at, position, tuple(shown_fields))
 
 

@@ -20,6 +20,8 @@ NATIVE_ID: Final = "native_id"
 RAW: Final = "raw"
 KEPT_IN_PLACE: Final = "kept-in-place"
 """The code of a content that was never in the vault: its clause keeps digests only."""
+RESTRICTED: Final = "restricted"
+"""The code of what lies in the compartment: the vault cannot read it (docs/restricted.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,25 @@ class WithholdList:
         return self.contents[native]
 
 
+@dataclass(slots=True)
+class Quarantine:
+    """Withhold what is quarantined, by (log index, sequence number), before anything else; count what was met."""
+
+    codes: Mapping[tuple[int, int], str]
+    beside: Withholding
+    met: int = 0
+
+    def withholding(self) -> Withholding:
+        """Return the decisions of both."""
+        return Withholding(self._record, self.beside.content) if self.codes else self.beside
+
+    def _record(self, record: RecordView) -> str | None:
+        other = None if self.beside.record is None else self.beside.record(record)
+        code = self.codes.get((record.at, record.seq))
+        self.met += code is not None
+        return other if code is None else code
+
+
 def checked_code(code: str) -> str:
     """Give a reason code back; raise `RequestWrong` where it is none."""
     if not is_code(code):
@@ -227,6 +248,7 @@ class ProductionReport:
     the same period that have neither custodian nor account, and so are in no answer by one of them; None where the
     request asks by something else. `next_number` is the first production number that the matter has not used.
     `not_searchable` are the log sources with records in segments whose schema lacks the queried dimension.
+    `quarantined` counts those of the withheld that the query met and that are quarantined.
     """
 
     strength: str
@@ -249,6 +271,7 @@ class ProductionReport:
     findings: tuple[Notice, ...]
     not_searchable: tuple[str, ...] = ()
     delta: Delta | None = None
+    quarantined: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as `produce --json` prints it and the production event seals it."""

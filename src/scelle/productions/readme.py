@@ -32,6 +32,7 @@ def readme(
     names: Mapping[str, str],
     not_searchable: Sequence[str] = (),
     delta: Delta | None = None,
+    quarantined: int = 0,
 ) -> bytes:
     """Return the bytes of README.txt; the same for the same package.
 
@@ -60,7 +61,7 @@ def readme(
         segments=segments,
         verifier=grouped(verifier_sha256),
         loadfile=LOAD_FILE,
-        sources=_sources(names),
+        sources=_kept_back(quarantined) + _sources(names),
         holders=_holders(query, tally),
         lacking=_lacking(query, not_searchable),
         since_then=_since_then(delta),
@@ -80,6 +81,14 @@ def _holders(query: Query, tally: Tally) -> str:
     return (
         f"  no holder {tally.without_holder} records of the segments searched, at the same times, have neither "
         "custodian nor\n            account: they are in no answer by one of them\n"
+    )
+
+
+def _kept_back(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f"  kept back {count} of the withheld records are quarantined: shown to nobody; the code says why\n"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from scelle.errors import RecordNotAsSealed
 from scelle.formats.canonical_json import canonical_json_int
+from scelle.formats.compartments import is_closed, is_restricted_row, leaf_of_closed, with_nulls
 from scelle.formats.lines import LINE_MAX_BYTES
 from scelle.formats.packages import Query
 from scelle.formats.records import commitment_of_leaves, field_leaf, field_salt, record_commitment
@@ -21,7 +22,7 @@ from scelle.productions.copies import Copies
 from scelle.productions.extensions import UNKNOWN, extension_of
 from scelle.productions.items import Shelf
 from scelle.productions.loadfile import REDACTED, safe_cell, time_cell
-from scelle.productions.model import KEPT_IN_PLACE, RAW, RecordView, Withholding, checked_code
+from scelle.productions.model import KEPT_IN_PLACE, RAW, RESTRICTED, RecordView, Withholding, checked_code
 from scelle.productions.plan import Task
 
 _CHUNKS: Final = "chunks"
@@ -112,6 +113,8 @@ class Drafter:
         values = row.split_values()
         if self._profile == 0:
             return self._draft_whole(row, values, position)
+        if self._is_document and is_restricted_row(values):
+            return self._draft_restricted(row, values, position)
         salt, closed = row.record_key[:16], self._closed
         leaves: list[bytes] = []
         parts: list[str] = []
@@ -132,6 +135,33 @@ class Drafter:
         return Draft(
             rc, None, ",".join(parts), self._redacted, self._items(view), self._cells(row, values, position)
         )
+
+    def _draft_restricted(self, row: Row, values: Sequence[bytes], position: int) -> Draft:
+        """Draft a record whose content lies in the compartment: what the vault cannot read stays closed.
+
+        The salts of the closed values lie there, too, so that their leaf hashes are all there is to show.
+        """
+        salt, closed = row.record_key[:16], dict(self._closed)
+        leaves: list[bytes] = []
+        parts: list[str] = []
+        for j, value in enumerate(values):
+            own = field_salt(salt, j)
+            is_shut = is_closed(value)
+            leaves.append(leaf_of_closed(value) if is_shut else field_leaf(own, value))
+            if is_shut:
+                closed.setdefault(j, RESTRICTED)
+            if j in closed:
+                parts.append(f'"{leaves[j].hex()}"')
+            else:
+                parts.append(f'["{own.hex()}","{b64encode(value).decode()}"]')
+        rc, opened = commitment_of_leaves(leaves), with_nulls(values)
+        code = self._withheld(self._view(row, opened, position))
+        if code is not None:
+            return Draft(rc, code, "", (), (), "")
+        self._copies.refuse(opened)
+        fields = self._task.schema.fields
+        redacted = tuple(sorted((fields[j].name, code) for j, code in closed.items()))
+        return Draft(rc, None, ",".join(parts), redacted, (), self._cells(row, opened, position))
 
     def _draft_whole(self, row: Row, values: Sequence[bytes], position: int) -> Draft:
         """Draft a record of profile 0, which is shown whole or not at all."""

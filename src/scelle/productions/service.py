@@ -24,6 +24,7 @@ from scelle.productions.model import (
     Delta,
     Notice,
     ProductionReport,
+    Quarantine,
     Request,
     Withholding,
     WithholdList,
@@ -45,6 +46,7 @@ from scelle.productions.trust import (
     verifier_bytes,
     write_trust,
 )
+from scelle.release.quarantine import quarantine_codes
 
 __all__ = ["check_production", "produce", "published_tokens", "trust_for", "trust_letter", "write_trust"]
 
@@ -96,6 +98,8 @@ def produce(
     shown_tokens = published_tokens(ledger) if tokens is None else dict(tokens)
     found = [*notices, *plan.notices, *_log_notices(ledger.entries, query, shown_tokens)]
     rules = withhold.withholding() if isinstance(withhold, WithholdList) else withhold
+    quarantine = Quarantine(quarantine_codes(ledger), rules)
+    rules = quarantine.withholding()
     with workspace(out) as work:
         total = sum(task.manifest.records for task in plan.tasks)
         names = {} if ACCOUNT in query.redact else source_names
@@ -113,13 +117,15 @@ def produce(
         _check_numbering(prefix, pages.next_number)
         if isinstance(withhold, WithholdList):
             found += _unmet(withhold)
-        members = _members(ledger, query, plan, pages, cosigners, delta)
+        members = _members(ledger, query, plan, pages, cosigners, delta, quarantine.met)
         members.add_tokens(shown_tokens)
         if audit is not None:
             members.add_bytes("audit/verdict", audit)
         package = work.scratch("package")
         count = members.write(ledger, package, progress)
-        report = _report(ledger, query, plan, pages, package, count, first_number, found, delta)
+        report = _report(
+            ledger, query, plan, pages, package, count, first_number, found, delta, quarantine.met
+        )
         before_publishing(report)  # a crash from here on wastes production numbers, and never uses one twice
         package.publish(out)
         return report
@@ -204,6 +210,7 @@ def _members(
     pages: Pages,
     cosigners: Cosigners,
     delta: Delta | None,
+    quarantined: int,
 ) -> Members:
     """Collect the members that every package has."""
     policy = trust_for(ledger, cosigners).policy
@@ -216,6 +223,7 @@ def _members(
         names=pages.named,
         not_searchable=plan.not_searchable,
         delta=delta,
+        quarantined=quarantined,
     )
     members = Members()
     members.add_log(ledger)
@@ -237,6 +245,7 @@ def _report(
     first_number: int,
     notices: Sequence[Notice],
     delta: Delta | None,
+    quarantined: int,
 ) -> ProductionReport:
     tally = pages.tally
     return ProductionReport(
@@ -260,6 +269,7 @@ def _report(
         findings=tuple(notices),
         not_searchable=plan.not_searchable,
         delta=delta,
+        quarantined=quarantined,
     )
 
 

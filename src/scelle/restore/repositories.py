@@ -1,10 +1,10 @@
 """Write a git repository again from what passes sealed of it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from scelle.capture.families import members_of
 from scelle.capture.sealed import vanished_records
@@ -18,6 +18,9 @@ from scelle.sources.git.restore import GitObject, RefPosition, Restored, complai
 from scelle.sources.git.schemas import MEMBERS, OBJECT_CONTENT, OBJECTS, REFS, REPOSITORY, REPOSITORY_V1
 from scelle.sources.interfaces import native_text
 from scelle.vault.packs import PackStore
+
+Place: TypeAlias = tuple[int, int]
+"""Where a record lies: the log index of its segment's manifest, and its sequence number."""
 
 _MEMBER_OF: Final = {member.schema.digest: member.name for member in MEMBERS}
 _STATE_DEPTH: Final = 32
@@ -70,18 +73,27 @@ class RestoredRepository:
 
 
 def restore_repository(
-    ledger: OrderLedgerWriter, packs: PackStore, alias: str, to: Path, *, with_deleted: bool
+    ledger: OrderLedgerWriter,
+    packs: PackStore,
+    alias: str,
+    to: Path,
+    *,
+    with_deleted: bool,
+    left_out: Collection[Place] = (),
 ) -> RestoredRepository:
     """Write a bare repository from the sealed objects and the newest sealed position of each ref, and check it.
 
-    Refs that a pass found to be gone are left out unless `with_deleted`; their commits are always in it. Nothing is
-    changed in the vault. Raises InputError where nothing of a repository is sealed under the alias or `to` is in use,
-    and what `restore` raises.
+    Refs that a pass found to be gone are left out unless `with_deleted`; their commits are always in it. Records at
+    `left_out` are taken for not sealed. Nothing is changed in the vault. Raises InputError where nothing of a
+    repository is sealed under the alias or `to` is in use, and what `restore` raises.
     """
-    sealed = _sealed_repository(ledger, alias)
+    sealed = _sealed_repository(ledger, alias, left_out)
     refs = [ref for name, ref in sealed.positions.items() if with_deleted or name not in sealed.deleted]
     written = restore(
-        _things(refs, _objects(ledger, packs, alias)), to, sealed.object_format, shallow=sealed.shallow
+        _things(refs, _objects(ledger, packs, alias, left_out)),
+        to,
+        sealed.object_format,
+        shallow=sealed.shallow,
     )
     deleted = sorted((native_text(name), _target(sealed.positions[name])) for name in sealed.deleted)
     return RestoredRepository(written, tuple(deleted), tuple(complaints(to)), sealed.unseen)
@@ -115,17 +127,17 @@ def _members(ledger: OrderLedger, alias: str) -> list[tuple[str, str]]:
     ]
 
 
-def _sealed_repository(ledger: OrderLedgerWriter, alias: str) -> _Sealed:
+def _sealed_repository(ledger: OrderLedgerWriter, alias: str, left_out: Collection[Place]) -> _Sealed:
     check_repository(ledger, alias)
     found = _Sealed()
     gone = vanished_records(ledger, alias)
     for name, member in _members(ledger, alias):
         number = int(name.rpartition("/")[2])
         if member == REFS:
-            for row in _rows(ledger, name):
+            for row in _rows(ledger, name, left_out):
                 _take_position(found, row, (number, row.seq) in gone)
         elif member == REPOSITORY:
-            for row in _rows(ledger, name):
+            for row in _rows(ledger, name, left_out):
                 _take_description(found, row)
     return found
 
@@ -155,10 +167,12 @@ def _take_description(found: _Sealed, row: Row) -> None:
     found.unseen = tuple(unseen)
 
 
-def _objects(ledger: OrderLedger, packs: PackStore, alias: str) -> Iterator[GitObject]:
+def _objects(
+    ledger: OrderLedger, packs: PackStore, alias: str, left_out: Collection[Place]
+) -> Iterator[GitObject]:
     for name, member in _members(ledger, alias):
         if member == OBJECTS:
-            for row in _rows(ledger, name):
+            for row in _rows(ledger, name, left_out):
                 values = row.split_values()
                 digest = values[OBJECT_CONTENT][5:37]
                 found = restorable(OBJECTS, values[2:], packs.read(digest))
@@ -166,13 +180,13 @@ def _objects(ledger: OrderLedger, packs: PackStore, alias: str) -> Iterator[GitO
                     yield found
 
 
-def _rows(ledger: OrderLedger, name: str) -> Iterator[Row]:
-    """Yield the sealed records of a log source that no tombstone speaks of."""
+def _rows(ledger: OrderLedger, name: str, left_out: Collection[Place]) -> Iterator[Row]:
+    """Yield the sealed records of a log source that no tombstone speaks of and that are not to be left out."""
     erased = tombstones(ledger.entries)
     for at, manifest in ledger.manifests():
         if manifest.source == name and manifest.records:
             gone = erased.get(at, Tombstones()).records
             with closing(ledger.segment(manifest)) as reader:
                 for row in reader.rows():
-                    if row.seq - manifest.seq[0] not in gone:
+                    if row.seq - manifest.seq[0] not in gone and (at, row.seq) not in left_out:
                         yield row

@@ -14,6 +14,8 @@ The rules, in the order in which they are looked at:
 6. *dimension*, *field*, *where*: what a clause asks of the fields of a record (``records``). A document has
    none, so that a clause which asks for them covers it in doubt.
 
+A *carve-out* is a clause that takes out what it covers: where one matches an item beyond doubt, nothing covers it.
+
 An empty list restricts nothing. What is not known is never a reason to lose evidence: such an item is covered
 and the verdict says which doubt it profits from. An item is covered when any clause covers it; otherwise the
 reason given is that of the clause that came furthest down this list, the first of them where two came as far.
@@ -62,6 +64,7 @@ class Reason(StrEnum):
     DIMENSION = "dimension"
     FIELD = "field"
     WHERE = "where"
+    CARVED_OUT = "carved-out"
 
     @property
     def covers(self) -> bool:
@@ -89,6 +92,7 @@ _DISTANCE: Final[Mapping[Reason, int]] = {
     Reason.DIMENSION: 5,
     Reason.FIELD: 6,
     Reason.WHERE: 7,
+    Reason.CARVED_OUT: 8,
 }
 """How far an item came in a clause before it failed: the larger, the closer."""
 
@@ -109,6 +113,7 @@ _SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.DIMENSION: "The record's identifier of a dimension is none that the clause names.",
     Reason.FIELD: "A field of the record does not match the clause's regular expression, or is empty.",
     Reason.WHERE: "The clause's expression is false for the record.",
+    Reason.CARVED_OUT: "A carve-out of the order covers the item beyond doubt.",
 }
 
 
@@ -117,7 +122,8 @@ class Clause:
     """One part of an order's scope; the period in microseconds since 1970 UTC, start included, end not.
 
     ``dimensions``: the identifiers that are named for each dimension; ``match``: a regular expression for each
-    field (``patterns``); ``where``: a CEL expression (``expressions``). The first two are sorted by name.
+    field (``patterns``); ``where``: a CEL expression (``expressions``). The first two are sorted by name. A
+    ``carve_out`` takes out of the order's other clauses what it covers beyond doubt.
     """
 
     id: str
@@ -134,6 +140,7 @@ class Clause:
     dimensions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     match: tuple[tuple[str, str], ...] = ()
     where: str | None = None
+    carve_out: bool = False
 
 
 class ItemView(NamedTuple):
@@ -217,7 +224,7 @@ def explain(clause: Clause, item: ItemView) -> str:
             return f"Not covered: {name} does not name the media type {item.media_type!a}."
         case Reason.MATCH:
             return f"Covered by {name}."
-        case Reason.DIMENSION | Reason.FIELD | Reason.WHERE:
+        case Reason.DIMENSION | Reason.FIELD | Reason.WHERE | Reason.CARVED_OUT:
             return f"Not covered by {name}: {reason.sentence[0].lower()}{reason.sentence[1:]}"
         case _:
             return f"Covered by {name}, in doubt: {reason.sentence[0].lower()}{reason.sentence[1:]}"
@@ -380,12 +387,16 @@ def decide_fields(clause: Clause, item: ItemView) -> Reason:
 
 def combine(verdicts: Sequence[tuple[Clause, Reason]]) -> Match:
     """Return what the verdicts of all clauses, in the order's order, say together."""
-    covering = [(clause, reason) for clause, reason in verdicts if reason.covers]
+    kept = [(clause, reason) for clause, reason in verdicts if not clause.carve_out]
+    covering = [(clause, reason) for clause, reason in kept if reason.covers]
     if not covering:
-        closest, reason = max(verdicts, key=lambda v: _DISTANCE[v[1]], default=(None, Reason.SOURCE))
+        closest, reason = max(kept, key=lambda v: _DISTANCE[v[1]], default=(None, Reason.SOURCE))
         if closest is None or reason is Reason.SOURCE:
             return NO_CLAUSE_NAMES_THE_SOURCE
         return Match(False, (), reason, closest.id, False, None, None)
+    for clause, reason in verdicts:
+        if clause.carve_out and reason is Reason.MATCH:
+            return Match(False, (), Reason.CARVED_OUT, clause.id, False, None, None)
     return Match(
         covered=True,
         clause_ids=tuple(clause.id for clause, _ in covering),

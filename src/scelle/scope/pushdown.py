@@ -1,5 +1,6 @@
 """Say which records a store may leave out by itself, so that they need not be read to be excluded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scelle.scope.model import Clause
@@ -17,3 +18,14 @@ class Pushdown:
     clauses: tuple[Clause, ...]
     custodian: str | None
     account: str | None
+
+    @classmethod
+    def of(
+        cls, source: str, clauses: Sequence[Clause], custodian: str | None, account: str | None
+    ) -> "Pushdown | None":
+        """Return what a store is told of an order's clauses; None where it may leave out nothing.
+
+        Carve-outs are not pushed down: what they take out is read, and counted as carved out.
+        """
+        mine = tuple(clause for clause in clauses if source in clause.sources and not clause.carve_out)
+        return cls(source, mine, custodian, account) if mine else None

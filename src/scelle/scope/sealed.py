@@ -34,6 +34,8 @@ def clause_to_json(clause: Clause) -> dict[str, object]:
         value["match"] = dict(clause.match)
     if clause.where is not None:
         value["where"] = clause.where
+    if clause.carve_out:
+        value["carve_out"] = True
     return value
 
 
@@ -55,6 +57,8 @@ def clause_from_json(value: Mapping[str, object]) -> Clause:
     restricted = value["restricted"]
     if not isinstance(restricted, bool):
         raise FormatError("sealed clause, restricted: must be true or false")
+    if value.get("carve_out", True) is not True:
+        raise FormatError("sealed clause, carve_out: must be true where it stands")
     clause = Clause(
         id=_json_text(value, "id"),
         sources=_json_texts(value, "sources"),
@@ -70,6 +74,7 @@ def clause_from_json(value: Mapping[str, object]) -> Clause:
         dimensions=_json_dimensions(value),
         match=_json_match(value),
         where=_json_text(value, "where") if "where" in value else None,
+        carve_out="carve_out" in value,
     )
     try:
         check_clause(clause)
@@ -154,5 +159,5 @@ def _json_count(value: Mapping[str, object], key: str) -> int:
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FILE_KEYS: Final = frozenset(_accounts_file_to_json(AccountsFile("", b"", 0, 0, 0, 0)))
-_OPTIONAL: Final = frozenset({"accounts_file", "dimensions", "match", "where"})
+_OPTIONAL: Final = frozenset({"accounts_file", "carve_out", "dimensions", "match", "where"})
 _JSON_KEYS: Final = frozenset(clause_to_json(Clause("", ())))

@@ -73,6 +73,17 @@ def catalog_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> Exce
     return durable.sqlite_failure(path, error)
 
 
+def write_anew(catalog: Catalog) -> None:
+    """Write every page of the catalog anew, and empty its write-ahead log: what was forgotten is in neither.
+
+    A crash leaves the old pages or the new ones; secure_delete has overwritten what was forgotten in both.
+    """
+    catalog.commit()
+    with catalog.access() as connection:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
 def schema_version(tables: Sequence[str]) -> int:
     """Make the schema version of these `CREATE` texts: 31 bits of their SHA-256, never 0."""
     digest = hashlib.sha256("\n".join(tables).encode("utf-8")).digest()

@@ -130,23 +130,28 @@ def parse_key_file(text: bytes, where: str) -> VaultKey:
 
 
 def read_key_file(path: Path) -> VaultKey:
-    """Read a vault key from a file that only its owner can read.
+    """Read a vault key from a file that only its owner can read; raises what `read_private` raises."""
+    return parse_key_file(read_private(path, _KEY_FILE_MAX_BYTES), str(path))
+
+
+def read_private(path: Path, most_bytes: int) -> bytes:
+    """Return the bytes of a file that only its owner can read.
 
     Raises `KeyFileRefused` for a missing file, a symbolic link, anything but a regular file, a file that
-    group or others may use or that another user owns, and other contents.
+    group or others may use or that another user owns, and more than `most_bytes`.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KeyFileRefused(f"{path}: cannot be opened as a key file: {error.strerror}") from error
     try:
-        _check_key_file(path, os.fstat(descriptor))
-        return parse_key_file(os.read(descriptor, _KEY_FILE_MAX_BYTES), str(path))
+        _check_private(path, os.fstat(descriptor), most_bytes)
+        return os.read(descriptor, most_bytes)
     finally:
         os.close(descriptor)
 
 
-def _check_key_file(path: Path, status: os.stat_result) -> None:
+def _check_private(path: Path, status: os.stat_result, most_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileRefused(f"{path}: not a regular file: give the key file itself")
     if status.st_mode & 0o077:
@@ -155,8 +160,8 @@ def _check_key_file(path: Path, status: os.stat_result) -> None:
         )
     if status.st_uid not in (os.geteuid(), 0):
         raise KeyFileRefused(f"{path}: belongs to user {status.st_uid}: give a key file of your own")
-    if status.st_size > _KEY_FILE_MAX_BYTES:
-        raise KeyFileRefused(f"{path}: {status.st_size} bytes are too many for a vault key")
+    if status.st_size > most_bytes:
+        raise KeyFileRefused(f"{path}: {status.st_size} bytes are too many for a key file")
 
 
 def write_key_file(path: Path, key: VaultKey) -> None:
@@ -205,7 +210,7 @@ class PassphraseProtection:
 
     def key(self, passphrase: str, vault_id: bytes) -> VaultKey:
         """Give the vault key back. Raises `WrongKey`."""
-        cipher = AESGCM(_stretched(passphrase, self.salt, self.cost))
+        cipher = AESGCM(stretched(passphrase, self.salt, self.cost))
         try:
             return VaultKey(_open(cipher, self.wrapped, _PASSPHRASE_CONTEXT + vault_id, "the key"))
         except WrongKey:
@@ -225,12 +230,13 @@ def protect_with_passphrase(
             "or more"
         )
     cost, salt, nonce = cost or Argon2Cost(), os.urandom(16), os.urandom(_NONCE_BYTES)
-    cipher = AESGCM(_stretched(passphrase, salt, cost))
+    cipher = AESGCM(stretched(passphrase, salt, cost))
     wrapped = cipher.encrypt(nonce, key._secret, _PASSPHRASE_CONTEXT + key.vault_id)
     return PassphraseProtection(cost, salt, nonce + wrapped)
 
 
-def _stretched(passphrase: str, salt: bytes, cost: Argon2Cost) -> bytes:
+def stretched(passphrase: str, salt: bytes, cost: Argon2Cost) -> bytes:
+    """Return the 32 bytes that Argon2id makes of a passphrase (RFC 9106)."""
     return hash_secret_raw(
         unicodedata.normalize("NFC", passphrase).encode(
             "utf-8", "surrogateescape"

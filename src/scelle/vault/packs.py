@@ -217,6 +217,10 @@ class PackStore:
                 self._index.forget(digest)
             self._index.commit()
 
+    def let_go(self, pack_id: str) -> None:
+        """Remember nothing of a pack: its keys are about to change."""
+        self._reader.let_go(pack_id)
+
     # --- inside
 
     def _submit(self, group: _Group) -> None:

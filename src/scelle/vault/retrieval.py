@@ -36,6 +36,12 @@ class PackReader:
             self._files.popitem()[1].close()
         self._frames.clear()
 
+    def let_go(self, pack_id: str) -> None:
+        """Close a pack, and with it what is remembered of its keys; the next reader opens it anew."""
+        file = self._files.pop(pack_id, None)
+        if file is not None:
+            file.close()
+
     def read_bytes(self, digest: bytes) -> bytes:
         """Return a content; raise `ContentMissing`, or `PackDamaged` where every copy of it is damaged."""
         return b"".join(self.read(digest))

@@ -109,7 +109,7 @@ def test_links_and_bytes_are_counted_where_they_are_sealed(world: World) -> None
 
 
 def test_an_item_in_two_clauses_counts_and_is_sealed_once(world: World) -> None:
-    world.clauses = (Clause("one", ("docs",)), Clause("two", ("docs",), restricted=True))
+    world.clauses = (Clause("one", ("docs",)), Clause("two", ("docs",), custodians=("rita",)))
     world.put(b"a")
     assert buckets(world.run()) == (1, 1, 0, 0, 0, 0)
     assert len(world.records()) == 1

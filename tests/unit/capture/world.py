@@ -183,6 +183,8 @@ class World:
         self.source = ScriptedSource()
         self.second: ScriptedSource | None = None
         self.custodian: str | None = None
+        self.compartment: str | None = None
+        """The age recipient of restricted documents; a clause that is restricted needs one."""
         self.progress: Progress = lambda name, counts: None
         self._open: tuple[OrderLedgerWriter, PackStore, Catalog] | None = None
 
@@ -236,7 +238,9 @@ class World:
 
     def run(self) -> PassReport:
         ledger, packs, catalog = self.begin()
-        tools = PassTools(ledger, packs, catalog, self.key, self.clock, "tester", self.progress)
+        tools = PassTools(
+            ledger, packs, catalog, self.key, self.clock, "tester", self.progress, self.compartment
+        )
         sources = [NamedSource("docs", ALIAS, "files", self.custodian, None, self.reader)]
         if self.second is not None:
             sources.append(NamedSource("more", "s0002", "files", None, None, self.second))

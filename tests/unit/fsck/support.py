@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from scelle.formats.canonical_json import canonical_json
-from scelle.formats.entries import Count, Entry, Gap, Segment, parse_entry
+from scelle.formats.entries import Count, Entry, Erase, Gap, Release, Segment, parse_entry
 from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import NULL, content_value, structure_value, text_value
@@ -17,6 +17,7 @@ from scelle.fsck.catalog import catalog_tables
 from scelle.fsck.frames import frame_context
 from scelle.fsck.model import Finding, VerifyReport
 from scelle.fsck.service import verify
+from scelle.ledger.erasing import Target, erase, finish_erasure
 from scelle.ledger.events import record_event
 from scelle.ledger.frames import FrameWriter
 from scelle.ledger.log import LogReader, LogWriter
@@ -267,6 +268,50 @@ def forge_log(made: Made, entries: Sequence[bytes], order: str = ORDER) -> None:
     writer = LogWriter(log, Signer(order_secrets))
     writer.commit(entries, START_US)
     writer.close()
+
+
+def erase_records(made: Made, *seqs: int, alias: str = "s0001") -> None:
+    """Let go of the order, and erase some records of its first segment of a log source, as a command does."""
+    with writing(made) as (ledger, _):
+        paper = next(m for _, m in ledger.manifests() if m.source == ORDER_SOURCE)
+        reader = ledger.segment(paper)
+        document = reader.hashes(0, 1)
+        reader.close()
+        if not any(isinstance(entry, Release) for entry in ledger.entries):
+            ledger.commit_entries([Release(ORDER, "lifted", START_US, document, None)], START_US + 40)
+        at = next(index for index, m in ledger.manifests() if m.source == alias)
+        erase(
+            ledger,
+            made.key,
+            [Target(at, seq) for seq in seqs],
+            ground="court-order",
+            basis="release",
+            document=document,
+            signatures={},
+            now_us=START_US + 50,
+        )
+        finish_erasure(ledger)
+
+
+def with_old_files(made: Made, *seqs: int) -> None:
+    """Erase records, and put the files from before back, as from a copy."""
+    names = ("rows", "index", "keys")
+    before = {name: (made.segment() / name).read_bytes() for name in names}
+    erase_records(made, *seqs)
+    for name, data in before.items():
+        overwrite(made.segment() / name, data)
+
+
+def with_other_tombstones(made: Made, change: Callable[[Erase], Erase | None]) -> None:
+    """Erase a record, and let the log, under a valid signature, say something else of it."""
+    erase_records(made, 1)
+    entries = []
+    for data in log_entries(made):
+        entry = parse_entry(data)
+        changed = change(entry) if isinstance(entry, Erase) else entry
+        if changed is not None:
+            entries.append(changed.encode())
+    forge_log(made, entries)
 
 
 def forge_manifest(made: Made, change: Callable[[Segment], Segment]) -> None:

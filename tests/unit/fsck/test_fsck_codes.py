@@ -19,6 +19,7 @@ from scelle.formats.notes import COSIGNATURE_V1, make_vkey
 from scelle.formats.values import content_value, integer_value, text_value
 from scelle.fsck import service
 from scelle.fsck.model import FINDINGS, REMARKS
+from scelle.ledger.destroying import DESTROYED_FILES
 from scelle.vault.lock import WriterLock
 
 from .support import (
@@ -28,6 +29,7 @@ from .support import (
     add_document,
     add_order,
     encode_rows,
+    erase_records,
     flip,
     forge_log,
     forge_manifest,
@@ -37,6 +39,8 @@ from .support import (
     overwrite,
     plain_rows,
     reseal,
+    with_old_files,
+    with_other_tombstones,
     with_value,
     writing,
 )
@@ -115,6 +119,15 @@ def with_open_segment(made: Made) -> None:
         packs._failure = "killed before it was synced"
 
 
+def with_release(made: Made, *left: str) -> None:
+    """Let the log say that the order was released, and destroy the rows of its first segment but for some files."""
+    release = Release(ORDER, "lifted", 5, bytes(32), None)
+    forge_log(made, [*log_entries(made), release.encode()])
+    for name in DESTROYED_FILES:
+        if name not in left and (made.segment() / name).exists():
+            (made.segment() / name).unlink()
+
+
 def with_digest_only(made: Made) -> None:
     with writing(made) as (ledger, packs):
         add_document(ledger, packs, "docs/in-place.txt", b"it stays where it is\n", keep=False)
@@ -168,6 +181,7 @@ GIVEN: dict[str, Hurt] = {
     "log.anchor": forged(anchor=bytes(32)),
     "segment.manifest": with_damaged_manifest,
     "segment.frame": flipped("po/o-1/seg/s0001/0/rows", 100),
+    "segment.disposal": lambda made: with_release(made, "rows"),
     "segment.keys": lambda made: put(made.segment() / "keys", (made.segment() / "keys").read_bytes() + b"x"),
     "segment.row": lambda made: reseal(made, [encode_rows(plain_rows(made)) + b"\0"]),
     "segment.records": lambda made: with_rows(made, 0, 2, 3),
@@ -179,6 +193,12 @@ GIVEN: dict[str, Hurt] = {
     "segment.head": forged(watermark=(5, 9)),
     "record.value": lambda made: with_rows(made, 0, 1, 2, 3, value=integer_value(1)),
     "record.seq": lambda made: with_rows(made, 0, 2, 1, 3),
+    "segment.erased": lambda made: (erase_records(made, 1), flip(made.segment() / "erased", 60))[0],
+    "record.readable": lambda made: with_old_files(made, 1),
+    "record.erased": lambda made: with_other_tombstones(made, lambda entry: None),
+    "record.tombstone": lambda made: with_other_tombstones(
+        made, lambda entry: replace(entry, record=(entry.record[0], bytes(32)))
+    ),
     "record.commitment": lambda made: with_rows(made, 0, 1, 2, 3, value=text_value("x/y")),
     "content.missing": lambda made: shutil.rmtree(made.path / "packs"),
     "content.size": with_other_size,
@@ -190,9 +210,11 @@ GIVEN: dict[str, Hurt] = {
 REMARKED: dict[str, Hurt] = {
     "vault.leftover": lambda made: put(made.path / "vault.json.tmp"),
     "order.unfinished": lambda made: put(made.path / "po/o-9/secrets"),
+    "order.erasing": lambda made: put(made.order() / "erasing"),
     "log.staging": lambda made: put(made.log() / "staging" / f"9-{'0' * 64}"),
     "log.token": lambda made: put(made.log() / "tokens" / f"3-{'0' * 64}.tsr"),
     "segment.open": with_open_segment,
+    "segment.disposed": with_release,
     "content.unsealed": with_open_segment,
     "content.digest_only": with_digest_only,
     "content.unnamed": lambda made: with_rows(made, 1, 2, 3),
@@ -240,6 +262,22 @@ def test_recovery_is_remarked(tmp_path: Path) -> None:
     recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
     made = make_vault(tmp_path, {}, recipients=[recipient])
     assert [each.code for each in made.verify().remarks] == ["vault.recovery"]
+
+
+def test_rows_that_are_gone_without_a_release_are_missing(made: Made) -> None:
+    for name in DESTROYED_FILES:
+        (made.segment() / name).unlink(missing_ok=True)
+    found = {each.code for each in made.verify().findings}
+    assert "file.missing" in found or "file.unreadable" in found
+    assert "segment.disposal" not in found
+
+
+def test_a_released_order_whose_rows_are_all_there_is_judged_as_ever(made: Made) -> None:
+    with_release(made, *DESTROYED_FILES)
+    report = made.verify()
+    assert "segment.disposed" not in {each.code for each in report.remarks}
+    flip(made.segment() / "rows", 100)
+    assert {"segment.frame"} <= {each.code for each in made.verify().findings}
 
 
 # -- and none is left out

@@ -33,7 +33,7 @@ from scelle.orders import (
     order_to_json,
     read_order_file,
 )
-from scelle.orders.intake import ACCOUNTS_MAX_BYTES, DOCUMENT_MAX_BYTES, FILE_MAX_BYTES
+from scelle.orders.papers import ACCOUNTS_MAX_BYTES, DOCUMENT_MAX_BYTES, FILE_MAX_BYTES
 from scelle.scope import Keep, clause_to_json
 
 FIXTURES = Path(__file__).parents[3] / "fixtures" / "orders"
@@ -122,7 +122,7 @@ def test_the_order_of_the_issue() -> None:
 def test_right_orders_are_read_without_a_warning(path: Path) -> None:
     found = read_order_file(path)
     assert found.warnings == ()
-    check_sources(found, {"docs", "mail"})
+    check_sources(found.clauses, {"docs", "mail"})
     canonical_json([order_to_json(found.order), *map(clause_to_json, found.clauses)])  # can be sealed
 
 
@@ -423,11 +423,11 @@ def test_documents_that_are_none(read: Read, tmp_path: Path) -> None:
 
 def test_sources_that_the_vault_does_not_have(read: Read) -> None:
     found = read()
-    check_sources(found, {"docs"})
-    assert refusal(OrderSourceUnknown, lambda: check_sources(found, {"dosc", "mail"})) == (
+    check_sources(found.clauses, {"docs"})
+    assert refusal(OrderSourceUnknown, lambda: check_sources(found.clauses, {"dosc", "mail"})) == (
         'clause "all", sources: no source "docs"; did you mean "dosc"?'
     )
-    assert "scelle source add" in refusal(OrderSourceUnknown, lambda: check_sources(found, ()))
+    assert "scelle source add" in refusal(OrderSourceUnknown, lambda: check_sources(found.clauses, ()))
 
 
 # --- clauses on records ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from scelle.orders import TYPES, ErasureBasis, Kind, OrderType, types_table
 from scelle.orders.days import load_zone
-from scelle.orders.intake import _CLAUSE_KEYS, _ORDER_KEYS
+from scelle.orders.intake import _ORDER_KEYS, CLAUSE_KEYS
 from scelle.orders.types import Bound
 
 DOCS = Path(__file__).parents[3] / "docs" / "orders.md"
@@ -50,6 +50,28 @@ def test_rows_are_whole(type: OrderType) -> None:
         assert text
         assert "|" not in text
     assert re.search(r"\[[VSMD]\]$", rule.notify_source)
+    for fact in (rule.extension, rule.ends, rule.acknowledgement):
+        assert re.search(r"\[[VSMD]\]", fact) or fact in {
+            "none",
+            "not known",
+            "by the authority",
+            "the answer",
+        }
+    if rule.prolongation is not None:
+        assert re.search(r"\[[VSMD]\]", rule.extension)
+        assert rule.kind is Kind.HOLD
+
+
+def test_types_whose_clock_opens_and_that_the_law_prolongs() -> None:
+    assert {t.value for t, rule in TYPES.items() if rule.open_on_production} == {"epoc-pr", "budapest-mla"}
+    known = {t.value: str(rule.prolongation.period) for t, rule in TYPES.items() if rule.prolongation}
+    assert known == {
+        "epoc-pr": "30 days",
+        "budapest-domestic": "90 days",
+        "us-2703f": "90 days",
+        "fr-60-2": "1 year",
+        "uk-dpn": "6 months",
+    }
 
 
 def test_orders_that_are_not_of_the_union_are_no_ground_of_union_law() -> None:
@@ -68,5 +90,5 @@ def test_the_documentation_has_this_table() -> None:
 
 def test_the_documentation_names_every_key() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    for key in _ORDER_KEYS + _CLAUSE_KEYS:
+    for key in _ORDER_KEYS + CLAUSE_KEYS:
         assert f"| `{key}` |" in text

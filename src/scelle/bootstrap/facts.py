@@ -1,0 +1,108 @@
+"""Read what the guard needs of a vault: its sources, and what is known of an item of theirs, live or sealed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from scelle.bootstrap.session import Session
+from scelle.capture.lookup import is_restricted
+from scelle.capture.store import ItemKeys
+from scelle.find.holders import account_of, custodian_of
+from scelle.formats.schema import DOCUMENT_V1, Schema
+from scelle.formats.tokens import UNDATED
+from scelle.formats.values import NULL
+from scelle.guard.model import Facts, Readings
+from scelle.guard.service import Guard, with_loaded_accounts
+from scelle.ledger.events import events
+from scelle.ledger.rows import Row
+from scelle.orders.lifecycle import Life
+from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.sources.interfaces import native_text
+from scelle.sources.model import SourceSpec, spec_from_json
+from scelle.sources.registry import ADDED, SCHEMA
+
+_KINDS: Final = ("account:", "handle:", "operator:", "custodian:")
+_DOCUMENTS: Final = ("files", "mbox", "maildir", "eml")
+_NAMED_BY_PATH: Final = ("files", "eml")
+"""Schemes whose native ids are the paths that clauses match."""
+_TIME, _HOLDER, _MEDIA_TYPE = 0, 2, 4
+_BODY: Final = 5
+
+
+def guard_over(session: Session, lives: Mapping[str, Life]) -> Guard:
+    """Return the guard over some orders; a file of accounts that cannot be read holds everybody's items."""
+
+    def read(digest: bytes) -> Iterable[bytes]:
+        return session.packs.read(digest)  # the packs are not opened where no clause names a file
+
+    return Guard(with_loaded_accounts(lives, read), session.key)
+
+
+def guarded_sources(session: Session) -> dict[str, SourceSpec]:
+    """Return every source that the vault ever had, as it was last: one that was removed may still be held."""
+    found: dict[str, SourceSpec] = {}
+    for event in events(session.ledger(RESERVED_ORDER_ID), ADDED, SCHEMA):
+        if event.kind == ADDED:
+            found[event.body["name"]] = spec_from_json(event.body)
+        elif event.body["name"] in found:
+            name = event.body["name"]
+            found[name] = replace(found[name], schema=event.body["schema"])
+    return found
+
+
+def live_facts(
+    spec: SourceSpec, native: bytes, account: str | None = None, time_us: int | None = None
+) -> Readings:
+    """Return what is known of an item of a live source, in every way in which it may be read.
+
+    `account` is whose the caller says it is, with its kind or without. A document is also its source's holder's. A
+    record whose account nobody names may be anybody's.
+    """
+    is_document = spec.scheme in _DOCUMENTS
+    holders = [] if account is None else _holders(account)
+    if is_document or (account is not None and spec.holder is not None):
+        holders.append((spec.custodian, spec.account))
+    path = native if spec.scheme in _NAMED_BY_PATH else None
+    time = UNDATED if time_us is None else time_us
+    return [
+        Facts(spec.name, native, path, time, "", custodian, name)
+        for custodian, name in holders or [(None, None)]
+    ]
+
+
+def _holders(account: str) -> list[tuple[str | None, str | None]]:
+    """Return custodian and account as which a name may be read: behind its kind, and as it is."""
+    found: list[tuple[str | None, str | None]] = [(None, account)]
+    if account.startswith(_KINDS):
+        found.insert(0, (custodian_of(account), account_of(account)))
+    return found
+
+
+def row_facts(spec: SourceSpec | None, source: str, schema: Schema, row: Row) -> Facts:
+    """Return what is known of a sealed row; `spec` is its source as the order or the vault names it."""
+    values = row.split_values()
+    number = schema.field_number("native_id")
+    native = b"" if number is None or values[number] == NULL else values[number][_BODY:]
+    time_us = int.from_bytes(values[_TIME][_BODY:], "big", signed=True)
+    if schema.digest != DOCUMENT_V1.digest:
+        custodian, account = (None, None) if spec is None else (spec.custodian, spec.account)
+        return Facts(source, native, None, time_us, "", custodian, account, schema, values[2:])
+    holder = None if values[_HOLDER] == NULL else values[_HOLDER][_BODY:].decode()
+    is_named = (
+        not is_restricted(row.side) and b"%" not in native
+    )  # else the text may be another one's than the bytes
+    is_path = spec is not None and spec.scheme in _NAMED_BY_PATH and is_named
+    return Facts(
+        source,
+        native,
+        native if is_path else None,
+        time_us,
+        values[_MEDIA_TYPE][_BODY:].decode(),
+        custodian_of(holder),
+        account_of(holder),
+    )
+
+
+def written_name(session: Session, source: str, native: bytes, *, restricted: bool) -> str:
+    """Return the native id of an item as text, as it may be written anywhere; a restricted one's stand-in."""
+    return ItemKeys(session.key, source).shadow(native) if restricted else native_text(native)

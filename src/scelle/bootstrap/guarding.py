@@ -1,0 +1,280 @@
+"""Ask the guard over a vault's orders, and seal what it refused.
+
+The guard looks at every order, whoever asks, and says `held` and a ref, whichever and however many hold. What says more
+(`explaining`) passes the walls.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias
+
+from scelle.bootstrap.explaining import explain, holds_of_item
+from scelle.bootstrap.facts import guard_over, guarded_sources, live_facts, row_facts, written_name
+from scelle.bootstrap.session import Session
+from scelle.capture.lookup import SealedStateSet, sealed_state_set, state_key
+from scelle.errors import ScelleError, StorageError
+from scelle.formats.schema import Schema
+from scelle.guard.model import Hold, Verdict
+from scelle.guard.service import Guard
+from scelle.guard.spool import AT_ONCE, Refusal, RefusalSpool, read_spool, remove_finished
+from scelle.ledger.events import events, record_event
+from scelle.ledger.rows import Row
+from scelle.ledger.service import OrderLedgerWriter
+from scelle.orders.lifecycle import Life
+from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.orders.service import sealed_order
+from scelle.sources.interfaces import native_text
+from scelle.sources.model import SourceSpec
+from scelle.sources.registry import known_source
+
+__all__ = [
+    "Answer",
+    "IsClaimed",
+    "RowHolds",
+    "VaultGuard",
+    "drain_refusals",
+    "explain",
+    "guard_or_closed",
+    "holds_of_item",
+    "holds_of_row",
+    "may_delete",
+    "open_guard",
+    "still_claimed",
+]
+
+IsClaimed: TypeAlias = Callable[[str, Schema, Row], bool]
+"""Tells by source name, schema and row whether a sealed item is claimed."""
+_NOTED_EVERY_US: Final = 5_000_000
+_State: TypeAlias = tuple[int, int, int]
+
+
+# --- the guard -------------------------------------------------------------------------------------------
+
+
+def open_guard(session: Session, *, without: str | None = None) -> Guard:
+    """Return the guard over all orders of the vault, walls or not; `without` leaves one order out.
+
+    Files of accounts that cannot be read hold everybody's items. Raises what reading an order's log raises.
+    """
+    lives = {order: sealed_order(session.ledger(order)).life for order in session.all_orders()}
+    return guard_over(session, {order: life for order, life in lives.items() if order != without})
+
+
+def guard_or_closed(session: Session) -> Guard:
+    """Return the guard; one that holds everything where any order cannot be read: no message may name which."""
+    try:
+        return open_guard(session)
+    except (ScelleError, OSError):
+        return Guard.closed(session.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `may-delete` says of one item; ``native`` as text. It names no order, no clause, and no number of them."""
+
+    native: str
+    held: bool
+    ref: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as `may-delete --json` prints it."""
+        return {"id": self.native, "held": self.held, "ref": self.ref}
+
+
+def may_delete(
+    session: Session,
+    source: str,
+    natives: Iterable[bytes],
+    *,
+    account: str | None = None,
+    time_us: int | None = None,
+) -> list[Answer]:
+    """Answer whether items of a live source may be deleted, and note the refusals in the spool.
+
+    Where not everything can be read, all are held, and `session.warnings` says so. Raises `SourceNameUnknown`.
+    """
+    spec, guard = known_source(guarded_sources(session), source), guard_or_closed(session)
+    if guard.is_closed:
+        session.warnings.append(
+            "not everything that the guard needs can be read, so everything is held: an operator runs `scelle verify`"
+        )
+    answers, refused = [], []
+    for native in natives:
+        verdict = guard.decide(*live_facts(spec, native, account, time_us))
+        answers.append(Answer(native_text(native), verdict.held, verdict.ref))
+        if verdict.ref is not None:
+            name = written_name(session, source, native, restricted=verdict.restricted)
+            refused.append(Refusal(source, name, verdict.ref, session.now_us(), account, time_us))
+    try:
+        with RefusalSpool(session.path, session.key) as spool:
+            spool.note(refused)
+    except StorageError as error:
+        session.warnings.append(f"the refusals could not be noted ({error})")
+    return answers
+
+
+class VaultGuard:
+    """A guard for a process that goes on while orders come and end: it follows the vault's logs.
+
+    Every question looks whether a log has grown, some microseconds for each, and reads the orders again where one has.
+    Refusals are noted in the spool, at the latest with the next question after five seconds, and with `close`: a crash
+    loses those in between. Keep the session open, and ask from one thread. Whatever it raises, nothing may be deleted.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._spool = RefusalSpool(session.path, session.key)
+        self._refused: list[Refusal] = []
+        self._seen: Mapping[str, _State] = {}
+        self._lives: dict[str, Life] = {}
+        self._guard = Guard.closed(session.key)
+        self._specs: dict[str, SourceSpec] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Note what was refused; no question may follow."""
+        self._note()
+        self._spool.close()
+
+    @property
+    def guard(self) -> Guard:
+        """Return the guard over the orders as they are now."""
+        self._follow()
+        return self._guard
+
+    def decide(
+        self, source: str, native: bytes, *, account: str | None = None, time_us: int | None = None
+    ) -> Verdict:
+        """Decide over an item of a live source; raises `SourceNameUnknown`."""
+        self._follow()
+        spec = self._specs.get(source) or known_source(self._specs, source)
+        verdict = self._guard.decide(*live_facts(spec, native, account, time_us))
+        if verdict.ref is not None:
+            now_us = self._session.now_us()
+            name = written_name(self._session, source, native, restricted=verdict.restricted)
+            self._refused.append(Refusal(source, name, verdict.ref, now_us, account, time_us))
+            if len(self._refused) >= AT_ONCE or now_us - self._refused[0].at_us >= _NOTED_EVERY_US:
+                self._note()
+        return verdict
+
+    def _note(self) -> None:
+        self._spool.note(self._refused)
+        self._refused = []
+
+    def _follow(self) -> None:
+        seen = _states_of(self._session.path)
+        if seen == self._seen:
+            return
+        found = {
+            order: self._lives[order]
+            if order in self._lives and self._seen.get(order) == seen.get(order)
+            else sealed_order(self._session.ledger(order)).life
+            for order in self._session.all_orders()
+        }
+        if found != self._lives or self._guard.is_closed:
+            self._guard = guard_over(self._session, found)
+        self._specs = guarded_sources(self._session)
+        self._seen, self._lives = seen, found
+
+
+def _states_of(vault: Path) -> dict[str, _State]:
+    """Return what changes with every commit, of every log of the vault."""
+    found = {}
+    with os.scandir(vault / "po") as folders:
+        for folder in folders:
+            try:
+                status = os.stat(f"{folder.path}/log/checkpoint")  # noqa: PTH116 - asked with every question
+            except FileNotFoundError:  # an order that is being taken in
+                continue
+            found[folder.name] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return found
+
+
+# --- what holds a sealed row -----------------------------------------------------------------------------
+
+
+class RowHolds:
+    """Tell what holds sealed rows: every live order whose log holds the row's state, or whose clauses cover the item.
+
+    Whoever shows it to people passes it through `session.sees` first. `without` leaves one order out. The states that
+    orders have sealed are read with the first question, one walk over the rows of each: 8 bytes stay for each row.
+    """
+
+    def __init__(self, session: Session, *, without: str | None = None) -> None:
+        self._session = session
+        self._guard = open_guard(session, without=without)
+        self._specs = guarded_sources(session)
+        self._states: dict[str, SealedStateSet] | None = None
+
+    def of(self, source: str, schema: Schema, row: Row) -> tuple[Hold, ...]:
+        """Return what holds a row of a source, named as people call it; papers and events are their order's."""
+        key = state_key(row.side)
+        if key is None:
+            return ()
+        sealed_in = [order for order, states in self._sealed().items() if key in states]
+        return self._guard.holds_of(
+            row_facts(self._specs.get(source), source, schema, row), sealed_in=sealed_in
+        )
+
+    def _sealed(self) -> dict[str, SealedStateSet]:
+        if self._states is None:
+            ledger = self._session.ledger
+            self._states = {order: sealed_state_set(ledger(order)) for order in self._guard.orders}
+        return self._states
+
+
+def holds_of_row(
+    session: Session, source: str, schema: Schema, row: Row, holds: RowHolds | None = None
+) -> tuple[Hold, ...]:
+    """Return what holds one sealed row; for many rows give the same `holds` each time."""
+    return (holds or RowHolds(session)).of(source, schema, row)
+
+
+def still_claimed(session: Session, without: str) -> IsClaimed:
+    """Return what tells whether a sealed row is claimed by any live order other than `without`.
+
+    A state that another live order has sealed is always claimed, and so is one that a growing clause of another order
+    covers, since the sealed copy may be the last. The guard is as the orders are now: ask again after they changed.
+    """
+    holds = RowHolds(session, without=without)
+    return lambda source, schema, row: bool(holds.of(source, schema, row))
+
+
+# --- what was refused ------------------------------------------------------------------------------------
+
+
+def drain_refusals(session: Session, ledger: OrderLedgerWriter | None = None) -> int:
+    """Seal the refusals that wait in the spool as events `refusals` of the vault's log; return how many.
+
+    `ledger` is the vault's log where the caller has it open for writing. A crash after the commit leaves files of which
+    the log says how many frames it has, so that none is sealed twice.
+    """
+    files = list(read_spool(session.path, session.key))
+    if not files:
+        return 0
+    ledger = session.writer(RESERVED_ORDER_ID) if ledger is None else ledger
+    sealed: dict[str, int] = {}
+    for event in events(ledger, "refusals"):
+        sealed[event.body["spool"]] = max(event.body["frame"] + 1, sealed.get(event.body["spool"], 0))
+    count = 0
+    for file in files:
+        for frame in range(sealed.get(file.path.name, 0), len(file.frames)):
+            refused = [each.to_json() for each in file.frames[frame]]
+            body = {"spool": file.path.name, "frame": frame, "refused": refused}
+            record_event(ledger, session.now_us(), session.actor, "refusals", body)
+            count += len(refused)
+    if count:
+        ledger.seal(session.now_us())
+    for file in files:
+        remove_finished(file)
+    return count

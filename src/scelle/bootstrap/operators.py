@@ -1,0 +1,279 @@
+"""Add and remove operators, build walls around orders, change settings, keep the counsel compartment.
+
+What tightens is done at once, by one counsel; what loosens becomes a request (`bootstrap.requests`), whose executor
+stands here, too.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyrage
+
+from scelle.bootstrap.requests import ask, visible_requests
+from scelle.bootstrap.session import REFUSED, Session, names_any
+from scelle.errors import InputError, NotAllowed, NoteWrong, OperatorNameWrong, OperatorUnknown
+from scelle.formats.notes import VerifierKey, parse_vkey
+from scelle.formats.tokens import shown
+from scelle.ledger.events import Event, events
+from scelle.operators.keys import OperatorKey, write_operator_key
+from scelle.operators.model import Operator, Power, Role
+from scelle.operators.notes import NOTE, Note, check_note, note_body, read_note
+from scelle.operators.reads import ACCESS
+from scelle.operators.registry import ADDED, ADMITTED, COUNSEL_MIN, KINDS, REMOVED, WALL, public_body
+from scelle.operators.requests import Act, Request
+from scelle.operators.settings import CHANGED, check_setting, check_value, is_looser, setting_us
+from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.vault.keys import refuse_inside
+
+# --- operators -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PublicHalf:
+    """What a vault needs of an operator who made a key file himself: the key that checks, the key to encrypt to."""
+
+    vkey: VerifierKey
+    recipient: str
+
+    def text(self) -> str:
+        """Write both, parted by a blank."""
+        return f"{self.vkey.text()} {self.recipient}"
+
+
+def parse_public_half(text: str) -> PublicHalf:
+    """Read what `operator key` printed; raise InputError."""
+    vkey, _, recipient = text.strip().partition(" ")
+    try:
+        pyrage.x25519.Recipient.from_str(recipient)
+    except pyrage.RecipientError:
+        raise InputError("--public: give both keys as `operator key` printed them: VKEY age1..") from None
+    return PublicHalf(parse_vkey(vkey), recipient)
+
+
+def make_key(name: str, to: Path, passphrase: str | None) -> PublicHalf:
+    """Write a key file of one's own, outside every vault; return what a vault needs of it."""
+    key = OperatorKey.generate(name)
+    write_operator_key(to, key, passphrase)
+    return PublicHalf(key.vkey, key.recipient)
+
+
+def add_operator(
+    session: Session,
+    name: str,
+    role: Role,
+    orders: Collection[str] | None,
+    passphrase: str | None,
+    public: PublicHalf | None = None,
+) -> tuple[Path | None, Request | None]:
+    """Make somebody an operator; after the setup this becomes a request of two people.
+
+    Without `public` a key file is written, and its path returned. It comes first: a crash leaves a key that means
+    nothing, and the same command again says so.
+    """
+    people = session.people
+    _may_add(session)
+    people.check_name(name)
+    for order in orders or ():
+        session.check_order(order)
+    path = None
+    if public is None:
+        path = session.operator_key_file(name)
+        refuse_inside(session.path, path)
+        if path.exists():
+            raise OperatorNameWrong(
+                f"{path} is there already: of an earlier attempt, or another's; remove it if unused"
+            )
+        public = make_key(name, path, passphrase)
+    if public.vkey.name != name:
+        raise OperatorNameWrong(f"--public is the key of {public.vkey.name}, not of {name}: name that one")
+    people.check_key(public.vkey)
+    body = public_body(public.vkey, public.recipient, role, orders, None)
+    if people.is_in_setup:
+        session.record(ADDED, {**body, "request": None})
+        return path, None
+    return path, ask(session, Act.OPERATOR_ADD, None, body, "operator")
+
+
+def _may_add(session: Session) -> None:
+    """Raise NotAllowed where who acts may not bring people in: in the setup everybody may."""
+    people = session.people
+    has_counsel = any(each.role is Role.COUNSEL for each in people.operators.values())
+    if people.has_acted and has_counsel:
+        session.require(Power.OPERATORS)
+
+
+def execute_operator_add(session: Session, request: Request) -> dict[str, Any]:
+    """Make somebody an operator whom two people brought in; a second time changes nothing."""
+    name = str(request.body["name"])
+    if name not in session.people.operators and name not in session.people.gone:
+        session.record(ADDED, {**request.body, "request": request.id})
+    return {"added": name}
+
+
+def remove_operator(session: Session, name: str) -> Operator:
+    """Remove an operator: from now on none of his signatures counts. One counsel may; nobody removes the last one."""
+    session.require(Power.OPERATORS)
+    operator = _known(session, name)
+    counsel = [each.name for each in session.people.operators.values() if each.role is Role.COUNSEL]
+    if counsel == [name]:
+        raise NotAllowed(
+            f"{name} is the only counsel: nobody could ask for anything any more; add another one first"
+        )
+    session.record(REMOVED, {"name": name, "by": session.actor})
+    if operator.role is Role.COUNSEL and len(counsel) <= COUNSEL_MIN:
+        session.warnings.append(
+            "one counsel is left: nothing that takes two can be done any more, not even adding a counsel"
+        )
+    return operator
+
+
+def _known(session: Session, name: str) -> Operator:
+    operator = session.people.operators.get(name)
+    if operator is None:
+        raise OperatorUnknown(f"no operator {shown(name)}: see `scelle operator list`")
+    return operator
+
+
+def history(session: Session) -> list[dict[str, Any]]:
+    """Return what operators did, were refused, and read, the oldest first, as far as who acts may know of it."""
+    session.require(Power.SEE_COUNTS)
+    hidden = [order for order in session.every_order_named() if not session.sees(order)]
+    unseen = {each.id for each in session.people.requests.values()} - {
+        each.id for each in visible_requests(session)
+    }
+    found = []
+    for event in events(session.ledger(RESERVED_ORDER_ID), *KINDS, NOTE, REFUSED, ACCESS):
+        said = "" if event.kind == NOTE else json.dumps(dict(event.body))
+        if not names_any(said, [*hidden, *unseen]):
+            body = {} if event.kind == NOTE else dict(event.body)
+            found.append({"time_us": event.time_us, "by": event.actor, "kind": event.kind, "body": body})
+    return found
+
+
+# --- walls -----------------------------------------------------------------------------------------------
+
+
+def build_wall(session: Session, order: str, only: Sequence[str]) -> frozenset[str]:
+    """Let only these operators know of an order: tightening, which one counsel may; admitting more takes two."""
+    session.require(Power.OPERATORS)
+    session.check_order(order)
+    if session.is_solo:
+        raise InputError("the vault has no operators: a wall needs people on both sides; scelle operator add")
+    inside = [_known(session, name) for name in sorted(set(only))]
+    new = [each.name for each in inside if not session.people.sees(each, order)]
+    if new:
+        raise NotAllowed(
+            f"{', '.join(new)} may not see it now: a wall only shuts out; ask `scelle order admit`"
+        )
+    if session.operator is not None and session.operator.name not in only:
+        raise InputError(
+            "who builds a wall stands inside: name yourself, too, or have somebody else build it"
+        )
+    session.record(WALL, {"order": order, "only": [each.name for each in inside], "by": session.actor})
+    if sum(each.role is Role.COUNSEL for each in inside) < COUNSEL_MIN:
+        session.warnings.append(
+            f"one counsel alone stands inside: nothing of order {order} that takes two can be done, not even "
+            "letting a second one in"
+        )
+    return frozenset(only)
+
+
+def ask_admission(session: Session, order: str, name: str) -> Request:
+    """Ask that an operator be let through the wall of an order, or be cleared for it: it takes two people."""
+    session.require(Power.REQUEST)
+    session.check_order(order)
+    if session.people.sees(_known(session, name), order):
+        raise InputError(f"{name} may see order {order} already")
+    return ask(session, Act.WALL_ADMIT, order, {"name": name}, "admit")
+
+
+def execute_wall_admit(session: Session, request: Request) -> dict[str, Any]:
+    """Let an operator through a wall; a second time changes nothing."""
+    name, order = str(request.body["name"]), str(request.order)
+    operator = session.people.operators.get(name)
+    if operator is not None and not session.people.sees(operator, order):
+        session.record(ADMITTED, {"order": order, "name": name, "request": request.id})
+    return {"admitted": name}
+
+
+# --- settings --------------------------------------------------------------------------------------------
+
+
+def change_setting(session: Session, name: str, value_us: int) -> Request | None:
+    """Change a setting at once where that tightens, or no order was taken in yet; otherwise ask for it."""
+    name = check_setting(name)
+    check_value(name, value_us)
+    session.require(Power.SETTINGS)
+    settings = session.people.settings
+    has_orders = bool(session.people.orders_opened or session.all_orders())
+    if has_orders and is_looser(settings, name, value_us):
+        return ask(session, Act.SETTING, None, {"name": name, "value_us": str(value_us)}, "setting")
+    if value_us != setting_us(settings, name):
+        session.record(CHANGED, {"name": name, "value_us": str(value_us), "request": None})
+    return None
+
+
+def execute_setting(session: Session, request: Request) -> dict[str, Any]:
+    """Loosen a setting; a second time changes nothing."""
+    name, value_us = str(request.body["name"]), int(str(request.body["value_us"]))
+    if setting_us(session.people.settings, name) != value_us:
+        session.record(CHANGED, {"name": name, "value_us": str(value_us), "request": request.id})
+    return {"name": name, "value_us": str(value_us)}
+
+
+# --- the counsel compartment -----------------------------------------------------------------------------
+
+
+def add_note(session: Session, text: str, about: str | None = None) -> int:
+    """Keep a text that only today's counsel can read, and what it is about; return its number.
+
+    In solo mode there is nobody to encrypt to, so that it is sealed as every other row is. Raises NoteWrong.
+    """
+    session.require(Power.AMEND, Power.REQUEST)
+    operators = session.people.operators.values()
+    session.record(NOTE, note_body(Note(check_note(text), about), operators))
+    return sum(1 for _ in _notes(session))
+
+
+def read_notes(session: Session) -> list[dict[str, Any]]:
+    """Return the notes with their numbers; of those that who acts cannot read, no text. For counsel alone."""
+    session.require(Power.AMEND)
+    return [_described(session, number, event) for number, event in enumerate(_notes(session), 1)]
+
+
+def read_one_note(session: Session, number: int) -> dict[str, Any]:
+    """Return one note; raise NoteWrong where there is none of that number, or not for who acts."""
+    session.require(Power.AMEND)
+    for count, event in enumerate(_notes(session), 1):
+        if count == number:
+            found = _described(session, number, event)
+            if found["text"] is None:
+                raise NoteWrong(f"note {number} was not encrypted to you: ask {event.actor}")
+            return found
+    raise NoteWrong(f"there is no note {number}: see `scelle note list`")
+
+
+def _notes(session: Session) -> list[Event]:
+    return list(events(session.ledger(RESERVED_ORDER_ID), NOTE))
+
+
+def _described(session: Session, number: int, event: Event) -> dict[str, Any]:
+    note = read_note(event.body, session.operator_key)
+    is_shown = note is not None and (note.about is None or not _is_hidden(session, note.about))
+    return {
+        "number": number,
+        "time_us": event.time_us,
+        "by": event.actor,
+        "about": note.about if note is not None and is_shown else None,
+        "text": note.text if note is not None and is_shown else None,
+    }
+
+
+def _is_hidden(session: Session, about: str) -> bool:
+    """Tell whether what a note is about lies behind a wall."""
+    request = session.people.requests.get(about)
+    order = about if request is None else request.order
+    return order in session.every_order_named() and not session.sees(order or "")

@@ -1,0 +1,183 @@
+"""Make reports from what a session may see, put them where people have them, and seal that it was done."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from scelle.bootstrap.custody import show_to_witnesses, witness_settings, witnesses
+from scelle.bootstrap.session import Session, refuse_in_vault
+from scelle.errors import InputError, PackageNameRefused, ReportFileRefused
+from scelle.formats.tokens import shown
+from scelle.ledger.events import has_left_events, record_event
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
+from scelle.operators.model import Power, may
+from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.orders.service import sealed_order
+from scelle.productions.scratch import refuse_taken
+from scelle.reports.case import Case, Log, Witnessed
+from scelle.reports.gaps import NAME as GAPS
+from scelle.reports.gaps import RELEASED, facts_digest, is_released
+from scelle.reports.model import Report
+from scelle.reports.render import check_typst, render_pdf
+from scelle.reports.service import check_report, make_report
+from scelle.reports.wording import Language
+from scelle.vault import durable
+
+MADE: Final = "report"
+PDF: Final = ".pdf"
+JSON: Final = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenReport:
+    """A report and its file: the SHA-256 (hex) of the data and of the file, which are equal where it is JSON."""
+
+    report: Report
+    language: Language
+    file: Path
+    data_sha256: str
+    file_sha256: str
+
+
+def read_report(
+    session: Session,
+    name: str,
+    order: str,
+    *,
+    item: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Make a report of an order as it stands now, and write nothing. Raises NotAllowed, OrderUnknown, InputError."""
+    session.require(Power.REPORT)
+    return _made(session, session.order_ledger(order), name, item, progress)
+
+
+def write_report(
+    session: Session,
+    name: str,
+    order: str,
+    *,
+    language: Language,
+    to: Path,
+    item: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> WrittenReport:
+    """Put a report into a new file, PDF or JSON by its name, and seal in the order's log that it was made.
+
+    The event is sealed before the file gets its name: a crash in between leaves an event without a file, and never a
+    report of which the log knows nothing. Raises `ReportFileRefused`, `TypstMissing` and what `read_report` raises.
+    """
+    session.require(Power.REPORT)
+    check_report(name)
+    refuse_file(session, to)
+    ledger = _writer(session, order)
+    report = _made(session, ledger, name, item, progress)
+    data = report.encode()
+    content = render_pdf(report, language).pdf if to.suffix == PDF else data
+    digests = sha256(data).hexdigest(), sha256(content).hexdigest()
+    place = to.with_name(f".{to.name}.part")
+    try:
+        durable.write_file(place, content)
+        body = {
+            "name": name,
+            "lang": language.value,
+            "data_sha256": digests[0],
+            "file_sha256": digests[1],
+            "file": os.fsencode(to.name).decode("utf-8", "backslashreplace"),
+        }
+        record_event(ledger, session.now_us(), session.actor, MADE, body)
+        ledger.seal(session.now_us())
+        refuse_file(session, to)
+        durable.replace(place, to)
+    finally:
+        place.unlink(missing_ok=True)
+    _show(session, ledger)
+    return WrittenReport(report, language, to, *digests)
+
+
+def release_gaps(session: Session, order: str) -> bool:
+    """Let counsel release the report of gaps for exactly what it says now; False where that was done before.
+
+    What is released are the facts, by their digest: as soon as the log has others, the report is a draft again.
+    """
+    session.require(Power.AMEND)
+    ledger = _writer(session, order)
+    case = _case(session, ledger)
+    if is_released(case):
+        return False
+    body = {"name": GAPS, "facts": facts_digest(case)}
+    record_event(ledger, session.now_us(), session.actor, RELEASED, body)
+    ledger.seal(session.now_us())
+    _show(session, ledger)
+    return True
+
+
+def refuse_file(session: Session, to: Path) -> None:
+    """Raise where no report can be put at `to`: its ending, something there already, no folder, a vault, no typst."""
+    if to.suffix not in (PDF, JSON):
+        raise ReportFileRefused(f"{shown(str(to))}: end the name in .pdf or .json")
+    refuse_in_vault(session, to)
+    try:
+        refuse_taken(to)
+    except PackageNameRefused as error:
+        raise ReportFileRefused(str(error)) from error
+    if to.suffix == PDF:
+        check_typst()
+
+
+# --- inside ----------------------------------------------------------------------------------------------
+
+
+def _writer(session: Session, order: str) -> OrderLedgerWriter:
+    """Open the order's log; events that a crash left durable are sealed first, so that the report has them."""
+    ledger = session.order_writer(order)
+    if has_left_events(session.path, order):
+        ledger.seal(session.now_us(), only=(EVENTS_SOURCE,))
+    return ledger
+
+
+def _show(session: Session, ledger: OrderLedgerWriter) -> None:
+    session.warnings += show_to_witnesses(ledger, None, witness_settings(ledger))
+
+
+def _made(
+    session: Session, ledger: OrderLedger, name: str, item: str | None, progress: Callable[[int, int], None]
+) -> Report:
+    if item is not None and name != "custody":
+        raise InputError(f"--item is for the report custody, not for {name}: leave it out")
+    return make_report(name, _case(session, ledger, item, progress))
+
+
+def _case(
+    session: Session,
+    ledger: OrderLedger,
+    item: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Case:
+    sealed, seen = sealed_order(ledger), witnesses(ledger)
+    return Case(
+        log=Log(ledger),
+        sealed=sealed,
+        witnessed=Witnessed(
+            tuple(seen.newest_shown() if item is None else seen.shown()),
+            seen.rewritable_since(sealed.received.time_us),
+            len(seen.pending()),
+        ),
+        at_us=session.now_us(),
+        is_solo=session.is_solo,
+        may_name=_may_name(session),
+        vault_key=session.key,
+        vault=Log(session.ledger(RESERVED_ORDER_ID)),
+        item=item,
+        progress=progress,
+    )
+
+
+def _may_name(session: Session) -> bool:
+    """Tell whether who acts may see names of items and sources: an auditor sees counts and events alone."""
+    return session.is_solo or (
+        session.operator is not None and may(session.operator.role, Power.READ_CONTENT)
+    )

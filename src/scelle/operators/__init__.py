@@ -1,0 +1,1 @@
+"""People, roles, walls, requests that need two."""

@@ -1,0 +1,1 @@
+"""End what orders hold: erasure requests, quarantine, release and disposal."""
