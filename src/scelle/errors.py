@@ -690,7 +690,7 @@ class RequestUnknown(InputError):
 
 
 class RequestRefused(AuthorityError):
-    """Say why a request cannot be approved, withdrawn or executed now."""
+    """Say that a request cannot be approved, withdrawn or executed now; the message says why."""
 
     code = "operators.request_refused"
 

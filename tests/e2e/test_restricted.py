@@ -145,15 +145,38 @@ def test_a_production_withholds_it_and_its_sums_close(shut: Platform) -> None:
             ("content", "restricted"),
         ]
         assert NAME.encode() not in b"".join(file.read(name) for name in file.namelist())
-        (shut.root / "scelle_verify.py").write_bytes(file.read("scelle_verify.py"))
-    verified = subprocess.run(
-        [sys.executable, "-I", str(shut.root / "scelle_verify.py"), str(package), "--trust", str(trust)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert "redacted" in verified.stdout
+    code, verdict = verified(package, trust)
+    assert code == 0, verdict
+    assert "redacted" in verdict
+
+
+@pytest.mark.parametrize(
+    "options", [("--from", "2020-01-01"), ("--redact", "content=privacy"), ("--redact", "meta=privacy")]
+)
+def test_other_questions_are_answered_too(shut: Platform, options: tuple[str, ...]) -> None:
+    holders(shut)
+    shut("preserve", ORDER)
+    trust, package = shut.root / "trust.json", shut.root / "a.scelle"
+    shut("order", "trust", ORDER, "--to", trust)
+    shut("produce", ORDER, "--source", "docs", *options, "--to", package)
+    code, verdict = verified(package, trust)
+    assert code == 0, verdict
+
+
+def verified(package: Path, trust: Path) -> tuple[int, str]:
+    """What the authority's verifier says, the one in the package."""
+    with ZipFile(package) as file:
+        (package.parent / "scelle_verify.py").write_bytes(file.read("scelle_verify.py"))
+    command = [
+        sys.executable,
+        "-I",
+        str(package.parent / "scelle_verify.py"),
+        str(package),
+        "--trust",
+        str(trust),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.returncode, found.stdout + found.stderr
 
 
 def test_disclose_shows_its_closed_fields_as_such(shut: Platform) -> None:

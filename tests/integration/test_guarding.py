@@ -248,7 +248,9 @@ def test_refusals_of_a_process_that_goes_on_are_sealed_once(platform: Platform) 
         spool.note([said])
     with session_of(platform, writing=True) as session:
         sealed = events(session.ledger(RESERVED_ORDER_ID), "refusals")
-        assert sum(len(event.body["refused"]) for event in sealed) == 4  # opening it for writing has sealed them
+        assert (
+            sum(len(event.body["refused"]) for event in sealed) == 4
+        )  # opening it for writing has sealed them
         assert len(list(read_spool(session.path, session.key))) == 1  # the other process still has it
         spool.note([said, said])
         spool.close()

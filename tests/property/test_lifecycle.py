@@ -42,8 +42,10 @@ class Lives(RuleBasedStateMachine):
     """One order, steps on it in any sequence, and a clock that only goes on."""
 
     @initialize(
-        type=st.sampled_from(OrderType),
-        days=st.none() | st.integers(1, 400),
+        type=st.sampled_from(
+            [OrderType.EPOC_PR, OrderType.BUDAPEST_MLA, OrderType.DSA_RETENTION, *OrderType]
+        ),
+        days=st.none() | st.sampled_from([1, 5, 20, 100]),
         waits=st.integers(0, 3),
     )
     def take_in(self, type: OrderType, days: int | None, waits: int) -> None:
@@ -84,7 +86,7 @@ class Lives(RuleBasedStateMachine):
         assert is_valid(step, state)
         return True
 
-    @rule(us=st.integers(1, 200 * DAY_US))
+    @rule(us=st.sampled_from([1, DAY_US - 1, DAY_US, 9 * DAY_US, 70 * DAY_US, 400 * DAY_US]))
     def wait(self, us: int) -> None:
         before = self.life.state(self.now_us)
         self.seen.append((self.now_us, before))  # of this instant nothing more will be recorded
@@ -95,14 +97,21 @@ class Lives(RuleBasedStateMachine):
         else:
             assert after in {before, State.IN_FORCE, State.LAPSED}
 
+    @rule(step=st.sampled_from([Step.AUTHENTICATE, Step.REPLACE, Step.REVIEW]))
+    def note(self, step: Step) -> None:
+        self.take_step(step)
+
     @rule(step=st.sampled_from(sorted(PLAIN)))
     def take(self, step: Step) -> None:
+        self.take_step(step)
+
+    def take_step(self, step: Step) -> None:
         if self._may(step):
             before = self.life.state(self.now_us)
             self._record(*PLAIN[step])
             assert self.life.state(self.now_us) in LEADS_TO.get(step, {before, State.AUTHENTICATED})
 
-    @rule(days=st.integers(1, 500))
+    @rule(days=st.sampled_from([0, 1, 8, 60, 300]))
     def extend(self, days: int) -> None:
         if not self._may(Step.EXTEND):
             return
@@ -112,9 +121,12 @@ class Lives(RuleBasedStateMachine):
         except OrderValueWrong:
             return
         self._record("extended", {"until": [moment.text, moment.at_us]})
-        assert self.life.state(self.now_us) is not State.LAPSED
+        assert (self.life.state(self.now_us) is State.LAPSED) is (moment.at_us <= self.now_us)
 
-    @rule(mark=st.sampled_from(Mark), is_set=st.booleans())
+    @rule(
+        mark=st.sampled_from([Mark.PRODUCTION_ANNOUNCED, Mark.PRODUCTION_ANNOUNCED, *Mark]),
+        is_set=st.booleans(),
+    )
     def mark(self, mark: Mark, is_set: bool) -> None:
         if self._may(Step.MARK):
             self._record("mark", {"mark": mark.value, "set": is_set})
@@ -169,4 +181,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=120, stateful_step_count=20, deadline=None)
+TestLives.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

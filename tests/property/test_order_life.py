@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -20,8 +21,10 @@ from scelle.bootstrap.erasing import request_erasure
 from scelle.bootstrap.guarding import may_delete
 from scelle.bootstrap.orders import refuse_capture, refuse_disposed, take_in_order
 from scelle.bootstrap.productions import produce_package
+from scelle.bootstrap.quarantining import ask_quarantine, list_quarantined
 from scelle.bootstrap.releasing import ask_release, dispose_due, undo_release
 from scelle.bootstrap.requests import approve
+from scelle.capture.identity import ItemNames
 from scelle.capture.service import run_pass
 from scelle.errors import AuthorityError, ContentMissing, PackDamaged
 from scelle.fsck.service import verify
@@ -62,7 +65,7 @@ class Model:
 
     state: str = "live"
     sealed: set[bytes] = field(default_factory=set)
-    packages: int = 0
+    quarantined: set[str] = field(default_factory=set)
 
 
 class OrderLives(RuleBasedStateMachine):
@@ -216,7 +219,7 @@ class OrderLives(RuleBasedStateMachine):
             trust = self.root / f"{order}-{len(self.packages)}.json"
             write_trust(session.order_ledger(order), trust, Cosigners(()))
             package = self.root / f"{order}-{len(self.packages)}.scelle"
-            produce_package(
+            report, _ = produce_package(
                 session,
                 order,
                 kind="source",
@@ -229,7 +232,38 @@ class OrderLives(RuleBasedStateMachine):
                 withhold=WithholdList(),
                 progress=lambda stage, done, total: None,
             )
+            hidden = model.quarantined & set(self.items(session, order, SCOPES[order][0]).values())
+        assert report.withheld == len(hidden)
+        assert report.hits == report.produced + report.withheld + report.erased
         self.packages.append((package, trust))
+
+    def items(self, session: Session, order: str, source: str) -> dict[int, str]:
+        """Return the item ids of one source of an order by sequence number, whether quarantined or not."""
+        ledger = session.order_ledger(order)
+        sealed = sealed_order(ledger)
+        alias = sealed.aliases[source]
+        found = {}
+        for _, manifest in ledger.manifests():
+            if manifest.source == alias and manifest.records:
+                with closing(ledger.segment(manifest)) as reader:
+                    names = ItemNames(session.key, source, reader.schema)
+                    found.update({row.seq: str(names.name(row)) for row in reader.rows()})
+        return found
+
+    @precondition(lambda self: any(each.sealed and each.state == "live" for each in self.orders.values()))
+    @rule(data=strategies.data())
+    def quarantine(self, data: strategies.DataObject) -> None:
+        there = [order for order, each in self.orders.items() if each.sealed and each.state == "live"]
+        order = data.draw(strategies.sampled_from(there))
+        with self.opened() as session:
+            names = [name for source in SCOPES[order] for name in self.items(session, order, source).values()]
+            item = data.draw(strategies.sampled_from(sorted(names)))
+            if item in self.orders[order].quarantined:
+                return
+            for request, _ in ask_quarantine(session, [item], "privileged", order):
+                approve(session, request.id)
+            assert item in {each["item"] for each in list_quarantined(session, order)}
+        self.orders[order].quarantined.add(item)
 
     # --- what must hold
 

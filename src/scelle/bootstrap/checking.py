@@ -46,8 +46,8 @@ def discreet_report(session: Session, report: VerifyReport, order: str | None) -
     """Return what a verification found as far as who acts may know of it.
 
     What names an order that he may not know of becomes one finding that names nothing: that something is wrong is told
-    to everybody, and not where. Segments and records are counted in the orders that he sees; those of the vault's own log
-    are not, since they grow with what is done anywhere, and neither are contents, bytes and packs (0).
+    to everybody, and not where. Segments and records are counted in the orders that he sees; those of the vault's own
+    log are not, since they grow with what is done anywhere, and neither are contents, bytes and packs (0).
     """
     hidden = [name for name in session.every_order_named() if not session.sees(name)]
     findings = tuple(each for each in report.findings if not names_any(_text(each), hidden))

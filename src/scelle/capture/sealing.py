@@ -67,8 +67,9 @@ class Sealer:
     ) -> Sealed:
         """Keep the content and append a record, unless `known` is this very version.
 
-        A `restricted` one goes into the compartment; whether it is this very version only its stamp says. What the document's stream raises leaves no record and no content. Raises `ItemUnreadable` where the
-        metadata is too large for a record.
+        A `restricted` one goes into the compartment; whether it is this very version only its stamp says. What the
+        document's stream raises leaves no record and no content. Raises `ItemUnreadable` where the metadata is too
+        large for a record.
         """
         if len(document.meta_json) > META_MAX_BYTES:
             raise _metadata_too_large(document)

@@ -277,7 +277,7 @@ class Life:
             start_us, end_us = max(term.since_us, term.order.starts_us), hold_end(term.order).keep_until_us
             if end_us is not None:
                 end_us = max(end_us, start_us)
-            if found:
+            if found and (found[-1][1] is None or start_us <= found[-1][1]):
                 found[-1] = (found[-1][0], end_us)
             elif end_us is None or end_us > start_us or not found:
                 found.append((start_us, end_us))

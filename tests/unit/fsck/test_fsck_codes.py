@@ -128,6 +128,11 @@ def with_release(made: Made, *left: str) -> None:
             (made.segment() / name).unlink()
 
 
+def with_other_erased(made: Made) -> None:
+    erase_records(made, 1)
+    flip(made.segment() / "erased", 60)
+
+
 def with_digest_only(made: Made) -> None:
     with writing(made) as (ledger, packs):
         add_document(ledger, packs, "docs/in-place.txt", b"it stays where it is\n", keep=False)
@@ -193,7 +198,7 @@ GIVEN: dict[str, Hurt] = {
     "segment.head": forged(watermark=(5, 9)),
     "record.value": lambda made: with_rows(made, 0, 1, 2, 3, value=integer_value(1)),
     "record.seq": lambda made: with_rows(made, 0, 2, 1, 3),
-    "segment.erased": lambda made: (erase_records(made, 1), flip(made.segment() / "erased", 60))[0],
+    "segment.erased": with_other_erased,
     "record.readable": lambda made: with_old_files(made, 1),
     "record.erased": lambda made: with_other_tombstones(made, lambda entry: None),
     "record.tombstone": lambda made: with_other_tombstones(

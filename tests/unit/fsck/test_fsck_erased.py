@@ -72,7 +72,9 @@ def test_files_from_before_an_erasure_are_found(made: Made) -> None:
     found = findings(made)
     assert ("record.readable", f"order {ORDER}, s0001 segment 0, record 1") in found
     assert {code for code, _ in found} <= {"record.readable", "segment.index"}
-    assert "record.readable" in {code for code, _ in findings(made, sample=1)} or made.verify(sample=1).records
+    assert (
+        "record.readable" in {code for code, _ in findings(made, sample=1)} or made.verify(sample=1).records
+    )
     (made.segment() / "erased").unlink()  # docs/verify.md: then the next command erases it again
     with writing(made):
         pass
