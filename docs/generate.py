@@ -89,7 +89,9 @@ def errors_page() -> str:
 
 def page_with(name: str, table: Callable[[], str]) -> str:
     """Return a page whose table between two marks is the one that the code gives."""
-    before, _, rest = (HERE / name).read_text(encoding="utf-8").partition(f"<!-- {table.__name__} begins -->\n")
+    before, _, rest = (
+        (HERE / name).read_text(encoding="utf-8").partition(f"<!-- {table.__name__} begins -->\n")
+    )
     after = rest.partition(f"<!-- {table.__name__} ends -->")[2]
     return f"{before}<!-- {table.__name__} begins -->\n{table()}<!-- {table.__name__} ends -->{after}"
 

@@ -85,7 +85,9 @@ def preserve(
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
         report, reconciled = run_reconciled_pass(
-            with_compartment(session, session.pass_tools(ledger, progress)), sealed.clauses, session.named(sealed)
+            with_compartment(session, session.pass_tools(ledger, progress)),
+            sealed.clauses,
+            session.named(sealed),
         )
         progress.end()
         for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
