@@ -1,8 +1,8 @@
 """Kill an erasure of single records at every durable step, as not persisted and as persisted; then go on.
 
 What the next command finds is the old segment whole, or tombstones whose records nobody can read: never an opaque
-record without a tombstone, never a tombstone over a record that still opens. Once the request is carried out, nothing of
-what was erased is readable, everything else is, and a package that was made before still verifies.
+record without a tombstone, never a tombstone over a record that still opens. Once the request is carried out, nothing
+of what was erased is readable, everything else is, and a package that was made before still verifies.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Kill `scelle dispose` at random moments: a release of many records, with erasures that wait for it, ends exactly once.
+"""Kill `scelle dispose` at random moments: a large release, with erasures that wait for it, ends exactly once.
 
-The numbers are parameters: a small run stands in `make test`, the large one (a million records, 50,000 deferred erasures,
-50 kills) in `make test-long`.
+The numbers are parameters: a small run stands in `make test`, the large one (a million records, 50,000 deferred
+erasures, 50 kills) in `make test-long`.
 """
 
 import json

@@ -620,11 +620,12 @@ def test_a_folder_that_is_no_vault_is_refused(platform: Platform) -> None:
 def test_every_command_has_a_help_text_with_an_example(platform: Platform) -> None:
     top = platform("--help").out
     commands = re.findall(r"^  ([a-z-]+)  ", top.split("Commands:")[1], re.MULTILINE)
-    groups = {"source", "order", "key", "git"}
+    groups = {"source", "order", "key", "git", "operator", "request", "settings", "note"}
     assert {"init", "preview", "preserve", "status", "verify", "produce"} | groups <= set(commands)
     for command in commands:
         text = platform(command, "--help").out
-        if command in groups:
+        assert ("COMMAND [ARGS]" in text) >= (command in groups), command
+        if "COMMAND [ARGS]" in text:
             for name in re.findall(r"^  ([a-z-]+)  ", text.split("Commands:")[1], re.MULTILINE):
                 assert "Example: scelle" in platform(command, name, "--help").out, (command, name)
         else:
