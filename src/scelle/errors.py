@@ -761,6 +761,15 @@ class ReportNotRendered(ScelleError):
     code = "reports.not_rendered"
 
 
+# --- release ------------------------------------------------------------------------------------------------
+
+
+class DisposalUnfinished(StorageError):
+    """Say that a disposal cannot be certified yet, since another process still reads what was forgotten."""
+
+    code = "release.unfinished"
+
+
 # --- erasing single records --------------------------------------------------------------------------------
 
 

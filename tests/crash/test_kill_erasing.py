@@ -142,6 +142,7 @@ def check_between(place: Place, where: str) -> None:
     """Check what opening the vault for writing leaves, before the request is carried out again."""
     with opened(place.vault, place.keys, writing=True) as session:
         session.catalog  # noqa: B018 - one that was lost is made again
+        session.writer(RESERVED_ORDER_ID)  # as every command that writes does
         ledger = session.order_writer(ORDER)
         result = verify(place.vault, session.key, sample=None, order=None, workers=1)
         assert [each for each in result.findings if each.code != "catalog.stale"] == [], where

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scelle.vault.lock import WriterLock
 from scelle.verify import scelle_verify
 from tests.e2e.conftest import ORDER, Platform
 
@@ -22,6 +23,14 @@ def ready(platform: Platform) -> Platform:
     platform("operator", "add", "bob", "--role", "counsel")
     platform("operator", "add", "eve", "--role", "engineer")
     return platform
+
+
+@pytest.fixture
+def disposed(ready: Platform) -> Platform:
+    """The order is disposed of."""
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    ready("--as", "alice", "dispose", ORDER)
+    return ready
 
 
 def lifted(ready: Platform) -> str:
@@ -87,7 +96,8 @@ def test_nothing_is_captured_or_handed_over_once_an_order_is_over(ready: Platfor
 
 
 def test_older_packages_verify_after_the_disposal(ready: Platform, tmp_path: Path) -> None:
-    trust, package = tmp_path / "trust.json", tmp_path / "p.scelle"
+    trust, package, held = tmp_path / "trust.json", tmp_path / "p.scelle", tmp_path / "held"
+    held.write_bytes((ready.vault / "po" / ORDER / "log" / "checkpoint").read_bytes())
     ready("--as", "alice", "order", "trust", ORDER, "--to", trust)
     ready("--as", "alice", "produce", ORDER, "--source", "docs", "--to", package)
     ready("--as", "bob", "request", "approve", lifted(ready))
@@ -96,6 +106,7 @@ def test_older_packages_verify_after_the_disposal(ready: Platform, tmp_path: Pat
     assert document["destroyed"] == document["planned"] == {"contents": 2, "records": 2, "segments": 1}
     assert document["handed_over"] == 1
     command = [sys.executable, "-I", scelle_verify.__file__, str(package), "--trust", str(trust)]
+    command += ["--held", str(held)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     report = ready("--as", "alice", "verify", "--json").json
     assert report["valid"]
@@ -113,3 +124,95 @@ def test_no_plain_byte_and_no_key_of_what_was_disposed_of_is_left(ready: Platfor
             assert b"a red boat" not in path.read_bytes(), path
     assert not list((ready.vault / "po" / ORDER / "seg" / "s0001").rglob("keys"))
     assert not list((ready.vault / "po" / ORDER / "seg" / "s0001").rglob("rows"))
+
+
+def test_a_release_says_what_goes_and_a_dry_run_asks_for_nothing(ready: Platform) -> None:
+    ready("--as", "alice", "order", "lift", ORDER)
+    shown = ready("--as", "bob", "order", "release", ORDER, "--dry-run", "--json").json
+    assert shown["destroys"] == {"items": 2, "contents": 2, "bytes": 21}
+    assert shown["sources"] == {"docs": 2}
+    assert (shown["overlap"], shown["stays_for_others"]) == ([], {"contents": 0})
+    assert ready("--as", "alice", "request", "list", "--json").json["requests"] == []
+    asked = ready("--as", "alice", "order", "release", ORDER, "--json").json
+    assert asked["request"].startswith("r")
+    assert asked["state"] == "waiting"
+    assert asked["destroys"] == shown["destroys"]
+
+
+def test_a_daily_run_disposes_of_what_is_due(ready: Platform) -> None:
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    (certificate,) = ready("--as", "eve", "request", "run", "--json").json["disposals"]
+    assert certificate["confirmed"]
+    assert ready("--as", "eve", "request", "run", "--json").json["disposals"] == []
+
+
+def test_nothing_is_released_while_a_pass_runs(ready: Platform) -> None:
+    request = lifted(ready)
+    with WriterLock(ready.vault).acquire("now"):
+        for command in (("request", "approve", request), ("order", "release", ORDER), ("dispose",)):
+            assert "[vault.busy]" in ready("--as", "bob", *command, code=4).err
+    assert ready("--as", "alice", "order", "show", ORDER, "--json").json["state"] == "lifted"
+
+
+def test_who_may_not_know_of_another_order_is_told_of_no_overlap(ready: Platform) -> None:
+    second = ready.order_file("second.toml", id='"secret-7"', reference='"FR-S"')
+    ready("--as", "alice", "order", "add", second)
+    ready("--as", "alice", "preserve", "secret-7")
+    ready("--as", "alice", "order", "wall", "secret-7", "--only", "alice")
+    ready("--as", "alice", "order", "lift", ORDER)
+    dry_run = ("order", "release", ORDER, "--dry-run", "--json")
+    assert [each["order"] for each in ready("--as", "alice", *dry_run).json["overlap"]] == ["secret-7"]
+    assert ready("--as", "bob", *dry_run).json["overlap"] == []
+    request = ready("--as", "alice", "order", "release", ORDER, "--json").json["request"]
+    assert "secret-7" not in ready("--as", "bob", "request", "show", request, "--json").out
+    ready("--as", "bob", "request", "approve", request)
+    certificate = ready("--as", "bob", "dispose", ORDER, "--json")
+    assert "secret-7" not in certificate.out
+    assert certificate.json["certificates"][0]["destroyed"]["contents"] == 2
+    assert ready("--as", "alice", "find", "secret-7", 'source = "docs"', "--json").json["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("status", ORDER), 0),
+        (("order", "show", ORDER), 0),
+        (("order", "list"), 0),
+        (("order", "deadlines"), 0),
+        (("verify",), 0),
+        (("rebuild-catalog",), 0),
+        (("request", "list"), 0),
+        (("request", "run"), 0),
+        (("erasure", "list"), 0),
+        (("may-delete", "docs", "a.txt"), 0),
+        (("status", ORDER, "--items", "failed"), 0),
+        (("report", "order-status", ORDER, "--json"), 0),
+        (("report", "disposal", ORDER, "--json"), 0),
+        (("report", "gaps", ORDER, "--json"), 0),
+        (("report", "acknowledgement", ORDER, "--json"), 0),
+        (("report", "erasures", ORDER, "--json"), 0),
+        (("order", "trust", ORDER, "--to", "{root}/trust.json"), 0),
+        (("order", "trust", ORDER, "--to", "{root}/audit", "--json"), 0),
+        (("dispose", ORDER), 2),
+        (("order", "release", ORDER), 2),
+        (("order", "undo-release", ORDER), 2),
+        (("order", "lift", ORDER), 2),
+        (("order", "extend", ORDER, "--until", "2027-12-31"), 2),
+        (("preview", ORDER), 2),
+        (("preserve", ORDER), 2),
+        (("find", ORDER, 'source = "docs"'), 2),
+        (("produce", ORDER, "--source", "docs", "--to", "{root}/no.scelle"), 2),
+        (("disclose", ORDER, "s0001:0", "--to", "{root}/no.tlog"), 2),
+        (("audit-stream", ORDER, "--to", "{root}/no.stream"), 2),
+        (("quarantine", "i" + "a" * 26, "--order", ORDER, "--ground", "private"), 2),
+        (("erasure", "request", "--account", "u1", "--reference", "E-1"), 0),
+    ],
+    ids=lambda each: " ".join(each[:2]) if isinstance(each, tuple) else str(each),
+)
+def test_every_command_has_an_answer_to_a_disposed_order(
+    disposed: Platform, command: tuple[str, ...], code: int
+) -> None:
+    answer = disposed("--as", "alice", *(each.format(root=disposed.root) for each in command), code=code)
+    if code:
+        (line,) = [each for each in answer.err.splitlines() if each.startswith("scelle: ")]
+        assert "[usage]" not in line

@@ -267,6 +267,7 @@ def test_a_disposal_is_certified_as_it_was_sealed(ordered: Platform, found: int)
     assert [part["claim"] for part in parts(report, "limits-of-proof")] == [
         "say.limit-storage",
         "say.limit-handed-over",
+        "say.limit-shared",
         "say.limit-log",
     ]
     assert fact(report, "log-until") == {"time": "2032-03-01T09:00:00Z"}

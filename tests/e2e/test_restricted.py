@@ -493,3 +493,13 @@ def test_an_item_is_marked_by_hand_and_its_open_copy_is_named(shut: Platform, cl
     rows = shut("find", "open", 'native_id starts with "restricted:"', "--json").json["items"]
     assert len(rows) == 2, "it stays restricted in later passes; by hand its stamp was not known"
     assert shut("verify", "--json").json["valid"]
+
+
+def test_why_names_an_order_whose_patterns_cannot_be_asked(shut: Platform) -> None:
+    """The name lies in the compartment: a clause that asks for names holds it rather than not."""
+    holders(shut)
+    shut("preserve", ORDER)
+    shut.clauses = ['[[clause]]\nid = "pictures"\nsources = ["docs"]\npaths = ["**/*.png"]\n']
+    shut("order", "add", shut.order_file("second.toml", id='"other"', matter='"m2"', reference='"P2"'))
+    answer = shut("why", item_of(shut), "--json").json
+    assert {each["order"] for each in answer["orders"]} == {ORDER, "other"}

@@ -39,9 +39,7 @@ from scelle.release.consents import consent_request, match_consents, read_consen
 from scelle.release.contents import named_contents
 from scelle.release.quarantine import places_of
 from scelle.vault import durable
-from scelle.vault.contents import CatalogContentIndex
 from scelle.vault.destroying import destroy_contents
-from scelle.vault.posix import PosixBackend
 
 ERASED, ASKED, CONSENT_ASKED = "records.erased", "erasure.paper", "consent.requested"
 PAPER_BASES: Final = ("letter", "order")
@@ -248,8 +246,7 @@ def _destroy_contents(session: Session, ledger: OrderLedgerWriter) -> int:
         if other != ledger.order:
             doomed.difference_update(named_contents(session.writer(other)))
     if doomed:
-        index = CatalogContentIndex(session.catalog, session.key)
-        destroy_contents(session.packs, PosixBackend(session.path), session.key, index, doomed)
+        destroy_contents(session.packs, session.key, doomed)
     return len(alone)
 
 

@@ -253,7 +253,7 @@ class Session:
     def writer(self, order: str) -> OrderLedgerWriter:
         """Open the ledger of an order (or of the vault) for writing; recovery runs first."""
         ledger = self._ledgers.get(order)
-        if ledger is None:
+        if ledger is None or ledger.is_closed:
             ledger = OrderLedgerWriter(self.path, order, f"{self.host}/po/{order}", self.key, self.memory)
             self._ledgers[order] = ledger
         return ledger

@@ -313,6 +313,12 @@ def forget_order(catalog: Catalog, order: str) -> None:
     catalog.commit()
 
 
+def remembers_order(catalog: Catalog, order: str) -> int:
+    """Count the sources of an order of which something is remembered."""
+    with catalog.access() as connection:
+        return len(connection.execute(_QUERIES["scopes_of"], (order,)).fetchall())
+
+
 def forget_records(catalog: Catalog, order: str, source: str, seqs: Iterable[int]) -> None:
     """Forget that these records are the newest of their items: they were erased. Committed when it returns."""
     with catalog.access() as connection:

@@ -42,7 +42,7 @@ def preview(
 
     Example: scelle preview ec-2026-0108 --json
     """
-    from scelle.bootstrap import now_us  # start-up time of --help
+    from scelle.bootstrap import now_us, refuse_capture  # start-up time of --help
     from scelle.bootstrap.restricted import restricted_warnings
     from scelle.capture.growth import read_prices
     from scelle.capture.preview import preview as look
@@ -54,6 +54,7 @@ def preview(
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
+        refuse_capture(session, sealed)
         found = look(sealed.clauses, session.named(sealed))
         record_event(
             ledger, session.now_us(), session.actor, "preview", sealed_preview(sealed.clauses, found)

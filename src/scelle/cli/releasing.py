@@ -20,6 +20,9 @@ from scelle.cli.output import emit, human_bytes, utc
 def release(
     order: OrderArgument,
     reason: Annotated[str, typer.Option(metavar="CODE", help="A code; free text: scelle note.")] = "over",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what it leads to: also for who is to approve it.")
+    ] = False,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -28,33 +31,50 @@ def release(
     """Ask that an order be let go of: a request that another person approves. Prints its id.
 
     Valid once the order was lifted or annulled, or has lapsed. After the grace period `scelle dispose` destroys what no
-    other order claims; until then it can be undone.
+    other order claims; until then it can be undone. Counts and bytes are those of the order as if it were alone; with
+    what it overlaps is told of the orders that you may know of.
 
     Example: scelle --as alice order release ec-2026-0108
     """
-    from scelle.bootstrap.releasing import ask_release  # start-up time of --help
+    from scelle.bootstrap.releasing import ask_release, preview_release  # start-up time of --help
 
-    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+    with opened_vault(vault, key_file, passphrase, writing=not dry_run) as session:
+        if dry_run:
+            shown = preview_release(session, order)
+            emit({"order": order, **shown}, _outlook_lines(order, shown), as_json)
+            return
         request, shown = ask_release(session, order, reason)
-        document: dict[str, Any] = {
-            "request": request.id,
-            "order": order,
-            "state": "waiting",
-            "ready": utc(request.ready_us),
-            **shown,
-        }
+    document = {
+        "request": request.id,
+        "state": "waiting",
+        "ready": utc(request.ready_us),
+        "order": order,
+        **shown,
+    }
+    approve = f"another person approves it: scelle request approve {request.id}"
+    emit(document, [request.id, *_outlook_lines(order, shown), approve], as_json)
+
+
+def _outlook_lines(order: str, shown: dict[str, Any]) -> list[str]:
+    goes, erasures = shown["destroys"], shown["erasures"]
     lines = [
-        request.id,
-        f"order {order} ({shown['ground']}): {shown['records']} records, {human_bytes(shown['bytes'])}; "
-        f"{shown['productions']} packages were handed over",
+        f"order {order} ({shown['ground']}): {goes['items']} records, {goes['contents']} contents, "
+        f"{human_bytes(goes['bytes'])}; {shown['productions']} packages were handed over",
         *(
             f"  {name}: {count} items that the source may delete again"
             for name, count in shown["sources"].items()
         ),
-        *(f"  also held under order {other}" for other in shown["overlaps"]),
-        f"another person approves it: scelle request approve {request.id}",
     ]
-    emit(document, lines, as_json)
+    if erasures["items"]:
+        lines.append(
+            f"  {erasures['items']} erasures of {erasures['requests']} requests waited for this order"
+        )
+    for other in shown["overlap"]:
+        sources = f"over {', '.join(other['sources'])}, " if other["sources"] else ""
+        lines.append(f"  also under order {other['order']}: {sources}{other['contents']} contents in common")
+    if shown["stays_for_others"]["contents"]:
+        lines.append(f"  {shown['stays_for_others']['contents']} contents stay for these orders")
+    return lines
 
 
 def undo_release(
@@ -94,6 +114,13 @@ def dispose(
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         certificates = dispose_due(session, order)
+    emit({"certificates": certificates}, certificate_lines(certificates) or ["nothing is due"], as_json)
+    if not all(each["confirmed"] for each in certificates):
+        raise typer.Exit(1)
+
+
+def certificate_lines(certificates: list[dict[str, Any]]) -> list[str]:
+    """Return certificates of disposal as lines for people."""
     lines = []
     for each in certificates:
         confirmed = "confirmed" if each["confirmed"] else "NOT CONFIRMED"
@@ -106,6 +133,4 @@ def dispose(
             for check in each["checks"]
         ]
         lines += [f"  {limit}" for limit in each["limits"]]
-    emit({"certificates": certificates}, lines or ["nothing is due"], as_json)
-    if not all(each["confirmed"] for each in certificates):
-        raise typer.Exit(1)
+    return lines

@@ -106,22 +106,26 @@ def run(
     passphrase: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Carry out every request that is approved and has cooled off. Harmless to run daily.
+    """Carry out every request that is approved and has cooled off, then dispose of what is due. Harmless to run daily.
 
-    Exit code 1: one cannot be carried out, and a warning says why.
+    Exit code 1: one cannot be carried out, and a warning says why; or a disposal is not confirmed.
 
     Example: scelle --as alice request run
     """
-    from scelle.bootstrap.requests import describe, run_due  # start-up time of --help
+    from scelle.bootstrap.releasing import dispose_due  # start-up time of --help
+    from scelle.bootstrap.requests import describe, run_due
+    from scelle.cli.releasing import certificate_lines
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         known = len(session.warnings)
         done = [describe(session, each) for each in run_due(session)]
         failed = session.warnings[known:]
+        certificates = dispose_due(session)
         solo = session.is_solo
-    lines = [line for each in done for line in _line(each)] or ([] if failed else ["nothing is due"])
-    emit({"requests": done, "failed": failed, "solo": solo}, [*_solo(solo), *lines], as_json)
-    if failed:
+    lines = [line for each in done for line in _line(each)] + certificate_lines(certificates)
+    document = {"requests": done, "disposals": certificates, "failed": failed, "solo": solo}
+    emit(document, [*_solo(solo), *(lines or ([] if failed else ["nothing is due"]))], as_json)
+    if failed or not all(each["confirmed"] for each in certificates):
         raise typer.Exit(1)
 
 

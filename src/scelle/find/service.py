@@ -215,6 +215,10 @@ class _Search:
             plain = frame.plain
             for seq, span in _numbered(frame, next_seq, reader.is_thinned):
                 if passes(cut(plain, span[0])) and seq - low not in erased.records:
+                    if seq in hidden:
+                        self._keep_back(1)
+                        next_seq = seq + 1
+                        continue
                     hits.count += 1
                     if room:
                         room -= 1

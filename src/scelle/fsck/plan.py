@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged
 from scelle.formats.entries import Segment
 from scelle.formats.tokens import is_alias, is_order_id
+from scelle.fsck.disposals import Disposal
 from scelle.fsck.files import (
     NOT_ENTERED,
     RegularFile,
@@ -25,7 +26,7 @@ from scelle.fsck.logs import LogFacts, published_state
 from scelle.fsck.model import Notebook, shown_name
 from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
 from scelle.guard.spool import SPOOL_FOLDER
-from scelle.ledger.destroying import ACTS, DESTROYED_FILES
+from scelle.ledger.destroying import KEPT_FILES, is_doomed
 from scelle.ledger.erasure_journal import JOURNAL_NAME
 from scelle.ledger.segments import SegmentHead, alias_of, folder_name
 from scelle.vault.catalog import CATALOG_NAME
@@ -147,12 +148,17 @@ def _unfinished_in(folder: Path) -> list[str]:
 
 @dataclass(slots=True)
 class OrderPlan:
-    """Lay out the segments of one order; `first_ordinal` is the number of its first one in the whole run."""
+    """Lay out the segments of one order; `first_ordinal` is the number of its first one in the whole run.
+
+    `disposal` says whether what it captured goes, or went, under its release.
+    """
 
     folder: Path
     facts: LogFacts
     notes: Notebook
     first_ordinal: int
+    disposal: Disposal = Disposal.NONE
+    _left: int = 0
     _indexes: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def places(self) -> list[SegmentPlace]:
@@ -176,6 +182,7 @@ class OrderPlan:
             place = self._unsealed(*key, name, self.first_ordinal + len(found))
             if place is not None:
                 found.append(place)
+        self._name_unfinished_disposal()
         return found
 
     def _subject(self, name: str) -> str:
@@ -201,22 +208,32 @@ class OrderPlan:
         return False
 
     def _is_disposed(self, entry: Segment) -> bool:
-        """Tell whether a segment was destroyed under the order's release; say where that was only begun."""
-        if not self.facts.is_released or entry.source.startswith(ACTS):
+        """Tell whether a segment goes, or went, with the order: then nothing of it is judged.
+
+        Once the log has the release nothing can be brought back, and what is left of a segment is about to go.
+        """
+        if self.disposal is Disposal.NONE or not is_doomed(entry):
             return False
         folder = self._folder_of(entry)
-        left = [name for name in DESTROYED_FILES if is_there(folder / name)]
-        if "keys" in left:
-            return False  # nothing of it was destroyed: it is judged as ever
-        subject = f"order {self.facts.order}, {entry.source} segment {entry.number}, {self._relative(folder)}"
-        if left:
-            detail = "its disposal is unfinished: run `scelle dispose`"
-            self.notes.find("segment.disposal", f"{subject}/{left[0]}", detail)
+        if any(name not in KEPT_FILES for name in names_in(folder)):
+            self._left += 1
         else:
+            subject = (
+                f"order {self.facts.order}, {entry.source} segment {entry.number}, {self._relative(folder)}"
+            )
             self.notes.remark(
                 "segment.disposed", subject, f"{entry.records} records, under the order's release"
             )
         return True
+
+    def _name_unfinished_disposal(self) -> None:
+        """Say that a disposal was interrupted, or that rows which it destroyed are there again."""
+        if self._left or self.disposal is Disposal.BEGUN:
+            detail = (
+                f"the disposal of {self.facts.order} is unfinished, {self._left} segments of it are not gone: run "
+                "`scelle dispose`"
+            )
+            self.notes.find("segment.disposal", f"order {self.facts.order}", detail)
 
     def _folder_of(self, entry: Segment) -> Path:
         return self.folder / "seg" / folder_name(entry.source) / str(entry.number)

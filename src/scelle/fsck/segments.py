@@ -351,11 +351,12 @@ class Examination:
 
     def _take_erased(self, rows: SegmentRows) -> None:
         """Put what was erased in its place, and compare tombstones with the file that has the leaf hashes."""
-        tombstones, listed = self.place.erased or Tombstones(), self._erased_file()
+        tombstones, file = self.place.erased or Tombstones(), self._erased_file()
+        listed = file or {}
         for position, rc in tombstones.records.items():
             if position < rows.size:
                 told = ErasedRecord(position, rc, tombstones.index[position], ())
-                self._take_tombstone(rows, told, listed.get(position), is_listed=bool(listed))
+                self._take_tombstone(rows, told, listed.get(position), is_listed=file is not None)
         for position, known in listed.items():
             if position not in tombstones.records and position < rows.size:
                 rows.erase(position, known.commitment, _leaves(known))
@@ -378,7 +379,7 @@ class Examination:
             detail = f"it does not say of record {seq} what the record's tombstone says"
             self.notes.find("segment.erased", self.place.file_subject(ERASED_NAME), detail)
 
-    def _erased_file(self) -> Mapping[int, ErasedRecord]:
+    def _erased_file(self) -> Mapping[int, ErasedRecord] | None:
         try:
             data = read_file(self.place.folder / ERASED_NAME)
             return parse_erased(data, self.place.dimensions)
@@ -386,7 +387,7 @@ class Examination:
             self.notes.find("segment.erased", self.place.file_subject(ERASED_NAME), str(error))
         except Unreadable as error:
             self._file_fault(ERASED_NAME, error)
-        return {}
+        return None
 
     def _note_differences(self, differences: Sequence[Difference]) -> None:
         names = self.names.find({each.seq for each in differences if each.seq is not None})

@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 from scelle.errors import OrderUnknown
 from scelle.fsck.catalog import check_catalog, is_being_written
 from scelle.fsck.crew import Crew, Failed
+from scelle.fsck.disposals import disposal_of
 from scelle.fsck.logs import LogAnswer, LogFacts, LogTask, examine_log, published_state
 from scelle.fsck.model import Finding, Notebook, VerifyReport
 from scelle.fsck.packs import PackAnswer, PackTask, WantTable, judge_pack
@@ -216,7 +217,9 @@ class _Run:
         self._records_of = sum(entry.records for each in facts for _, entry in each.manifests)
         ordinal = 0
         for each in facts:
-            plan = OrderPlan(self._vault / ORDERS_FOLDER / each.order, each, self._notes, ordinal)
+            disposal = disposal_of(self._vault, self._key, each)
+            folder = self._vault / ORDERS_FOLDER / each.order
+            plan = OrderPlan(folder, each, self._notes, ordinal, disposal)
             places = self._guarded(f"order {each.order}, seg", plan.places) or []
             ordinal += len(places)
             if self._sample is None:

@@ -362,7 +362,7 @@ def _erase_group(ledger: OrderLedgerWriter, group: Mapping[int, Sequence[Erase]]
         swap(each.folder)
 
 
-def unfinished_contents(ledger: OrderLedgerWriter, vault_key: VaultKey) -> frozenset[bytes]:
+def unfinished_contents(ledger: OrderLedger, vault_key: VaultKey) -> frozenset[bytes]:
     """Return the contents that erased records named and that nobody has looked after yet."""
     journal = read_journal(ledger.folder, ledger.origin, vault_key)
     return frozenset() if journal is None else journal.contents

@@ -6,9 +6,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, NewType
 
-from scelle.errors import LogDamaged, SegmentDamaged
+from scelle.errors import LogDamaged, OrderOver, SegmentDamaged
 from scelle.formats.checkpoints import Checkpoint
-from scelle.formats.entries import Entry, Gap, Genesis, Segment, parse_entry
+from scelle.formats.entries import Entry, Gap, Genesis, Release, Segment, parse_entry
 from scelle.formats.notes import VerifierKey
 from scelle.formats.schema import Schema, parse_schema
 from scelle.formats.tokens import make_origin
@@ -122,8 +122,14 @@ class OrderLedger:
         return self._schemas[digest]
 
     def segment(self, manifest: Segment) -> SegmentReader:
-        """Open a committed segment that has records."""
-        return self._files(manifest).reader()
+        """Open a committed segment that has records; raise `OrderOver` where they went with the order."""
+        files = self._files(manifest)
+        if not files.is_there and any(isinstance(entry, Release) for entry in self.entries):
+            raise OrderOver(
+                "what was captured under this order was destroyed at its release: nothing of it can be read; its log "
+                "and acts stay"
+            )
+        return files.reader()
 
     def segment_files(self, at: int) -> SegmentFiles:
         """Say where the files of a committed segment are, by the log index of its manifest."""
@@ -150,6 +156,7 @@ class OrderLedgerWriter(OrderLedger):
         self, vault: Path, order: str, origin: str, vault_key: VaultKey, memory: SignerMemory | None = None
     ) -> None:
         self._memory = memory or SignerMemory()
+        self.is_closed = False
         self.crew = CommitCrew()
         self._writers: dict[str, SegmentWriter] = {}
         super().__init__(vault, order, origin, vault_key)
@@ -197,6 +204,7 @@ class OrderLedgerWriter(OrderLedger):
 
     def close(self) -> None:
         """Close all files; what was not flushed is not kept. Ends the crew."""
+        self.is_closed = True
         self.crew.close()
         for writer in self._writers.values():
             writer.abandon()

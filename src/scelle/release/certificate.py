@@ -6,10 +6,13 @@ from typing import Any, Final
 
 CERTIFICATE_FORMAT: Final = "scelle/disposal/v1"
 LIMITS: Final = (
-    "Read back on this machine's file system. What a storage device keeps of overwritten blocks is outside, and so are "
-    "copies of the vault that others made.",
+    "Read back on this machine's file system. What a storage device keeps of overwritten or freed blocks is outside, "
+    "and so are copies of the vault that others made.",
     "Copies that were handed over stay with those who have them.",
-    "The log stays: sequence numbers, times rounded to hours, counts, opaque hashes, signatures.",
+    "A content that another order of the same vault needs goes with that order; this certificate does not say whether "
+    "there is one.",
+    "The log stays: sequence numbers, times rounded to hours, counts, opaque hashes, signatures; and, encrypted, the "
+    "order's papers and acts, which may name items.",
 )
 
 
@@ -24,6 +27,11 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """Return the check as it is sealed."""
         return {"what": self.what, "looked": self.looked, "found": self.found, "confirmed": not self.found}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Check":
+        """Read a check as it was sealed."""
+        return cls(str(value["what"]), int(value["looked"]), int(value["found"]))
 
 
 def certificate(

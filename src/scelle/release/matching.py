@@ -15,6 +15,7 @@ from scelle.formats.index import Tagger
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import INT64_MAX, INT64_MIN, is_reserved_alias
 from scelle.formats.values import NULL
+from scelle.ledger.destroying import is_destroyed
 from scelle.ledger.rows import Row
 from scelle.ledger.search import IndexBlock, Tombstones, rows_of, tombstones
 from scelle.ledger.service import OrderLedger
@@ -104,7 +105,8 @@ class SealedOfAccounts:
 
     def _segments(self) -> Iterator[tuple[int, Segment]]:
         for at, manifest in self._ledger.manifests():
-            if manifest.records and not is_reserved_alias(manifest.source):
+            is_captured = manifest.records and not is_reserved_alias(manifest.source)
+            if is_captured and not is_destroyed(self._ledger, manifest):  # of an interrupted disposal
                 yield at, manifest
 
     def _ranks(self, block: IndexBlock, identifier: str) -> tuple[int, int]:

@@ -34,7 +34,7 @@ from scelle.reports.terms import header, timeline
 
 NAME = "disposal"
 _STEPS: Final = ("lifted", "annulled", "released", "release.undone", "disposed")
-_LIMITS: Final = dict(zip(LIMITS, ("storage", "handed-over", "log"), strict=True))
+_LIMITS: Final = dict(zip(LIMITS, ("storage", "handed-over", "shared", "log"), strict=True))
 
 
 def disposal(case: Case) -> Report:

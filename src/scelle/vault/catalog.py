@@ -18,6 +18,7 @@ from scelle.vault import durable
 CATALOG_NAME: Final = "catalog.db"
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 _BUSY_TIMEOUT_MS: Final = 10_000
+_VACUUM_MAX_BYTES: Final = 128 << 20
 _SETTINGS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",  # a lost commit costs a rescan of the packs, nothing else
@@ -48,6 +49,13 @@ class Catalog:
         with self.access() as connection:
             durable.commit(connection, self.path)
 
+    def settle(self) -> None:
+        """Commit, and make all that was committed outlast a failure of power, which `commit` alone does not."""
+        with self.access() as connection:
+            durable.commit(connection, self.path)
+        log = self.path.with_name(self.path.name + "-wal")
+        durable.sync_file(log if log.exists() else self.path)
+
     def close(self) -> None:
         """Close the connection; what was not committed is dropped."""
         self.connection.close()
@@ -76,12 +84,29 @@ def catalog_error(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> Exce
 def write_anew(catalog: Catalog) -> None:
     """Write every page of the catalog anew, and empty its write-ahead log: what was forgotten is in neither.
 
-    A crash leaves the old pages or the new ones; secure_delete has overwritten what was forgotten in both.
+    SQLite makes the new pages in memory, so that a catalog of more than 128 MiB keeps its freed pages, which
+    secure_delete has filled with zeros. A crash leaves the old pages or the new ones.
     """
     catalog.commit()
     with catalog.access() as connection:
-        connection.execute("VACUUM")
+        if catalog.path.stat().st_size <= _VACUUM_MAX_BYTES:
+            connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def holds_forgotten(catalog: Catalog) -> list[str]:
+    """Name the files of the catalog that may still hold what was forgotten: freed pages, or the write-ahead log."""
+    found = []
+    with catalog.access() as connection:
+        freed, overwrites = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "secure_delete")
+        )
+    if freed and not overwrites:
+        found.append(catalog.path.name)
+    log = catalog.path.with_name(catalog.path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        found.append(log.name)
+    return found
 
 
 def schema_version(tables: Sequence[str]) -> int:

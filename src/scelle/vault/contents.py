@@ -116,6 +116,11 @@ class CatalogContentIndex:
         self._write_rows()
         self._catalog.commit()
 
+    def settle(self) -> None:
+        """Commit the catalog so that no failure of power undoes it."""
+        self._write_rows()
+        self._catalog.settle()
+
     def _write_rows(self) -> None:
         """Write what was added, in key order: neighbours in the tree are written together.
 

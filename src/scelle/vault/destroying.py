@@ -1,22 +1,23 @@
 """Destroy contents in packs, so that nothing of them opens again, and lose none of those that stand beside them.
 
 A pack is write-once: a content is destroyed by destroying the key of its frame (docs/formats/vault.md). What stands in
-the same frame and must stay is first put into a new frame, and synced. A crash anywhere leaves every survivor in at
-least one frame that opens; doing it again finishes what was begun.
+the same frame and must stay is first put into a new frame, and synced. The index forgets what is to go before it goes,
+so that whoever puts the same content again keeps it anew. A crash anywhere leaves every survivor in at least one frame
+that opens; doing it again finishes what was begun.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
-from scelle.vault.frames import END, KEYS_HEADER_BYTES, keys_name, pack_id_of, pack_name
-from scelle.vault.interfaces import Backend, ContentIndex
+from scelle.errors import BlobMissing, PackDamaged
+from scelle.vault.frames import KEYS_HEADER_BYTES, FrameCoder, FrameDamage, Table
 from scelle.vault.keys import WRAPPED_BYTES, VaultKey
 from scelle.vault.packs import PackStore
-from scelle.vault.reading import PackFile
-from scelle.vault.repair import PACKS_PREFIX
+from scelle.vault.reading import FrameView, PackFile
 
-_END_BYTES: Final = 56
 NO_KEY: Final = bytes(WRAPPED_BYTES)
 """Stands in the keys file in place of a wrapped key that was destroyed."""
 
@@ -32,88 +33,127 @@ class Destroyed:
     moved: int = 0
 
 
-def destroy_contents(
-    packs: PackStore, backend: Backend, key: VaultKey, index: ContentIndex, doomed: Collection[bytes]
-) -> Destroyed:
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What the packs themselves still tell, trusting no index.
+
+    `found` counts contents of which a copy opens, `unclear` the frames that have a key and do not tell what they hold.
+    """
+
+    found: int
+    unclear: int
+
+
+def destroy_contents(packs: PackStore, key: VaultKey, doomed: Collection[bytes]) -> Destroyed:
     """Destroy the contents with these SHA-256; the caller answers for nobody needing them any more.
 
-    Durable when it returns. May be called again after a crash, with the same digests.
+    Durable when it returns. May be called again after a crash, with the same digests. Raises `PackDamaged`, and
+    destroys no key of that pack, where a content that must stay cannot be read. Memory: one frame, beside `doomed`.
     """
-    done = Destroyed()
-    packs.sync()
+    done, coder = Destroyed(), FrameCoder(key)
+    packs.end_pack()
+    packs.forget_for_good(doomed)
     for pack_id in packs.pack_ids():
-        if _destroy_in(packs, backend, key, pack_id, doomed, done):
-            index.forget_pack(pack_id)
-    for digest in doomed:
-        index.forget(digest)
-    index.commit()
-    _remove_keys_left_over(backend)
+        try:
+            file = packs.open_pack(pack_id)
+        except BlobMissing:
+            continue  # keys without a pack: a crash came between the two removals
+        with closing(file):
+            _destroy_in(packs, coder, file, doomed, done)
+    packs.settle()
+    packs.remove_lone_keys()
     return done
 
 
+def read_back(packs: PackStore, doomed: Collection[bytes]) -> ReadBack:
+    """Walk through the tables of all packs as they stand on the disk, and look for contents that were destroyed."""
+    found, unclear = set[bytes](), 0
+    for pack_id in packs.pack_ids():
+        try:
+            file = packs.open_pack(pack_id)
+        except BlobMissing:
+            continue
+        with closing(file):
+            told = set()
+            for offset, table in file.tables():
+                told.add(file.header_at(offset)[0].number)
+                found.update(digest for digest, _ in table if digest in doomed)
+            unclear += len(_living(file) - told)
+    return ReadBack(len(found), unclear)
+
+
 def _destroy_in(
-    packs: PackStore,
-    backend: Backend,
-    key: VaultKey,
-    pack_id: str,
-    doomed: Collection[bytes],
-    done: Destroyed,
-) -> bool:
-    """Destroy what is doomed in one pack; tell whether nothing was left in it, so that it went as a whole."""
-    if not backend.exists(pack_name(pack_id)):
-        return False  # one that this very process is writing: what it holds was put just now
-    file = PackFile(backend, key, pack_id)
-    try:
-        frames = [(file.header_at(offset)[0].number, table) for offset, table in file.tables()]
-        living = {number for number, wrapped in enumerate(file.keys) if wrapped != NO_KEY}
-        keys = bytearray(file.keys_bytes)
-        end = file.header_at(file.size - _END_BYTES)[0]
-    finally:
-        file.close()
-    hit = [(number, table) for number, table in frames if any(digest in doomed for digest, _ in table)]
-    if not hit:
-        return False
-    survivors = [digest for _, table in hit for digest, _ in table if digest not in doomed]
-    _move(packs, survivors, done)
-    for number, table in hit:
-        at = KEYS_HEADER_BYTES + WRAPPED_BYTES * number
-        keys[at : at + WRAPPED_BYTES] = NO_KEY
-        done.frames += 1
+    packs: PackStore, coder: FrameCoder, file: PackFile, doomed: Collection[bytes], done: Destroyed
+) -> None:
+    """Destroy what is doomed in one pack; remove it where nothing is left in it."""
+    hit: list[int] = []
+    moved = done.moved
+    for offset, table in file.tables():
         gone = [size for digest, size in table if digest in doomed]
-        done.contents += len(gone)
-        done.bytes += sum(gone)
-    packs.let_go(pack_id)
-    backend.replace(keys_name(pack_id), keys)
-    if living - {number for number, _ in hit} <= {end.number} and end.kind == END:
-        backend.remove(
-            pack_name(pack_id)
-        )  # a crash here leaves keys that open nothing, removed the next time
-        backend.remove(keys_name(pack_id))
+        if gone:
+            hit.append(file.header_at(offset)[0].number)
+            if len(gone) < len(table):
+                done.moved += _move_survivors(packs, coder, file, offset, doomed)
+            done.contents += len(gone)
+            done.bytes += sum(gone)
+    if done.moved > moved:
+        packs.settle()  # the survivors stand in new frames, and the index says so, before the old ones go
+    if hit:
+        packs.destroy_keys(file.pack_id, _without(file, hit))
+        done.frames += len(hit)
+    if file.is_sealed and file.has_whole_keys and file.keys and _living(file) <= set(hit):
+        packs.remove_pack(file.pack_id)
         done.packs += 1
-        return True
-    return False
 
 
-def _move(packs: PackStore, survivors: list[bytes], done: Destroyed) -> None:
-    """Put what must stay into new frames, durably, before the key of the old one goes."""
-    for digest in survivors:
-        data = packs.read_bytes(digest)
-        packs.forget([digest])
-        packs.put(data, digest)
-        done.moved += 1
-    packs.sync()
+def _living(file: PackFile) -> set[int]:
+    """Return the numbers of the frames whose keys were not destroyed, without the end frame, which holds nothing."""
+    frames = file.keys[:-1] if file.is_sealed else file.keys
+    return {number for number, wrapped in enumerate(frames) if wrapped != NO_KEY}
 
 
-def _remove_keys_left_over(backend: Backend) -> None:
-    """Remove keys files without a pack that open nothing: a crash came between the two removals."""
-    names = backend.list(PACKS_PREFIX)
-    there = {pack_id_of(name) for name in names if name.endswith(".pack")}
-    for name in names:
-        if name.endswith(".keys") and pack_id_of(name) not in there:
-            blob = backend.open(name)
-            try:
-                wrapped = blob.pread(KEYS_HEADER_BYTES, blob.size)
-            finally:
-                blob.close()
-            if not any(wrapped[:-WRAPPED_BYTES]):
-                backend.remove(name)
+def _without(file: PackFile, numbers: Sequence[int]) -> bytes:
+    """Return the bytes of a keys file in which the keys of some frames are destroyed."""
+    keys = bytearray(file.keys_bytes)
+    for number in numbers:
+        start = KEYS_HEADER_BYTES + WRAPPED_BYTES * number
+        keys[start : start + WRAPPED_BYTES] = NO_KEY
+    return bytes(keys)
+
+
+def _move_survivors(
+    packs: PackStore, coder: FrameCoder, file: PackFile, offset: int, doomed: Collection[bytes]
+) -> int:
+    """Put what must stay of a frame into new frames; durable after the next sync. Return how many there were."""
+    moved = start = 0
+    table, plain = _opened(coder, file, offset)
+    for digest, size in table:
+        data = plain[start : start + size]
+        start += size
+        if digest in doomed:
+            continue
+        if sha256(data).digest() != digest:
+            raise _damaged(file, offset, "a content that must stay has another SHA-256")
+        packs.put_again(digest, data)
+        moved += 1
+    return moved
+
+
+def _opened(coder: FrameCoder, file: PackFile, offset: int) -> tuple[Table, bytes]:
+    """Open a frame of several contents; a large content has a frame, and a pack, of its own."""
+    try:
+        view = FrameView(file, offset)
+        table = view.table()
+        return table, view.body(coder, table)
+    except FrameDamage as damage:
+        raise _damaged(file, offset, str(damage)) from damage
+
+
+def _damaged(file: PackFile, offset: int, what: str) -> PackDamaged:
+    return PackDamaged(
+        f"pack {file.pack_id}, frame at byte {offset}: {what}, and holds what must stay: restore the pack from a copy, "
+        "then run the command again; nothing of it was destroyed",
+        file.pack_id,
+        None,
+        offset,
+    )

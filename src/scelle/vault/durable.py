@@ -219,6 +219,16 @@ def remove_directory(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Make durable what was written to the file `path` by other means than this module's, as by SQLite."""
+    with _step("sync", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def set_mode(path: Path, mode: int) -> None:
     """Set the permission bits of `path`; a crash leaves the old ones or the new ones."""
     with _step("create", path):

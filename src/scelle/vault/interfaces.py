@@ -191,6 +191,14 @@ class ContentIndex(Protocol):
         """Keep what was added so far, all of it or nothing."""
         ...
 
+    def settle(self) -> None:
+        """Commit so that no failure of power undoes it: before what was forgotten is destroyed.
+
+        A commit of what was added may be lost, since the packs tell it again. What an index still names though it was
+        destroyed would keep the next `put` from keeping it.
+        """
+        ...
+
 
 def check_name(name: str) -> str:
     """Return `name` if a blob may be called so; raise `InputError` otherwise."""

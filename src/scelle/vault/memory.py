@@ -201,6 +201,10 @@ class MemoryContentIndex:
         """Keep what was added so far."""
         self._committed = (dict(self.places), set(self._packs), set(self._complete))
 
+    def settle(self) -> None:
+        """Keep what was added so far; nothing outlasts this process."""
+        self._committed = (dict(self.places), set(self._packs), set(self._complete))
+
     def crash(self) -> None:
         """Lose what was not committed."""
         places, packs, complete = self._committed

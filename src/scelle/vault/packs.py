@@ -17,11 +17,20 @@ from types import TracebackType
 from typing import Final, Self
 
 from scelle.errors import StorageError, StorageStopped
-from scelle.vault.frames import OBJECT_MAX_BYTES, FrameCoder, SealedFrame
+from scelle.vault.frames import (
+    KEYS_HEADER_BYTES,
+    OBJECT_MAX_BYTES,
+    FrameCoder,
+    SealedFrame,
+    keys_name,
+    pack_id_of,
+    pack_name,
+)
 from scelle.vault.interfaces import Backend, ContentIndex
-from scelle.vault.keys import VaultKey
+from scelle.vault.keys import WRAPPED_BYTES, VaultKey
 from scelle.vault.probe import CompressionProbe
-from scelle.vault.repair import RepairReport, index_pack, repair_after_crash
+from scelle.vault.reading import PackFile
+from scelle.vault.repair import PACKS_PREFIX, RepairReport, index_pack, repair_after_crash
 from scelle.vault.retrieval import PackReader
 from scelle.vault.scanning import OnObject, PackFault, ScannedObject
 from scelle.vault.writing import PACK_CLOSE_BYTES, LargePack, OpenPack, split_start
@@ -217,9 +226,77 @@ class PackStore:
                 self._index.forget(digest)
             self._index.commit()
 
-    def let_go(self, pack_id: str) -> None:
-        """Remember nothing of a pack: its keys are about to change."""
-        self._reader.let_go(pack_id)
+    # --- destruction (vault.destroying)
+
+    def end_pack(self) -> None:
+        """End the pack that is being written, so that it is destroyed from like every other one."""
+        with self._writing():
+            self._flush()
+            self._seal_pack()
+        self.sync()
+
+    def open_pack(self, pack_id: str) -> PackFile:
+        """Open a pack as it stands on the disk; the caller closes it. Raises `BlobMissing`."""
+        return PackFile(self._backend, self._key, pack_id)
+
+    def put_again(self, digest: bytes, data: bytes) -> None:
+        """Put a content into a new frame though it stands in an old one; durable after the next `sync`.
+
+        Until then the index says the old place, which the caller destroys no sooner.
+        """
+        if digest not in self._fresh:
+            with self._writing():
+                self._index.forget(digest)
+            self.put(data, digest)
+
+    def forget_for_good(self, digests: Iterable[bytes]) -> None:
+        """Forget contents so that even a failure of power leaves no trace in the index: they are about to go.
+
+        Whoever puts one of them from now on keeps it anew.
+        """
+        with self._writing():
+            for digest in digests:
+                self._index.forget(digest)
+            self._index.settle()
+
+    def settle(self) -> None:
+        """Sync, and let no failure of power undo what the index says."""
+        self.sync()
+        with self._writing():
+            self._index.settle()
+
+    def destroy_keys(self, pack_id: str, keys: bytes) -> None:
+        """Put a keys file in the place of a pack's old one, in which some keys are destroyed; durable, atomic."""
+        with self._writing():
+            self._reader.let_go(pack_id)
+            self._backend.replace(keys_name(pack_id), keys)
+
+    def remove_pack(self, pack_id: str) -> None:
+        """Remove a pack in which nothing opens any more; the index forgets it with the next `sync`.
+
+        A crash leaves keys that open nothing, which `remove_lone_keys` finds.
+        """
+        with self._writing():
+            self._reader.let_go(pack_id)
+            self._backend.remove(pack_name(pack_id))
+            self._backend.remove(keys_name(pack_id))
+            self._index.forget_pack(pack_id)
+
+    def remove_lone_keys(self) -> None:
+        """Remove keys files without a pack in which all keys but the end's were destroyed."""
+        with self._writing():
+            names = self._backend.list(PACKS_PREFIX)
+            there = {pack_id_of(name) for name in names if name.endswith(".pack")}
+            for name in names:
+                if name.endswith(".keys") and pack_id_of(name) not in there and self._is_dead(name):
+                    self._backend.remove(name)
+
+    def _is_dead(self, name: str) -> bool:
+        blob = self._backend.open(name)
+        try:
+            return not any(blob.pread(KEYS_HEADER_BYTES, blob.size)[:-WRAPPED_BYTES])
+        finally:
+            blob.close()
 
     # --- inside
 

@@ -37,7 +37,9 @@ class PackReader:
         self._frames.clear()
 
     def let_go(self, pack_id: str) -> None:
-        """Close a pack, and with it what is remembered of its keys; the next reader opens it anew."""
+        """Close a pack and forget what was read of it; the next reader opens it, and its keys, anew."""
+        for place in [place for place in self._frames if place[0] == pack_id]:
+            del self._frames[place]
         file = self._files.pop(pack_id, None)
         if file is not None:
             file.close()

@@ -9,10 +9,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from scelle.formats.canonical_json import canonical_json
+from scelle.formats.compartments import CompartmentTail, restricted_meta
 from scelle.formats.entries import Count, Entry, Erase, Gap, Release, Segment, parse_entry
 from scelle.formats.records import chunk_root
 from scelle.formats.schema import DOCUMENT_V1
-from scelle.formats.values import NULL, content_value, structure_value, text_value
+from scelle.formats.values import NULL, Content, content_value, structure_value, text_value
 from scelle.fsck.catalog import catalog_tables
 from scelle.fsck.frames import frame_context
 from scelle.fsck.model import Finding, VerifyReport
@@ -111,6 +112,22 @@ def add_document(
     ]
     ledger.writer(alias, DOCUMENT_V1, START_US).append(record_key, time_us, values, b"side")
     return record_key
+
+
+def add_restricted(ledger: OrderLedgerWriter, packs: PackStore, ciphertext: bytes) -> None:
+    """Put a ciphertext into the packs and append the record of a restricted document that names it."""
+    digest, tail = sha256(ciphertext).digest(), CompartmentTail(bytes(16), bytes(16), bytes(32), bytes(32), 9)
+    packs.put(ciphertext, digest)
+    values = [
+        NULL,
+        text_value("restricted:r"),
+        NULL,
+        *tail.closed_values(),
+        text_value("mtime"),
+        structure_value(restricted_meta(Content(digest, len(ciphertext)), is_kept=True)),
+    ]
+    writer = ledger.writer("s0001", DOCUMENT_V1, START_US)
+    writer.append(secrets.token_bytes(32), START_US - HOUR_US, values, b"side")
 
 
 def make_vault(

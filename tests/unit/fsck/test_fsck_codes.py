@@ -4,7 +4,7 @@ import ast
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
@@ -18,8 +18,9 @@ from scelle.formats.entries import Release, authority_sig
 from scelle.formats.notes import COSIGNATURE_V1, make_vkey
 from scelle.formats.values import content_value, integer_value, text_value
 from scelle.fsck import service
-from scelle.fsck.model import FINDINGS, REMARKS
-from scelle.ledger.destroying import DESTROYED_FILES
+from scelle.fsck.model import FINDINGS, REMARKS, Finding, VerifyReport
+from scelle.ledger.destroying import BEGUN, DISPOSED
+from scelle.ledger.events import record_event
 from scelle.vault.lock import WriterLock
 
 from .support import (
@@ -28,6 +29,7 @@ from .support import (
     Made,
     add_document,
     add_order,
+    add_restricted,
     encode_rows,
     erase_records,
     flip,
@@ -119,12 +121,17 @@ def with_open_segment(made: Made) -> None:
         packs._failure = "killed before it was synced"
 
 
-def with_release(made: Made, *left: str) -> None:
-    """Let the log say that the order was released, and destroy the rows of its first segment but for some files."""
-    release = Release(ORDER, "lifted", 5, bytes(32), None)
-    forge_log(made, [*log_entries(made), release.encode()])
-    for name in DESTROYED_FILES:
-        if name not in left and (made.segment() / name).exists():
+GOING = ("keys", "rows", "index", "head")
+
+
+def with_release(made: Made, *left: str, acts: Sequence[str] = (BEGUN, DISPOSED)) -> None:
+    """Seal a release with the acts of a disposal; destroy the rows of the first segment but for some files."""
+    with writing(made) as (ledger, _):
+        for kind in acts:
+            record_event(ledger, START_US + 30, "a", kind, {})
+        ledger.seal(START_US + 30, entries=[Release(ORDER, "lifted", 5, bytes(32), None)])
+    for name in GOING:
+        if name not in left:
             (made.segment() / name).unlink()
 
 
@@ -136,6 +143,13 @@ def with_other_erased(made: Made) -> None:
 def with_digest_only(made: Made) -> None:
     with writing(made) as (ledger, packs):
         add_document(ledger, packs, "docs/in-place.txt", b"it stays where it is\n", keep=False)
+        packs.sync()
+        ledger.seal(START_US + 30)
+
+
+def with_restricted(made: Made) -> None:
+    with writing(made) as (ledger, packs):
+        add_restricted(ledger, packs, b"age-encryption.org/v1\nand so on")
         packs.sync()
         ledger.seal(START_US + 30)
 
@@ -222,14 +236,15 @@ REMARKED: dict[str, Hurt] = {
     "segment.disposed": with_release,
     "content.unsealed": with_open_segment,
     "content.digest_only": with_digest_only,
+    "content.restricted": with_restricted,
     "content.unnamed": lambda made: with_rows(made, 1, 2, 3),
     "pack.damaged": with_another_order,
     "pack.destroyed": with_destroyed_key,
     "catalog.missing": lambda made: (made.path / "catalog.db").unlink(),
     "catalog.unread": lambda made: {"sample": 1},
 }
-OTHERWISE = {"fault", "vault.writer", "vault.recovery"}
-"""Provoked by the tests at the end."""
+OTHERWISE = {"fault", "vault.writer", "vault.recovery", "content.restricted"}
+"""Provoked by the tests at the end, the last one in test_fsck_restricted.py."""
 
 
 def given_codes(made: Made, hurt: Hurt) -> tuple[set[str], set[str]]:
@@ -270,19 +285,66 @@ def test_recovery_is_remarked(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_gone_without_a_release_are_missing(made: Made) -> None:
-    for name in DESTROYED_FILES:
-        (made.segment() / name).unlink(missing_ok=True)
+    for name in GOING:
+        (made.segment() / name).unlink()
     found = {each.code for each in made.verify().findings}
     assert "file.missing" in found or "file.unreadable" in found
     assert "segment.disposal" not in found
 
 
-def test_a_released_order_whose_rows_are_all_there_is_judged_as_ever(made: Made) -> None:
-    with_release(made, *DESTROYED_FILES)
+def test_rows_that_are_gone_under_a_release_and_no_act_of_disposal_are_missing(made: Made) -> None:
+    with_release(made, acts=())
     report = made.verify()
+    assert "file.missing" in {each.code for each in report.findings}
+    assert "segment.disposed" not in {each.code for each in report.remarks}
+
+
+def test_a_released_order_that_nobody_disposes_of_is_judged_as_ever(made: Made) -> None:
+    with_release(made, *GOING, acts=())
+    report = made.verify()
+    assert report.valid
     assert "segment.disposed" not in {each.code for each in report.remarks}
     flip(made.segment() / "rows", 100)
     assert {"segment.frame"} <= {each.code for each in made.verify().findings}
+
+
+def captured(report: VerifyReport) -> list[Finding]:
+    """The findings about what was captured: the order's papers and acts, which stay, are others' business."""
+    return [
+        each
+        for each in report.findings
+        if each.code != "catalog.stale" and f"order {ORDER}, scelle." not in each.subject
+    ]
+
+
+@pytest.mark.parametrize("left", [GOING, ("rows",), ()])
+def test_a_disposal_without_its_certificate_is_unfinished_and_that_is_all(
+    made: Made, left: tuple[str, ...]
+) -> None:
+    with_release(made, *left, acts=(BEGUN,))
+    shutil.rmtree(made.path / "packs")
+    (finding,) = captured(made.verify())
+    assert (finding.code, finding.subject) == ("segment.disposal", f"order {ORDER}")
+    assert f"the disposal of {ORDER} is unfinished" in finding.detail
+
+
+def test_rows_that_came_back_after_the_disposal_are_named(made: Made) -> None:
+    with_release(made, "rows")
+    assert [each.code for each in made.verify().findings] == ["segment.disposal"]
+
+
+def test_contents_that_only_a_disposed_order_named_are_not_missed(made: Made) -> None:
+    with_release(made)
+    shutil.rmtree(made.path / "packs")
+    assert captured(made.verify()) == []
+
+
+def test_acts_that_cannot_be_read_are_named_and_not_every_record_that_went(made: Made) -> None:
+    with_release(made)
+    flip(made.segment("scelle.events", 0) / "rows", 100)
+    found = made.verify().findings
+    assert {"segment.frame", "segment.disposal"} <= {each.code for each in found}
+    assert not [each for each in found if "s0001" in each.subject]
 
 
 # -- and none is left out

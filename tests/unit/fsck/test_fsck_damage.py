@@ -151,7 +151,7 @@ def strays(report: VerifyReport) -> list[str]:
         "po/o-1/seg/s0001/7.open/rows",
         "po/o-1/seg/s0001/0.open/rows",
         "po/o-1/seg/s0002/0/rows",
-        "po/o-1/seg/s0001/0/erased",
+        "po/o-1/seg/s0001/0/erased.bak",
         "po/o-1/seg/s0001/0/rows.bak",
         "packs/loose",
         "packs/zz/deadbeef.pack",

@@ -106,6 +106,27 @@ ROTATION = Keys(ORDER, "authority", vkey(SUCCESSOR), vkey(AUTHORITY), 3, None)
 OPEN_GAP = Gap(ORDER, "s0001", (1, None), "down", None, None)
 
 
+def test_two_tombstones_never_name_one_place_of_the_index() -> None:
+    other = replace(TOMBSTONE, record=(0, bytes(32)), index=(1, 3, 5))
+    assert faults(GENESIS, FIRST, TOMBSTONE, other) == [
+        "3 log.chain: an index position that another tombstone names"
+    ]
+
+
+def test_a_tombstone_needs_somebody_who_could_allow_it() -> None:
+    lonely = replace(GENESIS, authority=None)
+    on_release = replace(TOMBSTONE, basis="release")
+    unsigned = replace(RELEASE, authority_sig=None)
+    assert faults(lonely, FIRST, TOMBSTONE) == [
+        "2 log.consent: a tombstone before the release of an order that names no authority"
+    ]
+    assert faults(lonely, FIRST, RELEASE, TOMBSTONE) == []
+    lives = "a tombstone on the basis of a release, and the order lives"
+    assert faults(GENESIS, FIRST, on_release) == [f"2 log.consent: {lives}"]
+    assert faults(GENESIS, FIRST, unsigned, on_release) == [f"3 log.consent: {lives}"]
+    assert faults(GENESIS, FIRST, consented(RELEASE), on_release) == []
+
+
 def test_honest_entries_have_no_fault() -> None:
     second = following(FIRST)
     assert (
@@ -118,7 +139,9 @@ def test_honest_entries_have_no_fault() -> None:
             Count(ORDER, "s0001", (1, 5), 2, 2, 0, 0, 0, "files"),
             Request(ORDER, bytes(32)),
             TOMBSTONE,
-            consented(replace(TOMBSTONE, record=(0, bytes(32)), basis="consent", document=None)),
+            consented(
+                replace(TOMBSTONE, record=(0, bytes(32)), index=(1, 3, 4), basis="consent", document=None)
+            ),
             consented(ROTATION),
             consented(RELEASE, SUCCESSOR),
             End(ORDER, "s0001", 1),

@@ -121,7 +121,7 @@ def test_english_words_are_those_of_the_table_of_types_and_of_the_certificate() 
     for name, rule in TYPES.items():
         assert english[f"type.{name}"] == typeset(rule.title, Language.ENGLISH)
         assert english[f"law.{name}"] == typeset(re.sub(r" \[[VSMD]\]", "", rule.source), Language.ENGLISH)
-    limits = {english[f"say.limit-{each}"] for each in ("storage", "handed-over", "log")}
+    limits = {english[f"say.limit-{each}"] for each in ("storage", "handed-over", "shared", "log")}
     assert limits == {typeset(text, Language.ENGLISH) for text in LIMITS}
 
 
