@@ -428,7 +428,7 @@ def test_two_restricted_reviewers_and_nobody_else(shut: Platform, clock: Clock) 
     share = ("restricted", "share", request, "--to", root / "rosa.share")
     assert "no grant" in shut("--as", "rosa", *share, code=2).err, "it has not cooled off"
     clock.move(25 * HOUR_S)
-    shut("--as", "remy", "request", "run")
+    shut("--as", "carla", "request", "run")
     shut("--as", "rosa", *share)
     read = ("restricted", "read", item, "--grant", request, "--share", root / "rosa.share")
     assert "other people" in shut("--as", "rosa", *read, "--to", root / "no", code=2).err
