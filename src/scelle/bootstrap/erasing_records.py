@@ -86,6 +86,8 @@ def ask_erasure(
     The paper of basis `letter` or `order` is sealed here. Raises `EraseWrong`, `EraseRefused`, `RecordErased`.
     """
     session.require(Power.REQUEST)
+    if basis not in ("consent", *PAPER_BASES):
+        raise EraseWrong(f"basis {shown(basis)}: give consent, letter or order")
     if (basis in PAPER_BASES) != (document is not None) or (basis == "consent") != (consent is not None):
         raise EraseWrong(
             "basis consent goes with --consent FILE, letter and order with --document FILE: give the one that is needed"

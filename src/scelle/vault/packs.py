@@ -18,7 +18,6 @@ from typing import Final, Self
 
 from scelle.errors import StorageError, StorageStopped
 from scelle.vault.frames import (
-    KEYS_HEADER_BYTES,
     OBJECT_MAX_BYTES,
     FrameCoder,
     SealedFrame,
@@ -27,9 +26,9 @@ from scelle.vault.frames import (
     pack_name,
 )
 from scelle.vault.interfaces import Backend, ContentIndex
-from scelle.vault.keys import WRAPPED_BYTES, VaultKey
+from scelle.vault.keys import VaultKey
 from scelle.vault.probe import CompressionProbe
-from scelle.vault.reading import PackFile
+from scelle.vault.reading import PackFile, are_destroyed, keys_bytes
 from scelle.vault.repair import PACKS_PREFIX, RepairReport, index_pack, repair_after_crash
 from scelle.vault.retrieval import PackReader
 from scelle.vault.scanning import OnObject, PackFault, ScannedObject
@@ -287,16 +286,9 @@ class PackStore:
         with self._writing():
             names = self._backend.list(PACKS_PREFIX)
             there = {pack_id_of(name) for name in names if name.endswith(".pack")}
-            for name in names:
-                if name.endswith(".keys") and pack_id_of(name) not in there and self._is_dead(name):
-                    self._backend.remove(name)
-
-    def _is_dead(self, name: str) -> bool:
-        blob = self._backend.open(name)
-        try:
-            return not any(blob.pread(KEYS_HEADER_BYTES, blob.size)[:-WRAPPED_BYTES])
-        finally:
-            blob.close()
+            for pack_id in {pack_id_of(name) for name in names} - there:
+                if pack_id is not None and are_destroyed(keys_bytes(self._backend, pack_id)):
+                    self._backend.remove(keys_name(pack_id))
 
     # --- inside
 

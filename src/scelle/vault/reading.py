@@ -54,7 +54,7 @@ class PackFile:
         self.pack_id = pack_id
         self.identity = pack_identity(key.vault_id, pack_id)
         self.is_sealed = backend.exists(pack_name(pack_id))  # first: it can only become sealed meanwhile
-        self.keys_bytes = _keys_bytes(backend, pack_id)  # before the pack: it holds at least these frames
+        self.keys_bytes = keys_bytes(backend, pack_id)  # before the pack: it holds at least these frames
         self.keys = split_wrapped_keys(self.keys_bytes)
         self._key = key
         if not self.is_sealed:
@@ -278,7 +278,14 @@ class _ChunkSource:
         return next(self._chunks, b"")
 
 
-def _keys_bytes(backend: Backend, pack_id: str) -> bytes:
+def are_destroyed(keys: bytes) -> bool:
+    """Tell from the bytes of a keys file whether all its keys but the end frame's were destroyed."""
+    frames = keys[KEYS_HEADER_BYTES:-WRAPPED_BYTES]
+    return len(frames) > 0 and not any(frames)
+
+
+def keys_bytes(backend: Backend, pack_id: str) -> bytes:
+    """Return the bytes of a pack's keys file; none where there is no such file."""
     try:
         blob = backend.open(keys_name(pack_id))
     except BlobMissing:

@@ -24,7 +24,7 @@ from scelle.vault.frames import (
 )
 from scelle.vault.interfaces import Backend
 from scelle.vault.keys import VaultKey
-from scelle.vault.reading import FrameView, LargeObject, PackFile
+from scelle.vault.reading import FrameView, LargeObject, PackFile, are_destroyed, keys_bytes
 
 PieceSink: TypeAlias = Callable[[bytes], None]
 """Takes the plaintext of one object, piece by piece (up to 1 MiB; small objects whole)."""
@@ -72,9 +72,7 @@ def scan_pack(
     try:
         file = PackFile(backend, key, pack_id)
     except BlobMissing:
-        yield PackFault(
-            "vault.pack_missing", pack_id, pack_name(pack_id), None, 0, "its keys are there, it is not"
-        )
+        yield _without_pack(backend, pack_id)
         return
     except StorageError as error:
         yield PackFault("vault.pack_unreadable", pack_id, pack_name(pack_id), None, 0, str(error))
@@ -83,6 +81,15 @@ def scan_pack(
         yield from _Scan(file, FrameCoder(key), on_object).results()
     finally:
         file.close()
+
+
+def _without_pack(backend: Backend, pack_id: str) -> PackFault:
+    """Say what keys without a pack are: damage, or what is left of a pack that was destroyed as a whole."""
+    if are_destroyed(keys_bytes(backend, pack_id)):
+        detail = "the pack was destroyed, and its keys, which open nothing, are still there"
+        return PackFault("vault.frame_key_destroyed", pack_id, keys_name(pack_id), None, 0, detail)
+    detail = "its keys are there, it is not"
+    return PackFault("vault.pack_missing", pack_id, pack_name(pack_id), None, 0, detail)
 
 
 class _Scan:

@@ -25,6 +25,7 @@ from scelle.ledger.erasure_journal import JOURNAL_NAME, ErasureJournal, write_jo
 from scelle.ledger.rewriting import drop, is_settled, prepare, settle, swap
 from scelle.ledger.search import IndexBlock, Tombstones, tombstones
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+from scelle.vault.durable import Step, observed
 from tests.unit.productions.ledgers import AUTHORITY, AUTHORITY_KEY, KEY, ORDER, START_US, Small
 
 DOCUMENTS = 6
@@ -251,6 +252,27 @@ def test_what_the_log_committed_is_finished(small: Small, swapped: int) -> None:
     assert is_settled(files, after)
 
 
+@pytest.mark.parametrize("stop", range(1, 5))
+def test_a_swap_that_stops_anywhere_is_finished(small: Small, stop: int) -> None:
+    files, after = with_tombstones(small, 1, 4)
+    prepare(files, after, {1, 4})
+    committed(small, 1, 4)
+    renamed: list[Path] = []
+
+    def killer(step: Step, when: str) -> None:
+        if step.operation == "rename" and when == "after":
+            renamed.append(step.path)
+            if len(renamed) == stop:
+                raise InterruptedError
+
+    with observed(killer), pytest.raises(InterruptedError):
+        swap(files.folder)
+    reopened(small)
+    assert leftovers(files) == []
+    assert seqs(small) == [0, 2, 3, 5]
+    assert is_settled(files, after)
+
+
 def test_tombstones_without_new_files_are_finished(small: Small) -> None:
     """A commit of more than 256 tombstones may have got half-way: then the new files are of more than it has."""
     files, after = with_tombstones(small, 1, 2, 3)
@@ -308,7 +330,8 @@ def test_the_journal_names_contents_until_they_are_gone(small: Small) -> None:
 def test_a_journal_that_was_changed_is_refused(small: Small) -> None:
     erase_by(small, place(small, 1))
     path = small.ledger.folder / JOURNAL_NAME
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    sealed = path.read_bytes()
+    path.write_bytes(sealed[:-1] + bytes((sealed[-1] ^ 1,)))
     with pytest.raises(LogDamaged, match="erasing"):
         unfinished_contents(small.ledger, KEY)
 

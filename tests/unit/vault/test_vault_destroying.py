@@ -9,12 +9,13 @@ import pytest
 
 from scelle.errors import BlobMissing, ContentMissing, PackDamaged
 from scelle.vault.destroying import destroy_contents, read_back
-from scelle.vault.frames import FrameCoder, keys_name, pack_id_of
+from scelle.vault.frames import KEYS_HEADER_BYTES, FrameCoder, keys_name, pack_id_of
 from scelle.vault.interfaces import Buffer
-from scelle.vault.keys import VaultKey
+from scelle.vault.keys import WRAPPED_BYTES, VaultKey
 from scelle.vault.memory import MemoryBackend, MemoryContentIndex
 from scelle.vault.packs import PackStore
 from scelle.vault.reading import FrameView, PackFile
+from scelle.vault.scanning import PackFault
 
 KEY = VaultKey.generate()
 SMALL = [f"a small document, number {number}\n".encode() * 20 for number in range(40)]
@@ -149,6 +150,25 @@ def test_a_frame_that_does_not_tell_what_it_holds_is_counted() -> None:
         destroy_contents(packs, KEY, digests(SMALL))
         found = read_back(packs, digests(SMALL))
     assert (found.found, found.unclear) == (0, 1)
+
+
+@pytest.mark.parametrize("is_destroyed", [True, False])
+def test_keys_without_a_pack_are_no_fault_only_where_the_pack_was_destroyed(is_destroyed: bool) -> None:
+    vault = Vault(SMALL)
+    (name,) = [name for name in vault.backend.list("packs/") if name.endswith(".pack")]
+    pack_id = str(pack_id_of(name))
+    del vault.backend.sealed_blobs[name]
+    if is_destroyed:
+        keys = vault.backend.sealed_blobs[keys_name(pack_id)]
+        end = keys[-WRAPPED_BYTES:]
+        frames = len(keys) - KEYS_HEADER_BYTES - WRAPPED_BYTES
+        vault.backend.sealed_blobs[keys_name(pack_id)] = keys[:KEYS_HEADER_BYTES] + bytes(frames) + end
+    with vault.opened() as packs:
+        (fault,) = packs.scan(pack_id)
+        assert isinstance(fault, PackFault)
+        assert fault.code == ("vault.frame_key_destroyed" if is_destroyed else "vault.pack_missing")
+        packs.remove_lone_keys()
+    assert (keys_name(pack_id) in vault.backend.sealed_blobs) is not is_destroyed
 
 
 class Crash(Exception):
