@@ -255,7 +255,7 @@ class GlobWrong(ClauseWrong):
 
 
 class AccountsNotLoaded(ClauseWrong):
-    """Say that a clause names accounts by a file whose identifiers were not read from the vault."""
+    """Say that a clause names accounts or hashes by a file that was not read from the vault."""
 
     code = "scope.accounts_not_loaded"
 
@@ -339,6 +339,12 @@ class OrderAccountsUnreadable(InputError):
     """Say that a clause's file of accounts is missing, empty, too large, changed, or no list of identifiers."""
 
     code = "orders.accounts_unreadable"
+
+
+class OrderHashesUnreadable(InputError):
+    """Say that a clause's list of hashes is missing, empty, too large, changed, or no list of SHA-256."""
+
+    code = "orders.hashes_unreadable"
 
 
 class AuthorityKeyWrong(OrderValueWrong):
@@ -500,6 +506,12 @@ class SourceNameTaken(InputError):
     code = "sources.name_taken"
 
 
+class SourceRestricted(InputError):
+    """Say that what a source covers is restricted, or was once, and that nobody makes it open by adding it again."""
+
+    code = "sources.restricted"
+
+
 class SourceNameUnknown(InputError):
     """Say that no source has this name."""
 
@@ -632,10 +644,10 @@ class CompartmentMissing(InputError):
     code = "restricted.no_compartment"
 
 
-class RestrictedRecords(InputError):
-    """Say that a restricted clause names a source of records: only documents go into the compartment."""
+class HashesOverRecords(InputError):
+    """Say that a clause lists hashes and names a source of records, whose items have no content to be compared."""
 
-    code = "restricted.records"
+    code = "restricted.hashes_over_records"
 
 
 class GrantRefused(AuthorityError):

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
+from scelle.bootstrap import KeyChoice, opened
+from scelle.ledger.events import events as session_events
+from scelle.orders.service import sealed_order
+
 from .conftest import ORDER, Platform
+from .test_restricted import HOUR_S, Clock
+from .test_restricted import clock as clock
 
 
 @pytest.fixture
@@ -186,6 +192,86 @@ def test_a_carve_out_shows_what_stops(growing: Platform) -> None:
     assert items(dry) == (0, 4, 0, 0)  # what it covers in doubt stays in
 
 
+ODD = '[[clause]]\nid = "odd"\nsources = ["posts"]\n[clause.match]\nprompt = "boat 5"\n'
+
+
+def carved(platform: Platform, clock: Clock, text: str = ODD) -> None:
+    """Have a carve-out sealed, as one person does in solo mode: asked for, and confirmed a day later."""
+    asked = platform("order", "carve-out", ORDER, "--file", file(platform, text), "--json").json
+    clock.move(25 * HOUR_S)
+    assert platform("request", "approve", asked["request"], "--json").json["state"] == "executed"
+
+
+def test_the_end_of_a_carve_out_shows_what_joins_and_the_next_pass_seals_it(
+    platform: Platform, clock: Clock
+) -> None:
+    posts = platform.root / "logs" / "posts.jsonl"
+    posts.parent.mkdir()
+    lines = [{"id": f"p{n}", "time": "2025-06-01T00:00:00Z", "prompt": f"boat {n}"} for n in range(6)]
+    posts.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    schema = file(
+        platform, '[schema]\nname = "posts"\ntime = "time"\nid = "id"\n[fields]\nprompt = "s"\n', "s.toml"
+    )
+    platform("source", "add", "posts", f"records://{posts.parent}", "--schema", schema)
+    platform.clauses = ['[[clause]]\nid = "all"\nsources = ["posts", "docs"]\n']
+    platform("order", "add", platform.order_file(until="2099-12-31"))
+    carved(platform, clock, ODD + '\n[[clause]]\nid = "sub"\nsources = ["docs"]\npaths = ["sub/*"]\n')
+    assert platform("preserve", ORDER, "--json").json["sealed"] == 6
+    carved_at = platform("order", "show", ORDER, "--json").json["clauses"][1]["since"]
+    clock.move(24 * HOUR_S)
+    letter = file(platform, "we want all of it\n", "letter.txt")
+    form = ("order", "carve-out", ORDER, "--end", "odd", "--document", letter)
+    dry = platform(*form, "--dry-run", "--json").json
+    assert items(dry) == (1, 6, 0, 0)
+    assert (dry["act"], dry["dry_run"], dry["request"]) == ("end-carve-out", True, None)
+    assert clauses(platform) == [("all", False, True), ("odd", True, True), ("sub", True, True)]
+    done = platform(*form, "--json").json
+    assert items(done) == (1, 6, 0, 0)
+    assert done["request"] is None, "it tightens: one person may"
+    assert clauses(platform) == [("all", False, True), ("odd", True, False), ("sub", True, True)]
+    ended = platform("order", "show", ORDER, "--json").json
+    assert ended["clauses"][1]["since"] == carved_at
+    assert ended["clauses"][1]["stopped"] > carved_at
+    assert "carve-out odd: ended at" in platform("order", "show", ORDER).out
+    assert platform("preserve", ORDER, "--json").json["sealed"] == 7
+    assert platform("find", ORDER, 'native = "p5"', "--json").json["items"]
+    assert not platform("find", ORDER, 'native = "sub/b.txt"', "--json").json["items"]
+    with opened(platform.vault, KeyChoice(key_file=platform.root / "keys"), writing=False) as session:
+        (paper,) = [
+            event
+            for event in session_events(session.ledger(ORDER), "amended")
+            if event.body["act"] == "end-carve-out"
+        ]
+        assert paper.body["document"]["name"] == "letter.txt"
+        assert [each.id for each in sealed_order(session.ledger(ORDER)).clauses] == ["all", "sub"]
+    platform("verify")
+    assert "no carve-out of this id: these stand: sub" in platform(*form, code=2).err
+
+
+def test_the_end_of_a_carve_out_that_cannot_be_meant_is_one_line(growing: Platform, clock: Clock) -> None:
+    form = ("order", "carve-out", ORDER)
+    for bad in ("odd", "users", "", "no such"):
+        answer = growing(*form, "--end", bad, "--dry-run", code=2)
+        assert answer.err.count("\n") == 1, bad
+    assert "none stands" in growing(*form, "--end", "users", code=2).err
+    assert "one of them" in growing(*form, code=2).err
+    path = file(growing, ODD)
+    assert "one of them" in growing(*form, "--file", path, "--end", "odd", code=2).err
+    assert "goes with --end" in growing(*form, "--file", path, "--document", path, code=2).err
+    carved(growing, clock)
+    growing("order", "lift", ORDER)
+    assert "transition_refused" in growing(*form, "--end", "odd", code=2).err
+
+
+def test_what_a_carve_out_let_go_of_is_held_again_from_its_end_on(growing: Platform, clock: Clock) -> None:
+    carved(growing, clock, '[[clause]]\nid = "sub-out"\nsources = ["docs"]\npaths = ["sub/new.txt"]\n')
+    growing.document("sub/new.txt", b"a new mast\n")
+    asked = ("may-delete", "docs", "sub/new.txt")
+    assert growing(*asked, "--json").json["held"] == 0
+    growing("order", "carve-out", ORDER, "--end", "sub-out")
+    assert growing(*asked, "--json", code=3).json["held"] == 1
+
+
 # --- life -------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +323,9 @@ def test_a_lapsed_order_is_alarmed_noted_once_replaced_and_extended(platform: Pl
         platform.order_file(received="2025-01-17T00:00:00Z", issued="2025-01-17", until="2025-12-31"),
     )
     platform.clauses = ['[[clause]]\nid = "own"\nsources = ["docs"]\n']
+    noted = platform("order", "lapses", "--json").json
+    assert [each["order"] for each in noted["noted"]] == [ORDER]
+    assert noted["noted"][0]["affected"] == []
     platform(
         "order", "add", platform.order_file("hold.toml", id='"hold-1"', type='"internal"', without=["until"])
     )
@@ -245,9 +334,6 @@ def test_a_lapsed_order_is_alarmed_noted_once_replaced_and_extended(platform: Pl
     assert "LATE" in shown.out
     assert "LATE" in platform("status").out
     assert platform("order", "list", "--json").json["orders"][0]["state"] == "lapsed"
-    noted = platform("order", "lapses", "--json").json
-    assert [each["order"] for each in noted["noted"]] == [ORDER]
-    assert noted["noted"][0]["affected"] == []
     assert platform("order", "lapses", "--json").json["noted"] == []  # once; the alarm goes on
     assert ORDER in platform("order", "lapses", "--json").json["alarms"]
     late = [

@@ -216,3 +216,77 @@ def test_every_command_has_an_answer_to_a_disposed_order(
     if code:
         (line,) = [each for each in answer.err.splitlines() if each.startswith("scelle: ")]
         assert "[usage]" not in line
+
+
+# --- what others claim -----------------------------------------------------------------------------------
+
+
+def second_order(ready: Platform, *clauses: str, **terms: str) -> None:
+    ready.clauses = list(clauses) or ['[[clause]]\nid = "all"\nsources = ["docs"]\n']
+    told = {"id": '"other"', "matter": '"another"', "reference": '"R-2"', **terms}
+    ready("--as", "alice", "order", "add", ready.order_file("other.toml", **told))
+
+
+def test_what_another_order_claims_outlives_the_only_order_that_sealed_it(ready: Platform) -> None:
+    """The source lost it before the second order's first pass: the vault's copy is the last one."""
+    (ready.docs / "a.txt").unlink()
+    second_order(ready)
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    certificate = ready("--as", "alice", "dispose", ORDER, "--json").json["certificates"][0]
+    assert certificate["confirmed"]
+    found = ready("--as", "alice", "find", "other", 'native_id = "a.txt"', "--json").json["items"]
+    assert len(found) == 1
+    proof = ready.root / "one.proof"
+    ready("--as", "alice", "disclose", "other", found[0]["id"], "--to", proof)
+    assert b"a red boat" not in b"".join(
+        each.read_bytes() for each in ready.vault.rglob("*") if each.is_file()
+    )
+    assert "held, ref" in ready("may-delete", "docs", "a.txt", code=3).out
+    assert ready("--as", "alice", "verify", "--json").json["findings"] == []
+    report = ready("--as", "alice", "preserve", "other", "--json").json
+    assert (report["offered"], report["new"], report["unchanged"], report["vanished"]) == (1, 0, 1, 1)
+    package, trust = ready.root / "p.scelle", ready.root / "trust.json"
+    ready("--as", "alice", "order", "trust", "other", "--to", trust)
+    ready("--as", "alice", "produce", "other", "--source", "docs", "--to", package)
+    command = [sys.executable, "-I", scelle_verify.__file__, str(package), "--trust", str(trust)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_only_what_is_claimed_is_carried_over(ready: Platform) -> None:
+    second_order(ready, '[[clause]]\nid = "sub"\nsources = ["docs"]\npaths = ["sub/*"]\n')
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    ready("--as", "alice", "dispose", ORDER)
+    found = ready("--as", "alice", "find", "other", 'source = "docs"', "--json").json["items"]
+    assert len(found) == 1
+    assert ready("--as", "alice", "verify", "--json").json["findings"] == []
+    ready("--as", "alice", "dispose")
+    assert ready("--as", "alice", "find", "other", 'source = "docs"', "--json").json["count"] == 1
+
+
+def test_what_is_quarantined_stays_so_with_the_order_that_claims_it(ready: Platform) -> None:
+    item = ready("--as", "alice", "find", ORDER, 'native_id = "a.txt"', "--json").json["items"][0]["id"]
+    asked = ready("--as", "alice", "quarantine", item, "--ground", "privileged", "--json").json
+    for request in asked["requests"]:
+        ready("--as", "bob", "request", "approve", request["request"])
+    second_order(ready)
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    ready("--as", "alice", "dispose", ORDER)
+    assert ready("--as", "alice", "find", "other", 'native_id = "a.txt"', "--json").json["items"] == []
+    listed = ready("--as", "alice", "quarantine", "--list", "other", "--json").out
+    assert item in listed
+    assert ready("--as", "alice", "find", "other", 'native_id = "sub/b.txt"', "--json").json["count"] == 1
+
+
+def test_a_release_is_of_the_order_as_it_was_when_it_was_asked_for(platform: Platform) -> None:
+    platform("settings", "set", "cooling-off", "0s")
+    platform("order", "add", platform.order_file())
+    platform("preserve", ORDER)
+    platform("order", "lift", ORDER)
+    request = platform("order", "release", ORDER, "--json").json["request"]
+    platform("order", "mark", ORDER, "challenged")
+    answer = platform("request", "approve", request, "--json").json
+    assert answer["outcome"]["released"] is False
+    assert "changed since" in answer["outcome"]["why"]
+    assert platform("order", "show", ORDER, "--json").json["state"] == "lifted"
+    again = platform("order", "release", ORDER, "--json").json["request"]
+    assert platform("request", "approve", again, "--json").json["outcome"]["released"] is True

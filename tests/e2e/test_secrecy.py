@@ -6,6 +6,7 @@ get to see must be the same bytes, but for ids, keys and times that differ betwe
 
 import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,9 @@ def build(platform: Platform, *, with_secret: bool) -> None:
             "until": "2026-12-15",
         }
         platform("order", "add", platform.order_file("secret.toml", **terms))
-    for name, role in (("alice", "counsel"), ("bob", "counsel"), ("eve", "engineer"), ("rob", "reviewer")):
+    for name, role in (
+        ("alice", "counsel"), ("bob", "counsel"), ("carol", "counsel"), ("eve", "engineer"), ("rob", "reviewer"),
+    ):  # fmt: skip
         platform("operator", "add", name, "--role", role)
     if with_secret:
         platform("--as", "alice", "order", "wall", SECRET, "--only", "alice", "--only", "bob")
@@ -119,6 +122,54 @@ def test_nobody_outside_the_wall_sees_a_difference(who: str, twins: Callable[[st
         for text in with_secret[1:]:
             assert MATTER not in text, (who, command)
             assert SECRET not in text or SECRET in command, (who, command)
+
+
+DRY_RUNS: list[tuple[str, ...]] = [
+    ("order", "extend", ORDER, "--until", "2027-03-31", "--dry-run", "--json"),
+    ("order", "add-clause", ORDER, "--file", "more.toml", "--dry-run", "--json"),
+    ("order", "carve-out", ORDER, "--file", "less.toml", "--dry-run", "--json"),
+    ("preview", ORDER, "--json"),
+]
+
+
+def calls_of(platform: Platform, who: str, command: tuple[str, ...]) -> tuple[int, tuple[int, str, str]]:
+    """How many functions a command calls, which is what its time is made of, and what it says."""
+    calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        answer = said(platform, who, command)
+    finally:
+        sys.setprofile(before)
+    return calls, answer
+
+
+def test_a_dry_run_takes_no_longer_for_what_a_secret_order_has(twins: Callable[[str], Platform]) -> None:
+    """Clocks are noise; what is counted is the work. It grows with the vault's log, not with what others sealed."""
+    names = ("secret", "plain")
+    for name in names:
+        root = twins(name).root
+        (root / "more.toml").write_text('[[clause]]\nid = "more"\nsources = ["docs"]\npaths = ["sub/*"]\n')
+        (root / "less.toml").write_text('[[clause]]\nid = "less"\nsources = ["docs"]\npaths = ["sub/*"]\n')
+        for number in range(200):
+            twins(name).document(f"later/{number}.txt", b"a lighthouse, take %d\n" % number)
+        twins(name)("--as", "eve", "preserve", ORDER)
+    first = {(name, run): calls_of(twins(name), "carol", run) for run in DRY_RUNS for name in names}
+    platform = twins("secret")
+    assert platform("--as", "alice", "preserve", SECRET, "--json").json["new"] == 200
+    for run in DRY_RUNS:
+        before, answer = first["secret", run]
+        after, answer_then = calls_of(twins("secret"), "carol", run)
+        without, answer_without = first["plain", run]
+        assert answer == answer_then == answer_without, run
+        assert answer[0] == 0, answer
+        assert abs(after - before) < before / 50, (run, before, after)
+        assert abs(after - without) < without / 10, (run, without, after)
 
 
 def test_who_is_inside_sees_both(twins: Callable[[str], Platform]) -> None:

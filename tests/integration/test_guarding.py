@@ -20,10 +20,8 @@ from scelle.bootstrap.guarding import (
     VaultGuard,
     drain_refusals,
     holds_of_item,
-    holds_of_row,
     may_delete,
     open_guard,
-    still_claimed,
 )
 from scelle.errors import ItemUnknown, SourceNameUnknown
 from scelle.formats.schema import Schema
@@ -261,25 +259,28 @@ def test_refusals_of_a_process_that_goes_on_are_sealed_once(platform: Platform) 
 # --- who else claims a sealed row -------------------------------------------------------------------------
 
 
-def test_a_row_is_claimed_by_whoever_else_sealed_it_or_covers_it(platform: Platform) -> None:
+def test_a_row_is_held_by_whoever_else_sealed_it_or_covers_it(platform: Platform) -> None:
     with session_of(platform) as session:
-        claimed = still_claimed(session, ORDER)
+        holds = RowHolds(session, without=ORDER)
         both, alone = row_of(session, ORDER, "sub/b.txt"), row_of(session, ORDER, "a.txt")
-        assert claimed("docs", *both)
-        assert not claimed("docs", *alone)
-        assert {each.order for each in holds_of_row(session, "docs", *both)} == {ORDER, OTHER}
-    act(platform, OTHER, "clause.stopped", {"id": "hidden-clause"})
-    with session_of(platform) as session:
-        assert still_claimed(session, ORDER)("docs", *both)  # it has sealed it
-        assert {each.grows for each in RowHolds(session, without=ORDER).of("docs", *both)} == {False}
+        assert {each.order for each in holds.of("docs", *both)} == {OTHER}
+        assert holds.of("docs", *alone) == ()
+        assert holds.unsealed("docs", *both) == (), "it has a copy of its own"
+        assert {each.order for each in RowHolds(session).of("docs", *both)} == {ORDER, OTHER}
     platform.document("sub/b.txt", b"another harbour, and a longer one\n")
     platform("preserve", ORDER)
     with session_of(platform) as session:
         newest = list(sealed_rows(session, ORDER))[-1]
-        assert not still_claimed(session, ORDER)("docs", *newest)  # a version that the other never sealed
+        (hold,) = RowHolds(session, without=ORDER).unsealed("docs", *newest)
+        assert (hold.order, hold.grows) == (OTHER, True), "a version that the other never sealed"
+    act(platform, OTHER, "clause.stopped", {"id": "hidden-clause"})
+    with session_of(platform) as session:
+        holds = RowHolds(session, without=ORDER)
+        assert {each.grows for each in holds.of("docs", *both)} == {False}, "it has sealed it"
+        assert holds.of("docs", *newest) == ()
     act(platform, OTHER, "released", {"request": "r1"})
     with session_of(platform) as session:
-        assert not still_claimed(session, ORDER)("docs", *both)
+        assert RowHolds(session, without=ORDER).of("docs", *both) == ()
 
 
 def test_an_item_of_a_released_order_is_known_and_not_held(platform: Platform) -> None:

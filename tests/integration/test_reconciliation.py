@@ -166,13 +166,6 @@ def test_documents_are_compared_by_their_counts_and_named_nowhere(platform: Plat
     assert (whats["covered"]["preview"], whats["covered"]["pass"]) == (3, 1)
 
 
-def test_a_restricted_clause_takes_no_source_of_records(platform: Platform) -> None:
-    add_posts(platform)
-    platform.clauses = ['[[clause]]\nid = "r"\nsources = ["posts"]\nrestricted = true\n']
-    answer = platform("order", "add", platform.order_file(), code=2)
-    assert "restricted: documents only in this version" in answer.err
-
-
 def test_every_reason_has_a_sentence_and_every_sentence_a_reason() -> None:
     given, texts = set(), set()
     for module in (differences, reconcile):

@@ -1,15 +1,17 @@
 """Record what happens to an order after it was taken in: each step with its document, author and time.
 
-What tightens (extend, add clauses, add accounts) is sealed at once; what loosens (narrow, carve out) becomes a request
-that holds the exact clauses, and is sealed when two people stand behind it.
+What tightens (extend, add clauses, add accounts, end a carve-out) is sealed at once; what loosens (narrow, carve out)
+becomes a request that holds the exact clauses, and is sealed when two people stand behind it.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from scelle.bootstrap.erasing import affected_by_lapse
+from scelle.bootstrap.lapses import affected, seal_lapses
 from scelle.bootstrap.requests import ask
+from scelle.bootstrap.restricted import refuse_hashes_over_records
 from scelle.bootstrap.sealed_scope import count_stopped
 from scelle.bootstrap.session import Session
 from scelle.capture.amending import ScopeDiff, compare_scopes
@@ -17,7 +19,7 @@ from scelle.capture.sealed import FINISHED
 from scelle.errors import AmendmentWrong, TransitionRefused
 from scelle.formats.tokens import shown
 from scelle.ledger.events import events, has_left_events, record_event
-from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.operators.model import Power
 from scelle.operators.requests import Act, Request
 from scelle.orders.alarms import extension_warnings, lapse_alarm
@@ -25,6 +27,7 @@ from scelle.orders.amendments import (
     Amendment,
     ClausesFile,
     addition,
+    end_carve_out,
     more_accounts,
     narrowing,
     new_end,
@@ -48,6 +51,7 @@ _STEPS: Final[Mapping[str, Step]] = {
     "carve-out": Step.NARROW,
     "add-clause": Step.ADD,
     "add-accounts": Step.ADD,
+    "end-carve-out": Step.ADD,
 }
 
 
@@ -153,24 +157,17 @@ def sealed_so_far(session: Session, order: str) -> tuple[dict[str, int], list[st
 
 
 def note_lapses(session: Session) -> list[dict[str, Any]]:
-    """Seal once, in each order that has lapsed, that it did; return those of them that who acts may see.
+    """Seal the lapses that are due; return all that this session sealed, of those that who acts may see.
 
-    Each has `order, at, affected`: the erasure requests for which the order was the only ground and is none any more.
-    An order behind a wall is noted whoever acts, and not named.
+    Each has `order, at, affected`: the erasure requests for which the order was the only ground and is none any more,
+    None for who may not know of requests. An order behind a wall is noted whoever acts, and not named.
     """
-    noted = []
-    for order in session.all_orders():
-        ledger = session.ledger(order)
-        lapsed_us = sealed_order(ledger).life.lapsed_us(session.now_us())
-        if lapsed_us is None or _is_noted(ledger, lapsed_us):
-            continue
-        writer = _recovered(session, session.writer(order))
-        record_event(writer, session.now_us(), session.actor, "lapse.noticed", {"at_us": str(lapsed_us)})
-        writer.seal(session.now_us())
-        if session.sees(order):
-            affected = affected_by_lapse(session, order)
-            noted.append({"order": order, "at": utc_text(lapsed_us), "affected": affected})
-    return noted
+    seal_lapses(session)
+    return [
+        {"order": order, "at": utc_text(lapsed_us), "affected": affected(session, order)}
+        for order in filter(session.sees, session.noted_lapses)
+        if (lapsed_us := sealed_order(session.ledger(order)).life.lapsed_us(session.now_us())) is not None
+    ]
 
 
 def lapse_alarms(session: Session) -> dict[str, str]:
@@ -179,10 +176,6 @@ def lapse_alarms(session: Session) -> dict[str, str]:
     within_us, now_us = session.setting_us("decide-within"), session.now_us()
     alarms = {order: lapse_alarm(life, now_us, within_us) for order, life in lives.items()}
     return {order: alarm for order, alarm in alarms.items() if alarm is not None}
-
-
-def _is_noted(ledger: OrderLedger, lapsed_us: int) -> bool:
-    return any(event.body["at_us"] == str(lapsed_us) for event in events(ledger, "lapse.noticed"))
 
 
 # --- amendments of what an order covers ----------------------------------------------------------------------
@@ -206,6 +199,17 @@ def read_carve_outs(session: Session, order: str, file: Path) -> Amendment:
     """Read carve-outs: clauses that take out of the others what they cover beyond doubt."""
     sealed, found = _read(session, order, file, "carve-out")
     return addition("carve-out", order, _used(sealed), found)
+
+
+def read_end_of_carve_out(
+    session: Session, order: str, clause_id: str, letter: Path | None = None
+) -> Amendment:
+    """Read which carve-out ends, and the letter; what it took out joins the order's other clauses again."""
+    session.require(Power.AMEND)
+    sealed = sealed_order(session.order_ledger(order))
+    sealed.life.check(Step.ADD, session.now_us())
+    amendment = end_carve_out(order, sealed.clauses, clause_id)
+    return amendment if letter is None else replace(amendment, letter=read_letter(letter))
 
 
 def read_more_accounts(session: Session, order: str, clause_id: str, file: Path) -> Amendment:
@@ -315,6 +319,7 @@ def _read(
     sealed.life.check(_STEPS[act], session.now_us())
     found = read_clauses_file(file, sealed.order, may_stop=may_stop)
     check_sources(found.clauses, session.sources())
+    refuse_hashes_over_records(found.clauses, session.sources())
     return sealed, found
 
 

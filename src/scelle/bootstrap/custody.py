@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scelle.bootstrap.acting import actor, now_us
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.errors import InputError
 from scelle.formats.checkpoints import Checkpoint
@@ -25,28 +24,30 @@ def witnesses(ledger: OrderLedger) -> Witnesses:
     return Witnesses(ledger.log)
 
 
-def show_to_witnesses(ledger: OrderLedger, reason: str | None, settings: WitnessSettings) -> list[str]:
+def show_to_witnesses(
+    session: Session, ledger: OrderLedger, reason: str | None, settings: WitnessSettings
+) -> list[str]:
     """Deposit and time-stamp the newest checkpoint as the order's settings say; return warnings.
 
     What cannot be reached now is queued and never fails the command: `status` says since when nobody else has
     seen the log.
     """
-    warnings = []
+    warnings, now_us = [], session.now_us()
     shown = witnesses(ledger)
     if settings.tsa is not None:
         from scelle.timestamps.rfc3161 import Rfc3161Authority  # start-up time: needs TLS and ASN.1
 
-        due = reason or ("daily" if shown.is_token_due(now_us()) else None)
+        due = reason or ("daily" if shown.is_token_due(now_us) else None)
         if due is not None:
-            shown.want_token(due, now_us())
-        _, trouble = shown.fetch_tokens(Rfc3161Authority(settings.tsa), now_us())
+            shown.want_token(due, now_us)
+        _, trouble = shown.fetch_tokens(Rfc3161Authority(settings.tsa), now_us)
         if trouble is not None:
             warnings.append(f"time-stamp queued: {trouble}")
     for directory in settings.escrow:
         if not Path(directory).is_dir():
             warnings.append(f"escrow folder {directory} is not there: nothing was deposited")
             continue
-        shown.deposit(Path(directory), now_us())
+        shown.deposit(Path(directory), now_us)
     return warnings
 
 
@@ -58,14 +59,14 @@ def witness_settings(ledger: OrderLedger) -> WitnessSettings:
     return settings
 
 
-def set_witnesses(ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
+def set_witnesses(session: Session, ledger: OrderLedgerWriter, settings: WitnessSettings) -> None:
     """Seal where this order's checkpoints go from now on."""
     body = {"tsa": settings.tsa, "escrow": list(settings.escrow)}
-    record_event(ledger, now_us(), actor(), "witnesses", body)
-    ledger.seal(now_us())
+    record_event(ledger, session.now_us(), session.actor, "witnesses", body)
+    ledger.seal(session.now_us())
 
 
-def timestamp_now(ledger: OrderLedgerWriter, tsa: str | None) -> list[str]:
+def timestamp_now(session: Session, ledger: OrderLedgerWriter, tsa: str | None) -> list[str]:
     """Ask for a token over the newest checkpoint and for all that are queued; return warnings."""
     from scelle.timestamps.rfc3161 import checked_address  # start-up time: needs TLS and ASN.1
 
@@ -73,10 +74,10 @@ def timestamp_now(ledger: OrderLedgerWriter, tsa: str | None) -> list[str]:
     if tsa is not None and tsa != settings.tsa:
         checked_address(tsa)
         settings = replace(settings, tsa=tsa)
-        set_witnesses(ledger, settings)
+        set_witnesses(session, ledger, settings)
     if settings.tsa is None:
         raise InputError(f"order {ledger.order} has no time-stamp authority: give one with --tsa URL")
-    return show_to_witnesses(ledger, "asked", settings)
+    return show_to_witnesses(session, ledger, "asked", settings)
 
 
 def add_escrow(session: Session, ledger: OrderLedgerWriter, directory: Path) -> tuple[Checkpoint, list[str]]:
@@ -89,9 +90,9 @@ def add_escrow(session: Session, ledger: OrderLedgerWriter, directory: Path) -> 
     refuse_in_vault(session, directory)
     place = str(directory.resolve())
     settings = witness_settings(ledger)
-    witnesses(ledger).deposit(Path(place), now_us())  # refuses before anything is sealed
+    witnesses(ledger).deposit(Path(place), session.now_us())  # refuses before anything is sealed
     if place not in settings.escrow:
         settings = replace(settings, escrow=(*settings.escrow, place))
-        set_witnesses(ledger, settings)
-    warnings = show_to_witnesses(ledger, None, replace(settings, tsa=None))
+        set_witnesses(session, ledger, settings)
+    warnings = show_to_witnesses(session, ledger, None, replace(settings, tsa=None))
     return ledger.checkpoint, warnings

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from scelle.bootstrap.carrying import carry_over
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session
 from scelle.capture.store import forget_records
@@ -201,6 +202,7 @@ def _erase(
     signatures = {_target(name): bytes.fromhex(signature) for name, signature in asked["signatures"].items()}
     living = _living(ledger, targets)
     if living:
+        carry_over(session, ledger, {(target.log_index, target.seq) for target in living})
         erase(
             ledger,
             session.key,

@@ -11,9 +11,10 @@ from typing import Final
 
 from scelle.bootstrap.facts import guard_over, guarded_sources, live_facts, row_facts, written_name
 from scelle.bootstrap.session import Session
-from scelle.capture.lookup import find_version, is_restricted
+from scelle.capture.lookup import find_version
 from scelle.errors import CatalogStale, InputError, ItemUnknown, ScelleError
 from scelle.find.items import ItemRows, Progress, SealedRow
+from scelle.formats.compartments import is_restricted_row
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.tokens import shown
 from scelle.guard.model import Facts, Hold, Readings
@@ -24,6 +25,7 @@ from scelle.ledger.events import events
 from scelle.orders.lifecycle import Life
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order
+from scelle.release.quarantine import LIFTED, QUARANTINED, quarantine_of
 from scelle.sources.interfaces import native_text
 from scelle.sources.model import SourceSpec, spec_from_json
 from scelle.sources.registry import known_source
@@ -102,7 +104,7 @@ class _Explanation:
         target = self._target(item, source)
         holds, sealed_in = self._holds(target, self._visible, self._guard) if target.is_seen else ((), ())
         is_held = bool(holds) or self._is_held_unseen(target)
-        is_named = bool(holds) or source is not None
+        is_named = source is not None or (bool(holds) and not self._is_quarantined(target))
         return Why(
             item=item,
             source=target.source if is_named else None,
@@ -114,6 +116,15 @@ class _Explanation:
             sees_all=self._session.is_solo,
             now_us=self._session.now_us(),
         )
+
+    def _is_quarantined(self, target: _Target) -> bool:
+        """Tell whether an order that the session sees has the item in quarantine: then nothing says its name."""
+        for order in self._visible:
+            row = self._rows(order, target)
+            ledger = self._session.ledger(order)
+            if row is not None and row.item_id in quarantine_of(events(ledger, QUARANTINED, LIFTED)):
+                return True
+        return False
 
     def everything(self, item: str, source: str | None) -> tuple[Hold, ...]:
         """Answer for all orders."""
@@ -154,7 +165,7 @@ class _Explanation:
             if row is None:
                 return None
             native = (row.native or "").encode()
-            ref = None if is_restricted(row.row.side) else self._guard.ref(row.source, native)
+            ref = None if is_restricted_row(row.row.split_values()) else self._guard.ref(row.source, native)
             return _Target(row.source, native, ref, item_id)
 
         target = self._searched(found)

@@ -1,13 +1,13 @@
 """Read what the guard needs of a vault: its sources, and what is known of an item of theirs, live or sealed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Final
 
 from scelle.bootstrap.session import Session
-from scelle.capture.lookup import is_restricted
 from scelle.capture.store import ItemKeys
 from scelle.find.holders import account_of, custodian_of
+from scelle.formats.compartments import is_restricted_row
 from scelle.formats.schema import DOCUMENT_V1, Schema
 from scelle.formats.tokens import UNDATED
 from scelle.formats.values import NULL
@@ -18,13 +18,12 @@ from scelle.ledger.rows import Row
 from scelle.orders.lifecycle import Life
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.sources.interfaces import native_text
-from scelle.sources.model import SourceSpec, spec_from_json
-from scelle.sources.registry import ADDED, SCHEMA
+from scelle.sources.model import SourceSpec
+from scelle.sources.places import NAMED_BY_PATH, Name, Places
+from scelle.sources.registry import KINDS, sources_of
 
 _KINDS: Final = ("account:", "handle:", "operator:", "custodian:")
 _DOCUMENTS: Final = ("files", "mbox", "maildir", "eml")
-_NAMED_BY_PATH: Final = ("files", "eml")
-"""Schemes whose native ids are the paths that clauses match."""
 _TIME, _HOLDER, _MEDIA_TYPE = 0, 2, 4
 _BODY: Final = 5
 
@@ -40,33 +39,71 @@ def guard_over(session: Session, lives: Mapping[str, Life]) -> Guard:
 
 def guarded_sources(session: Session) -> dict[str, SourceSpec]:
     """Return every source that the vault ever had, as it was last: one that was removed may still be held."""
-    found: dict[str, SourceSpec] = {}
-    for event in events(session.ledger(RESERVED_ORDER_ID), ADDED, SCHEMA):
-        if event.kind == ADDED:
-            found[event.body["name"]] = spec_from_json(event.body)
-        elif event.body["name"] in found:
-            name = event.body["name"]
-            found[name] = replace(found[name], schema=event.body["schema"])
-    return found
+    return sources_of(events(session.ledger(RESERVED_ORDER_ID), *KINDS), with_removed=True)
 
 
-def live_facts(
-    spec: SourceSpec, native: bytes, account: str | None = None, time_us: int | None = None
-) -> Readings:
-    """Return what is known of an item of a live source, in every way in which it may be read.
+@dataclass(frozen=True, slots=True)
+class LiveItem:
+    """An item of a live source as somebody asked about it: every name that it may have, and every reading of it.
+
+    ``names`` and ``readings`` begin with the name under which it is sealed, where that is known: its ref is the item's.
+    """
+
+    names: tuple[Name, ...]
+    readings: Readings
+
+    @property
+    def source(self) -> str:
+        """Return the source of the first name."""
+        return self.names[0].spec.name
+
+    @property
+    def native(self) -> bytes:
+        """Return the native id of the first name."""
+        return self.names[0].native
+
+    @property
+    def is_restricted(self) -> bool:
+        """Tell whether a source that may have it is restricted: then nothing may be written that names it."""
+        return any(name.spec.restricted for name in self.names)
+
+
+def live_item(
+    places: Places, spec: SourceSpec, native: bytes, account: str | None = None, time_us: int | None = None
+) -> LiveItem:
+    """Return what is known of an item of a live source, however its id is spelled and whichever source has it, too."""
+    return named_item(spec, places.names_of(spec, native), account, time_us)
+
+
+def named_item(
+    spec: SourceSpec, names: tuple[Name, ...], account: str | None = None, time_us: int | None = None
+) -> LiveItem:
+    """Return what is known of an item by its names. What was told of it is told of an item as `spec` offers it.
+
+    Another kind of source has another time, and what it takes from a file may be of many accounts.
+    """
+    readings: list[Facts] = []
+    for name in names:
+        is_same = name.spec.scheme == spec.scheme
+        is_document = spec.scheme in _DOCUMENTS and name.spec.scheme in _DOCUMENTS
+        readings += _facts(name, account if is_same or is_document else None, time_us if is_same else None)
+    return LiveItem(names, readings)
+
+
+def _facts(name: Name, account: str | None, time_us: int | None) -> Readings:
+    """Return what is known of an item under one name, in every way in which it may be read.
 
     `account` is whose the caller says it is, with its kind or without. A document is also its source's holder's. A
     record whose account nobody names may be anybody's.
     """
-    is_document = spec.scheme in _DOCUMENTS
+    spec = name.spec
     holders = [] if account is None else _holders(account)
-    if is_document or (account is not None and spec.holder is not None):
+    if spec.scheme in _DOCUMENTS or (account is not None and spec.holder is not None):
         holders.append((spec.custodian, spec.account))
-    path = native if spec.scheme in _NAMED_BY_PATH else None
     time = UNDATED if time_us is None else time_us
     return [
-        Facts(spec.name, native, path, time, "", custodian, name)
-        for custodian, name in holders or [(None, None)]
+        Facts(spec.name, name.native, name.path, time, "", custodian, account_name)
+        for custodian, account_name in holders or [(None, None)]
     ]
 
 
@@ -89,9 +126,9 @@ def row_facts(spec: SourceSpec | None, source: str, schema: Schema, row: Row) ->
         return Facts(source, native, None, time_us, "", custodian, account, schema, values[2:])
     holder = None if values[_HOLDER] == NULL else values[_HOLDER][_BODY:].decode()
     is_named = (
-        not is_restricted(row.side) and b"%" not in native
-    )  # else the text may be another one's than the bytes
-    is_path = spec is not None and spec.scheme in _NAMED_BY_PATH and is_named
+        not is_restricted_row(values) and b"%" not in native
+    )  # else it may be another one's than the bytes
+    is_path = spec is not None and spec.scheme in NAMED_BY_PATH and is_named
     return Facts(
         source,
         native,

@@ -5,14 +5,14 @@ The guard looks at every order, whoever asks, and says `held` and a ref, whichev
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 from scelle.bootstrap.explaining import explain, holds_of_item
-from scelle.bootstrap.facts import guard_over, guarded_sources, live_facts, row_facts, written_name
+from scelle.bootstrap.facts import LiveItem, guard_over, guarded_sources, live_item, row_facts, written_name
 from scelle.bootstrap.session import Session
 from scelle.capture.lookup import SealedStateSet, sealed_state_set, state_key
 from scelle.errors import ScelleError, StorageError
@@ -28,25 +28,21 @@ from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order
 from scelle.sources.interfaces import native_text
 from scelle.sources.model import SourceSpec
+from scelle.sources.places import Places
 from scelle.sources.registry import known_source
 
 __all__ = [
     "Answer",
-    "IsClaimed",
     "RowHolds",
     "VaultGuard",
     "drain_refusals",
     "explain",
     "guard_or_closed",
     "holds_of_item",
-    "holds_of_row",
     "may_delete",
     "open_guard",
-    "still_claimed",
 ]
 
-IsClaimed: TypeAlias = Callable[[str, Schema, Row], bool]
-"""Tells by source name, schema and row whether a sealed item is claimed."""
 _NOTED_EVERY_US: Final = 5_000_000
 _State: TypeAlias = tuple[int, int, int]
 
@@ -96,24 +92,34 @@ def may_delete(
 
     Where not everything can be read, all are held, and `session.warnings` says so. Raises `SourceNameUnknown`.
     """
-    spec, guard = known_source(guarded_sources(session), source), guard_or_closed(session)
+    specs, guard = guarded_sources(session), guard_or_closed(session)
+    spec, places = known_source(specs, source), Places(specs)
     if guard.is_closed:
         session.warnings.append(
             "not everything that the guard needs can be read, so everything is held: an operator runs `scelle verify`"
         )
     answers, refused = [], []
     for native in natives:
-        verdict = guard.decide(*live_facts(spec, native, account, time_us))
+        item = live_item(places, spec, native, account, time_us)
+        verdict = guard.decide(*item.readings)
         answers.append(Answer(native_text(native), verdict.held, verdict.ref))
         if verdict.ref is not None:
-            name = written_name(session, source, native, restricted=verdict.restricted)
-            refused.append(Refusal(source, name, verdict.ref, session.now_us(), account, time_us))
+            refused.append(_refusal(session, item, verdict, account, time_us))
     try:
         with RefusalSpool(session.path, session.key) as spool:
             spool.note(refused)
     except StorageError as error:
         session.warnings.append(f"the refusals could not be noted ({error})")
     return answers
+
+
+def _refusal(
+    session: Session, item: LiveItem, verdict: Verdict, account: str | None, time_us: int | None
+) -> Refusal:
+    """Return a refusal as it is noted: by the item's own name, whichever spelling and source was asked about."""
+    is_restricted = verdict.restricted or item.is_restricted
+    name = written_name(session, item.source, item.native, restricted=is_restricted)
+    return Refusal(item.source, name, verdict.ref or "", session.now_us(), account, time_us)
 
 
 class VaultGuard:
@@ -132,6 +138,7 @@ class VaultGuard:
         self._lives: dict[str, Life] = {}
         self._guard = Guard.closed(session.key)
         self._specs: dict[str, SourceSpec] = {}
+        self._places = Places(self._specs)
 
     def __enter__(self) -> Self:
         return self
@@ -158,12 +165,12 @@ class VaultGuard:
         """Decide over an item of a live source; raises `SourceNameUnknown`."""
         self._follow()
         spec = self._specs.get(source) or known_source(self._specs, source)
-        verdict = self._guard.decide(*live_facts(spec, native, account, time_us))
+        item = live_item(self._places, spec, native, account, time_us)
+        verdict = self._guard.decide(*item.readings)
         if verdict.ref is not None:
-            now_us = self._session.now_us()
-            name = written_name(self._session, source, native, restricted=verdict.restricted)
-            self._refused.append(Refusal(source, name, verdict.ref, now_us, account, time_us))
-            if len(self._refused) >= AT_ONCE or now_us - self._refused[0].at_us >= _NOTED_EVERY_US:
+            refused = _refusal(self._session, item, verdict, account, time_us)
+            self._refused.append(refused)
+            if len(self._refused) >= AT_ONCE or refused.at_us - self._refused[0].at_us >= _NOTED_EVERY_US:
                 self._note()
         return verdict
 
@@ -184,6 +191,7 @@ class VaultGuard:
         if found != self._lives or self._guard.is_closed:
             self._guard = guard_over(self._session, found)
         self._specs = guarded_sources(self._session)
+        self._places = Places(self._specs)
         self._seen, self._lives = seen, found
 
 
@@ -216,38 +224,33 @@ class RowHolds:
         self._specs = guarded_sources(session)
         self._states: dict[str, SealedStateSet] | None = None
 
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """List the orders that hold; for those inside their walls."""
+        return self._guard.orders
+
     def of(self, source: str, schema: Schema, row: Row) -> tuple[Hold, ...]:
         """Return what holds a row of a source, named as people call it; papers and events are their order's."""
+        return self._asked(source, schema, row)[0]
+
+    def unsealed(self, source: str, schema: Schema, row: Row) -> tuple[Hold, ...]:
+        """Return what holds a row for an order that has not sealed this state of it: the row may be the last copy."""
+        holds, sealed_in = self._asked(source, schema, row)
+        return tuple(hold for hold in holds if hold.grows and hold.order not in sealed_in)
+
+    def _asked(self, source: str, schema: Schema, row: Row) -> tuple[tuple[Hold, ...], list[str]]:
         key = state_key(row.side)
         if key is None:
-            return ()
+            return (), []
         sealed_in = [order for order, states in self._sealed().items() if key in states]
-        return self._guard.holds_of(
-            row_facts(self._specs.get(source), source, schema, row), sealed_in=sealed_in
-        )
+        facts = row_facts(self._specs.get(source), source, schema, row)
+        return self._guard.holds_of(facts, sealed_in=sealed_in), sealed_in
 
     def _sealed(self) -> dict[str, SealedStateSet]:
         if self._states is None:
             ledger = self._session.ledger
             self._states = {order: sealed_state_set(ledger(order)) for order in self._guard.orders}
         return self._states
-
-
-def holds_of_row(
-    session: Session, source: str, schema: Schema, row: Row, holds: RowHolds | None = None
-) -> tuple[Hold, ...]:
-    """Return what holds one sealed row; for many rows give the same `holds` each time."""
-    return (holds or RowHolds(session)).of(source, schema, row)
-
-
-def still_claimed(session: Session, without: str) -> IsClaimed:
-    """Return what tells whether a sealed row is claimed by any live order other than `without`.
-
-    A state that another live order has sealed is always claimed, and so is one that a growing clause of another order
-    covers, since the sealed copy may be the last. The guard is as the orders are now: ask again after they changed.
-    """
-    holds = RowHolds(session, without=without)
-    return lambda source, schema, row: bool(holds.of(source, schema, row))
 
 
 # --- what was refused ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import pyrage
 
 from scelle.bootstrap.requests import ask, visible_requests
-from scelle.bootstrap.session import REFUSED, Session, names_any
+from scelle.bootstrap.session import Session, names_any
 from scelle.errors import InputError, NotAllowed, NoteWrong, OperatorNameWrong, OperatorUnknown
 from scelle.formats.notes import VerifierKey, parse_vkey
 from scelle.formats.tokens import shown
@@ -21,7 +21,7 @@ from scelle.ledger.events import Event, events
 from scelle.operators.keys import OperatorKey, write_operator_key
 from scelle.operators.model import Operator, Power, Role
 from scelle.operators.notes import NOTE, Note, check_note, note_body, read_note
-from scelle.operators.reads import ACCESS
+from scelle.operators.reads import ACCESS, REFUSED
 from scelle.operators.registry import ADDED, ADMITTED, COUNSEL_MIN, KINDS, REMOVED, WALL, public_body
 from scelle.operators.requests import Act, Request
 from scelle.operators.settings import CHANGED, check_setting, check_value, is_looser, setting_us
@@ -160,9 +160,7 @@ def build_wall(session: Session, order: str, only: Sequence[str]) -> frozenset[s
     """Let only these operators know of an order: tightening, which one counsel may; admitting more takes two."""
     session.require(Power.OPERATORS)
     session.check_order(order)
-    if session.is_solo:
-        raise InputError("the vault has no operators: a wall needs people on both sides; scelle operator add")
-    inside = [_known(session, name) for name in sorted(set(only))]
+    inside = _inside(session, only)
     new = [each.name for each in inside if not session.people.sees(each, order)]
     if new:
         raise NotAllowed(
@@ -172,13 +170,48 @@ def build_wall(session: Session, order: str, only: Sequence[str]) -> frozenset[s
         raise InputError(
             "who builds a wall stands inside: name yourself, too, or have somebody else build it"
         )
-    session.record(WALL, {"order": order, "only": [each.name for each in inside], "by": session.actor})
+    return _build(session, order, inside)
+
+
+def wall_new_order(session: Session, order: str, only: Sequence[str]) -> frozenset[str]:
+    """Build the wall of an order that is about to be taken in, so that nobody else ever knows of it.
+
+    Who takes it in stands inside, named or not. A crash afterwards leaves a wall around nothing, and whoever stands
+    inside may take the order in again. Raises InputError in solo mode, OperatorUnknown, and NotAllowed for who is
+    cleared for other orders only, or stood outside before.
+    """
+    session.require(Power.OPERATORS)
+    taker = session.operator
+    inside = _inside(session, [*only, *([] if taker is None else [taker.name])])
+    is_walled = order in session.people.walls
+    new = [
+        each.name for each in inside if not session.people.sees(each, order) and (is_walled or each != taker)
+    ]
+    if new:
+        raise NotAllowed(
+            f"{', '.join(new)} could not see it: take it in without them, then ask `scelle order admit`"
+        )
+    return _build(session, order, inside)
+
+
+def _inside(session: Session, only: Sequence[str]) -> list[Operator]:
+    """Return who is to stand inside a wall, by name."""
+    if session.is_solo:
+        raise InputError("the vault has no operators: a wall needs people on both sides; scelle operator add")
+    return [_known(session, name) for name in sorted(set(only))]
+
+
+def _build(session: Session, order: str, inside: Sequence[Operator]) -> frozenset[str]:
+    """Seal a wall, where it does not stand already."""
+    only = frozenset(each.name for each in inside)
+    if session.people.walls.get(order) != only:
+        session.record(WALL, {"order": order, "only": sorted(only), "by": session.actor})
     if sum(each.role is Role.COUNSEL for each in inside) < COUNSEL_MIN:
         session.warnings.append(
             f"one counsel alone stands inside: nothing of order {order} that takes two can be done, not even "
             "letting a second one in"
         )
-    return frozenset(only)
+    return only
 
 
 def ask_admission(session: Session, order: str, name: str) -> Request:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from scelle.bootstrap.acting import now_us
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
 from scelle.bootstrap.orders import refuse_disposed
 from scelle.bootstrap.session import Session, refuse_in_vault
@@ -81,16 +80,16 @@ def produce_package(
     if is_waiting:
         ledger.flush()
     ledger.seal(
-        now_us(), only=() if is_waiting else None, entries=[RequestEntry(order=order, request=digest)]
+        session.now_us(), only=() if is_waiting else None, entries=[RequestEntry(order=order, request=digest)]
     )
     settings = witness_settings(ledger)
-    warnings = show_to_witnesses(ledger, "production", settings) + last_pass_failures(ledger)
+    warnings = show_to_witnesses(session, ledger, "production", settings) + last_pass_failures(ledger)
 
     def seal_event(report: ProductionReport) -> None:
         refuse_unmet(report)
         said = {"matter": sealed.order.matter, "file": _shown_name(to), "prefix": prefix}
         record_event(ledger, session.now_us(), session.actor, "production", {**report.to_json(), **said})
-        ledger.seal(now_us())
+        ledger.seal(session.now_us())
 
     report = produce(
         ledger,
@@ -118,7 +117,7 @@ def _seal_left_events(session: Session, ledger: OrderLedgerWriter) -> None:
     for order in session.all_orders():
         if has_left_events(session.path, order):
             writer = ledger if order == ledger.order else session.writer(order)
-            writer.seal(now_us(), only=(EVENTS_SOURCE,))
+            writer.seal(session.now_us(), only=(EVENTS_SOURCE,))
 
 
 def _shown_name(to: Path) -> str:
@@ -147,7 +146,7 @@ def disclose_record(
     def seal_event(report: Disclosure) -> None:
         body = {**report.to_json(), "file": _shown_name(to)}
         record_event(ledger, session.now_us(), session.actor, "disclosure", body)
-        ledger.seal(now_us())
+        ledger.seal(session.now_us())
 
     report = disclose(
         ledger,
@@ -159,7 +158,7 @@ def disclose_record(
         progress=progress,
         before_publishing=seal_event,
     )
-    return report, show_to_witnesses(ledger, None, witness_settings(ledger))
+    return report, show_to_witnesses(session, ledger, None, witness_settings(ledger))
 
 
 def write_audit_stream(
@@ -178,6 +177,6 @@ def write_audit_stream(
     record_event(
         ledger, session.now_us(), session.actor, "audit.stream", {"source": alias, "file": _shown_name(to)}
     )
-    ledger.seal(now_us())
-    warnings = show_to_witnesses(ledger, None, witness_settings(ledger))
+    ledger.seal(session.now_us())
+    warnings = show_to_witnesses(session, ledger, None, witness_settings(ledger))
     return write_stream(ledger, out=to, source=alias, progress=progress), warnings

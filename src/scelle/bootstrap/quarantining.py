@@ -75,7 +75,7 @@ def execute_quarantine(session: Session, request: Request) -> dict[str, Any]:
 
     Idempotent by request id. Return `items` and `records`.
     """
-    ledger = _writer(session, _order_of(request))
+    ledger = left_events_sealed(session, _order_of(request))
     done = _sealed_body(ledger, QUARANTINED, request.id)
     if done is None:
         found = places_of(ledger, session.key, sealed_order(ledger).source_names, set(request.body["items"]))
@@ -91,7 +91,7 @@ def execute_quarantine(session: Session, request: Request) -> dict[str, Any]:
 
 def execute_lift_quarantine(session: Session, request: Request) -> dict[str, Any]:
     """Seal that the items of an approved request leave quarantine; idempotent by request id."""
-    ledger = _writer(session, _order_of(request))
+    ledger = left_events_sealed(session, _order_of(request))
     done = _sealed_body(ledger, LIFTED, request.id)
     if done is None:
         known = quarantine_of(events(ledger, QUARANTINED, LIFTED))
@@ -160,7 +160,7 @@ def _order_of(request: Request) -> str:
     return request.order
 
 
-def _writer(session: Session, order: str) -> OrderLedgerWriter:
+def left_events_sealed(session: Session, order: str) -> OrderLedgerWriter:
     """Open the order's log; events that a crash left durable are sealed first, so that they are seen."""
     ledger = session.order_writer(order)
     if has_left_events(session.path, order):

@@ -4,7 +4,8 @@ A release lets go at once: nothing is held under the order any more. Until the g
 nothing is destroyed. The disposal goes by stages, each durable; a crash anywhere leaves an order that is released and
 not disposed of, and the same command goes on:
 
-1. the log says that the order was released (`scelle/release/v1`), with the paper that says so;
+1. what other living orders claim and have not sealed themselves is sealed in their logs (`carrying`); then the log
+   says that the order was released (`scelle/release/v1`), with the paper that says so;
 2. contents that no other order names are destroyed and read back, and that is sealed (`disposal.contents`);
 3. the rows of the order's segments are destroyed, keys first; its papers, acts and log stay;
 4. erasures that waited for it are executed;
@@ -22,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from scelle.bootstrap.carrying import carry_over
 from scelle.bootstrap.erasing import run_deferred
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session
@@ -56,6 +58,19 @@ from scelle.vault.destroying import destroy_contents
 
 RELEASED, UNDONE, CONTENTS = "released", "release.undone", "disposal.contents"
 CERTIFICATE: Final = "disposal.certificate"
+_CHANGES: Final = (
+    "extended",
+    "amended",
+    "clause",
+    "clause.stopped",
+    "mark",
+    "lifted",
+    "annulled",
+    "replaced",
+    RELEASED,
+    UNDONE,
+)
+"""Events after which an order is another one than the one whose release was asked for."""
 _GROUNDS: Final[Mapping[State, str]] = {
     State.LAPSED: "expired",
     State.LIFTED: "lifted",
@@ -77,7 +92,8 @@ def ask_release(session: Session, order: str, reason: str) -> tuple[Request, dic
             raise RequestRefused(f"order {order} has a request for its release already: {other.id}")
     named = _named(session, ledger)
     shown = {"ground": ground, **outlook(session, ledger, named)}
-    return ask(session, Act.RELEASE, order, shown, reason), shown | overlap(session, ledger, named)
+    request = ask(session, Act.RELEASE, order, {"acts": _acts(ledger), **shown}, reason)
+    return request, shown | overlap(session, ledger, named)
 
 
 def preview_release(session: Session, order: str) -> dict[str, Any]:
@@ -94,6 +110,11 @@ def _releasable(session: Session, order: str) -> tuple[OrderLedger, str]:
     life = sealed_order(ledger).life
     life.check(Step.RELEASE, now_us)
     return ledger, _GROUNDS[life.state(now_us)]
+
+
+def _acts(ledger: OrderLedger) -> int:
+    """Count what happened to an order's life and clauses: two people release it as it was when one of them asked."""
+    return sum(1 for _ in events(ledger, *_CHANGES))
 
 
 def request_is_open(session: Session, request: Request) -> bool:
@@ -158,7 +179,14 @@ def execute_release(session: Session, request: Request) -> dict[str, Any]:
         if not life.holds:
             return {"order": order, "released": False, "why": "it was released before"}
         life.check(Step.RELEASE, now_us)
-        body = {"request": request.id, "ground": _GROUNDS[life.state(now_us)]}
+        ground = _GROUNDS[life.state(now_us)]
+        if (ground, _acts(ledger)) != (request.body["ground"], request.body["acts"]):
+            return {
+                "order": order,
+                "released": False,
+                "why": "the order changed since it was asked: ask again",
+            }
+        body = {"request": request.id, "ground": ground}
         record_event(ledger, now_us, session.actor, RELEASED, body)
         ledger.seal(now_us)
         released_us = now_us
@@ -228,6 +256,8 @@ def dispose(session: Session, order: str) -> dict[str, Any]:
     ledger = _writer(session, order)
     ledger.seal(session.now_us())  # what a crash left open is part of what goes
     segments = doomed_segments(ledger)
+    if left_of_segments(ledger, segments):
+        carry_over(session, ledger)
     if not _has(ledger, CONTENTS) or left_of_segments(ledger, segments):
         named = _named(session, ledger)
         _begin(session, ledger, len(named))

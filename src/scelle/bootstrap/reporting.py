@@ -140,7 +140,7 @@ def _writer(session: Session, order: str) -> OrderLedgerWriter:
 
 
 def _show(session: Session, ledger: OrderLedgerWriter) -> None:
-    session.warnings += show_to_witnesses(ledger, None, witness_settings(ledger))
+    session.warnings += show_to_witnesses(session, ledger, None, witness_settings(ledger))
 
 
 def _made(

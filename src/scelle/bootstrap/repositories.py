@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from scelle.bootstrap.acting import now_us
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
 from scelle.bootstrap.orders import refuse_disposed
 from scelle.bootstrap.session import Session, refuse_in_vault
@@ -29,8 +28,8 @@ def restore_git(
     check_repository(ledger, alias)
     name = os.fsencode(to.name).decode("utf-8", "backslashreplace")
     record_event(ledger, session.now_us(), session.actor, "git.restored", {"source": alias, "folder": name})
-    ledger.seal(now_us())
-    warnings = show_to_witnesses(ledger, None, witness_settings(ledger))
+    ledger.seal(session.now_us())
+    warnings = show_to_witnesses(session, ledger, None, witness_settings(ledger))
     left_out = quarantined(ledger)
     if left_out:
         warnings.append("what is quarantined was left out, and whatever needs it is listed as failed")

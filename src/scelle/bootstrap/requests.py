@@ -22,11 +22,12 @@ from scelle.errors import (
 )
 from scelle.formats.tokens import shown
 from scelle.operators.keys import OperatorKey
-from scelle.operators.model import Operator, Power
+from scelle.operators.model import Operator, Power, Role
 from scelle.operators.requests import (
     APPROVED,
     EXECUTED,
     MADE,
+    RESTRICTED_ACTS,
     WITHDRAWN,
     Act,
     Request,
@@ -159,6 +160,8 @@ def withdraw(session: Session, request_id: str) -> Request:
 def run_due(session: Session) -> list[Request]:
     """Carry out every request that is approved and has cooled off, of those that who acts may see.
 
+    Two people stand behind each: carrying it out is nobody's decision, so that an engineer's job may do it. Restricted
+    reviewers carry out what they alone ask for, and nothing else.
     One that cannot be carried out stays as it is, is named in `session.warnings`, and keeps no other from its turn.
     """
     if not session.is_solo:
@@ -166,7 +169,9 @@ def run_due(session: Session) -> list[Request]:
     due = [
         request
         for request in visible_requests(session)
-        if _state(session, request) is RequestState.APPROVED and session.now_us() >= request.ready_us
+        if _state(session, request) is RequestState.APPROVED
+        and session.now_us() >= request.ready_us
+        and _is_theirs(session, request)
     ]
     done = []
     for request in due:
@@ -175,6 +180,14 @@ def run_due(session: Session) -> list[Request]:
         except (InputError, AuthorityError, HeldError) as error:
             session.warnings.append(f"request {request.id} cannot be carried out: {error}")
     return done
+
+
+def _is_theirs(session: Session, request: Request) -> bool:
+    """Tell whether who acts may carry out a request that others, too, stand behind."""
+    is_restricted_reviewer = (
+        session.operator is not None and session.operator.role is Role.RESTRICTED_REVIEWER
+    )
+    return not is_restricted_reviewer or request.act in RESTRICTED_ACTS
 
 
 def carry_out(session: Session, request: Request) -> Request:

@@ -5,7 +5,7 @@ says what an item contains, or is called.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,17 +13,15 @@ from typing import Any, Final
 
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session, refuse_in_vault
-from scelle.capture.identity import ItemNames
 from scelle.capture.interfaces import PassTools
-from scelle.capture.relocking import lock_record
 from scelle.errors import (
     CompartmentMissing,
     CompartmentWrong,
     FormatError,
     GrantRefused,
+    HashesOverRecords,
     ItemUnknown,
     RestrictedDamaged,
-    RestrictedRecords,
     RestrictedWrong,
     ShareRefused,
 )
@@ -36,7 +34,6 @@ from scelle.formats.compartments import (
     CompartmentTail,
     ciphertext_of,
 )
-from scelle.formats.entries import Segment
 from scelle.formats.records import ChunkRoot
 from scelle.formats.tokens import is_code, shown
 from scelle.formats.values import Content
@@ -46,7 +43,6 @@ from scelle.operators.compartments import (
     COMPARTMENT,
     FETCHED,
     GRANTED,
-    MARKED,
     READ,
     SHARED,
     Grant,
@@ -59,11 +55,11 @@ from scelle.orders.days import utc_text
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order
 from scelle.release.quarantine import refuse_quarantined
-from scelle.scope.model import Clause
+from scelle.scope.model import Clause, with_restricted_sources
 from scelle.sources.interfaces import RecordSource
 from scelle.sources.model import SourceSpec
 from scelle.sources.registry import check_identifier
-from scelle.sources.urls import open_source
+from scelle.sources.urls import needs_schema, open_source
 from scelle.vault import durable
 from scelle.vault.compartment import (
     Compartment,
@@ -77,6 +73,10 @@ from scelle.vault.compartment import (
     parse_recipient,
 )
 
+NO_COMPARTMENT: Final = (
+    "{names}: there is restricted material, and the vault has no compartment: `preserve` refuses until there is one "
+    "(scelle restricted init)"
+)
 _FILE_MAX_BYTES: Final = 1 << 16
 _PARTIAL: Final = ".partial"
 _PIECE_BYTES: Final = 1 << 20
@@ -138,68 +138,35 @@ def with_compartment(session: Session, tools: PassTools) -> PassTools:
 
 
 def restricted_warnings(session: Session, clauses: Sequence[Clause]) -> list[str]:
-    """Say what a pass would refuse: a restricted clause without a compartment, or over a source of records."""
-    names = sorted({name for clause in clauses if clause.restricted for name in clause.sources})
+    """Say what a pass would refuse: restricted material without a compartment."""
+    clauses = with_restricted_sources(clauses, restricted_sources(session.sources()))
+    names = sorted({name for clause in clauses if clause.may_restrict for name in clause.sources})
     if not names:
         return []
     warnings = []
     if compartment(session) is None:
-        warnings.append(
-            f"restricted clauses cover {', '.join(names)}, and the vault has no compartment: `preserve` refuses until "
-            "there is one (scelle restricted init)"
-        )
-    try:
-        refuse_restricted_records(clauses, session.sources())
-    except RestrictedRecords as error:
-        warnings.append(str(error))
+        warnings.append(NO_COMPARTMENT.format(names=", ".join(names)))
     return warnings
 
 
-def refuse_restricted_records(clauses: Iterable[Clause], sources: Mapping[str, SourceSpec]) -> None:
-    """Raise `RestrictedRecords` where a restricted clause names a source of records."""
+def restricted_sources(sources: Mapping[str, SourceSpec]) -> set[str]:
+    """Return the names of the sources of which everything that is covered is restricted."""
+    return {name for name, spec in sources.items() if spec.restricted}
+
+
+def refuse_hashes_over_records(clauses: Iterable[Clause], sources: Mapping[str, SourceSpec]) -> None:
+    """Raise `HashesOverRecords` where a clause with a list of hashes names a source of records."""
     for clause in clauses:
-        for name in clause.sources if clause.restricted else ():
-            if name in sources and isinstance(open_source(sources[name]), RecordSource):
-                raise RestrictedRecords(
-                    f"clause {clause.id} is restricted and names {name}, a source of records: restricted: documents "
-                    "only in this version; give these records a clause of their own"
+        for name in () if clause.restricted_hashes is None else clause.sources:
+            if name in sources and _gives_records(sources[name]):
+                raise HashesOverRecords(
+                    f"clause {clause.id} lists hashes and names {name}, a source of records: only contents of "
+                    "documents are compared; give these records a clause of their own"
                 )
 
 
-# --- by hand ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """An item put into the compartment by hand: the new record, and the open copy that stays."""
-
-    item: str
-    order: str
-    alias: str
-    seq: int
-    open_seq: int
-
-
-def mark_item(session: Session, item: str) -> Marked:
-    """Put an item that is sealed openly into the compartment, as a new record; the open copy stays until disposed of.
-
-    A sealed record goes only under a tombstone that its order allows: nothing is destroyed here.
-    """
-    session.require(Power.QUARANTINE)
-    recipient = known_compartment(session).recipient
-    order, sealed = _find(session, item)
-    ledger = session.order_writer(order)
-    tools = session.pass_tools(ledger, lambda name, counts: None)
-    tools.compartment = recipient
-    done = lock_record(tools, sealed.source, sealed.alias, sealed.schema, sealed.row)
-    with closing(ledger.segment(_manifest(ledger.manifests(), sealed.alias, done.seq))) as reader:
-        new = ItemNames(session.key, sealed.source, sealed.schema).name(reader.row(done.seq)) or ""
-    session.record(MARKED, {"item": item, "as": new, "order": order, "alias": sealed.alias, "seq": done.seq})
-    return Marked(new, order, sealed.alias, done.seq, sealed.row.seq)
-
-
-def _manifest(manifests: Iterable[tuple[int, Segment]], alias: str, seq: int) -> Segment:
-    return next(each for _, each in manifests if each.source == alias and each.seq[0] <= seq < each.seq[1])
+def _gives_records(spec: SourceSpec) -> bool:
+    return needs_schema(spec) or isinstance(open_source(spec), RecordSource)
 
 
 # --- asking ----------------------------------------------------------------------------------------------

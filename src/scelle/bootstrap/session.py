@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from scelle.bootstrap import acting
 from scelle.bootstrap.acting import ActingAs
@@ -25,18 +25,27 @@ from scelle.errors import (
     StorageError,
 )
 from scelle.fsck.catalog import catalog_tables
-from scelle.guard.spool import SPOOL_FOLDER
+from scelle.guard.spool import refusals_folder
 from scelle.ledger.clock import CONFIRMED_BY, check_clock, clock_behind, newest_commit_us
 from scelle.ledger.events import events, record_event
 from scelle.ledger.memory import memory_in
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory
 from scelle.operators.keys import OperatorKey, key_file_name, read_operator_key
-from scelle.operators.model import Operator, Power
-from scelle.operators.reads import ACCESS, note_read, noted_reads
+from scelle.operators.model import Operator, Power, may
+from scelle.operators.reads import (
+    ACCESS,
+    REFUSED,
+    Noted,
+    note_read,
+    note_refused,
+    noted_reads,
+    noted_refusals,
+)
 from scelle.operators.registry import KINDS, People, check_operator_name, people_of
 from scelle.operators.settings import setting_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import SealedOrder, order_ids, unknown_order
+from scelle.orders.types import Notify
 from scelle.sources.model import SourceSpec
 from scelle.sources.registry import named_sources, refuse_own_folders
 from scelle.sources.urls import open_source
@@ -48,9 +57,6 @@ from scelle.vault.lock import WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, open_vault, read_config
-
-REFUSED: Final = "refused"
-"""The event that somebody asked for what he may not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Session:
         *,
         writing: bool,
         clock: Callable[[], int] = acting.now_us,
+        warnings: list[str] | None = None,
     ) -> None:
         self.path, self.config, self.key = vault.path, vault.config, vault.key
         self.host = vault.config.host
@@ -99,7 +106,9 @@ class Session:
         self.writing = writing
         self.now_us = clock
         self.memory = signer_memory(vault, key_choice)
-        self.warnings: list[str] = []
+        self.warnings: list[str] = [] if warnings is None else warnings
+        self.noted_lapses: list[str] = []
+        """The orders of which this session sealed first that they had lapsed, whoever may know of them."""
         self._packs: PackStore | None = None
         self._catalog: Catalog | None = None
         self._ledgers: dict[str, OrderLedgerWriter] = {}
@@ -160,17 +169,32 @@ class Session:
         return self.people.sees(self.operator, order)
 
     def require(self, *powers: Power) -> None:
-        """Raise NotAllowed where who acts may do none of these; a writing session seals that it was refused."""
+        """Raise NotAllowed where who acts may do none of these; that it was refused is noted."""
         try:
             self.people.require(self.operator, *powers)
         except NotAllowed as error:
             self.note_refusal(" or ".join(power.value for power in powers), str(error))
             raise
 
+    def may(self, *powers: Power) -> bool:
+        """Tell whether who acts may do one of these; nothing is refused, and nothing noted."""
+        return self.is_solo or (
+            self.operator is not None and any(may(self.operator.role, power) for power in powers)
+        )
+
     def note_refusal(self, what: str, why: str) -> None:
-        """Seal that somebody was refused, where this session may write."""
+        """Seal that somebody was refused; a reading session leaves it for the next one that writes.
+
+        Where that cannot be kept, on a read-only mount for one, the refusal is said all the same, with a warning.
+        """
+        body = {"what": what, "why": why}
         if self.writing:
-            self.record(REFUSED, {"what": what, "why": why})
+            self.record(REFUSED, body)
+            return
+        try:
+            note_refused(self.path, self.key, self.now_us(), self.actor, body)
+        except StorageError as error:
+            self.warnings.append(f"that this was refused could not be noted: {error}")
 
     def note_read(self, order: str, what: str, **details: int | str) -> None:
         """Keep that content of an order was read, and by whom; raises StorageError: what is not kept is not shown."""
@@ -200,7 +224,7 @@ class Session:
         folder = self.path / "po"
         found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         found |= {origin.rpartition("/")[2] for origin in self.memory.origins()}
-        found |= self.people.orders_opened
+        found |= self.people.orders_opened | set(self.people.walls)
         return sorted(found - {RESERVED_ORDER_ID})
 
     def orders(self) -> list[str]:
@@ -281,22 +305,39 @@ class Session:
 
     def named(self, sealed: SealedOrder, names: Sequence[str] | None = None) -> list[NamedSource]:
         """Open the sources that an order names, in alias order."""
-        specs = self.sources()
+        specs, is_secret = self.sources(), self._is_secret(sealed)
         return [
-            self._named_source(specs[name], name, alias)
+            self._named_source(specs[name], name, alias, is_secret=is_secret)
             for name, alias in sorted(sealed.aliases.items(), key=lambda pair: pair[1])
             if names is None or name in names
         ]
 
     def named_by(self, sealed: SealedOrder, names: Collection[str]) -> list[NamedSource]:
         """Open sources by name, also those that an order does not name yet: these have no alias."""
-        specs = self.sources()
-        return [self._named_source(specs[name], name, sealed.aliases.get(name, "")) for name in sorted(names)]
+        specs, is_secret = self.sources(), self._is_secret(sealed)
+        return [
+            self._named_source(specs[name], name, sealed.aliases.get(name, ""), is_secret=is_secret)
+            for name in sorted(names)
+        ]
 
-    def _named_source(self, spec: SourceSpec, name: str, alias: str) -> NamedSource:
+    def _is_secret(self, sealed: SealedOrder) -> bool:
+        """Tell whether others may not learn of an order: nobody may be told of it, or a wall stands around it."""
+        return sealed.order.notify is Notify.FORBIDDEN or sealed.order.id in self.people.walls
+
+    def _named_source(self, spec: SourceSpec, name: str, alias: str, *, is_secret: bool) -> NamedSource:
         refuse_own_folders(spec, self.path, self.key_folder)
         window = None if spec.window is None else Window.parse(spec.window)
-        return NamedSource(name, alias, spec.system, spec.custodian, spec.account, open_source(spec), window)
+        return NamedSource(
+            name,
+            alias,
+            spec.system,
+            spec.custodian,
+            spec.account,
+            open_source(spec),
+            window,
+            spec.restricted,
+            is_secret,
+        )
 
     def pass_tools(self, ledger: OrderLedgerWriter, progress: Progress) -> PassTools:
         """Return what a pass works with."""
@@ -331,8 +372,12 @@ def opened(
     writing: bool,
     acting_as: ActingAs | None = None,
     clock: Callable[[], int] = acting.now_us,
+    warnings: list[str] | None = None,
 ) -> Iterator[Session]:
-    """Open the vault at `path` for one command, as an operator where one is given; `clock` gives microseconds."""
+    """Open the vault at `path` for one command, as an operator where one is given; `clock` gives microseconds.
+
+    `warnings` collects what is to be said beside the answer, and holds it also where the session never comes about.
+    """
     choice = key_choice
     if choice.key_file is None and choice.passphrase is None:
         if read_config(path).config.passphrase is not None:
@@ -341,7 +386,7 @@ def opened(
     vault = open_vault(path, key_file=choice.key_file, passphrase=choice.passphrase)
     who = acting_as or ActingAs()
     if not writing:
-        session = Session(vault, choice, writing=False, clock=clock)
+        session = Session(vault, choice, writing=False, clock=clock, warnings=warnings)
         try:
             with _discreet(session):
                 if who.is_somebody:
@@ -352,14 +397,15 @@ def opened(
         return
     with WriterLock(path).acquire(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")):
         refuse_wrong_clock(path, clock())
-        session = Session(vault, choice, writing=True, clock=clock)
+        session = Session(vault, choice, writing=True, clock=clock, warnings=warnings)
         failure = None
         try:
             with _discreet(session):
                 if who.is_somebody:
                     session.act_as(who)
-                _seal_reads(session)
+                _seal_noted(session)
                 _seal_refusals(session)
+                _note_lapses(session)
                 yield session
         except StorageError as error:
             failure = error
@@ -400,23 +446,24 @@ def names_any(text: str, orders: Collection[str]) -> bool:
     return any(re.search(rf"(?<![a-z0-9.-]){re.escape(order)}(?![a-z0-9-])", text) for order in orders)
 
 
-def _seal_reads(session: Session) -> None:
-    """Seal what was read since the last writing session."""
-    reads = list(noted_reads(session.path, session.key))
-    if not reads:
+def _seal_noted(session: Session) -> None:
+    """Seal what was read, and what was refused, in sessions that only read since the last one that wrote."""
+    noted: list[tuple[str, Noted]] = [(ACCESS, each) for each in noted_reads(session.path, session.key)]
+    noted += [(REFUSED, each) for each in noted_refusals(session.path, session.key)]
+    if not noted:
         return
     ledger = session.writer(RESERVED_ORDER_ID)
-    for read in reads:
-        body = {"id": read.path.name, "at_us": str(read.time_us), **read.body}
-        record_event(ledger, session.now_us(), read.actor, ACCESS, body)
+    for kind, each in noted:
+        body = {"id": each.path.name, "at_us": str(each.time_us), **each.body}
+        record_event(ledger, session.now_us(), each.actor, kind, body)
     ledger.seal(session.now_us())
-    for read in reads:
-        durable.remove(read.path)
+    for _, each in noted:
+        durable.remove(each.path)
 
 
 def _seal_refusals(session: Session) -> None:
     """Seal what the guard refused since the last writing session; what is damaged there stops no command."""
-    if not (session.path / SPOOL_FOLDER).is_dir():
+    if not refusals_folder(session.path).is_dir():
         return
     from scelle.bootstrap.guarding import drain_refusals  # it stands on sessions itself
 
@@ -424,6 +471,13 @@ def _seal_refusals(session: Session) -> None:
         drain_refusals(session)
     except IntegrityError as error:
         session.warnings.append(f"refusals of the guard that were not sealed yet: {error}")
+
+
+def _note_lapses(session: Session) -> None:
+    """Seal which orders have lapsed since the last writing session; no command fails for it."""
+    from scelle.bootstrap.lapses import note_due_lapses  # it stands on sessions itself
+
+    note_due_lapses(session)
 
 
 def refuse_wrong_clock(vault: Path, now_us: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scelle.capture.interfaces import NamedSource
+from scelle.capture.interfaces import NamedSource, batches_of, pushdown_over
 from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match
@@ -16,7 +16,6 @@ from scelle.sources.interfaces import (
     Kind,
     Member,
     Offered,
-    PushdownSource,
     Record,
     RecordSource,
     Source,
@@ -133,7 +132,7 @@ def _compare_records(
     source: RecordSource,
 ) -> None:
     both = tuple(dict.fromkeys((*before, *after)))
-    pushdown = Pushdown.of(named.name, both, named.custodian, named.account)
+    pushdown = pushdown_over(named, both)
     try:
         members = list(source.members())
         was, becomes = (_deciders(clauses, named, members) for clauses in (before, after))
@@ -162,11 +161,7 @@ def _deciders(
 
 def _records(source: RecordSource, unit: Unit, pushdown: Pushdown | None) -> Iterator[Record]:
     """Yield the records of a unit that can be read, without those that the store itself left out."""
-    if pushdown is not None and isinstance(source, PushdownSource):
-        batches = source.read_pushed_down(unit, b"", pushdown)
-    else:
-        batches = source.read(unit, b"")
-    for batch in batches:
+    for batch in batches_of(source, unit, b"", pushdown):
         for record in batch.records:
             if not isinstance(record, BadRecord):
                 yield record

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 
-from scelle.formats.compartments import CompartmentHead, CompartmentTail
+from scelle.formats.compartments import CompartmentHead, CompartmentTail, restricted_meta
 from scelle.formats.records import SALT_BYTES, ChunkRoot, chunk_root
-from scelle.formats.values import Content
+from scelle.formats.values import NULL, Content, structure_value, text_value
 from scelle.sources.interfaces import Document
 from scelle.vault.compartment import sealed_pieces
 from scelle.vault.packs import PackStore
@@ -35,7 +35,7 @@ def keep_content(packs: PackStore, document: Document, record_salt: bytes) -> Ke
         packs.put(data, digest)
         return Kept(digest, chunk_root(record_salt, data), len(data))
     chunks = ChunkRoot(record_salt)
-    digest, size_bytes, _ = packs.put_stream(_passing(_pieces(document), chunks))
+    digest, size_bytes, _ = packs.put_stream(_passing(pieces_of(document), chunks))
     return Kept(digest, chunks.digest(), size_bytes)
 
 
@@ -45,6 +45,15 @@ class Locked(NamedTuple):
     closed: tuple[bytes, bytes]
     ciphertext: Content
     size_bytes: int
+
+    def row_values(self, holder: bytes, shadow: str, time_basis: str, *, is_kept: bool) -> list[bytes]:
+        """Return the values of a restricted row behind time and sequence number (docs/formats/compartment.md).
+
+        `holder` is the encoded value of dimension account, `shadow` stands for the native id (`ItemKeys.shadow`).
+        """
+        meta_json = restricted_meta(self.ciphertext, is_kept=is_kept)
+        names = [holder, text_value(shadow), NULL]
+        return [*names, *self.closed, text_value(time_basis), structure_value(meta_json)]
 
 
 def lock_content(
@@ -74,7 +83,7 @@ class _Inside:
         """Yield head, content and tail."""
         yield self._head.encode()
         state, chunks, size_bytes = sha256(), ChunkRoot(self._record_salt), 0
-        for piece in _passing(_pieces(self._document), chunks):
+        for piece in _passing(pieces_of(self._document), chunks):
             state.update(piece)
             size_bytes += len(piece)
             if self._head.is_kept:
@@ -89,13 +98,14 @@ class _Inside:
 def digest_in_place(document: Document, record_salt: bytes) -> Kept:
     """Digest the content and keep nothing of it."""
     state, chunks, size_bytes = sha256(), ChunkRoot(record_salt), 0
-    for piece in _passing(_pieces(document), chunks):
+    for piece in _passing(pieces_of(document), chunks):
         state.update(piece)
         size_bytes += len(piece)
     return Kept(state.digest(), chunks.digest(), size_bytes)
 
 
-def _pieces(document: Document) -> Iterator[bytes]:
+def pieces_of(document: Document) -> Iterator[bytes]:
+    """Read a document's content from its start, in pieces."""
     if document.stream is not None:
         return document.stream()
     if document.data is None:

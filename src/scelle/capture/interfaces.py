@@ -1,11 +1,13 @@
 """Name what a pass is given: sources as an order knows them, and the tools that `bootstrap` builds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scelle.capture.model import Counts
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
-from scelle.sources.interfaces import RecordSource, Source
+from scelle.scope.model import Clause, with_restricted_sources
+from scelle.scope.pushdown import Pushdown
+from scelle.sources.interfaces import Batch, PushdownSource, RecordSource, Source, Unit
 from scelle.sources.windows import Window
 from scelle.vault.catalog import Catalog
 from scelle.vault.keys import VaultKey
@@ -27,6 +29,10 @@ class NamedSource:
     source: Source | RecordSource
     window: Window | None = None
     """When the source may be read; None: always."""
+    restricted: bool = False
+    """Whether everything that a clause covers in it is restricted."""
+    is_secret: bool = False
+    """Whether the people who run the source may not learn what the order asks for."""
 
     @property
     def holder(self) -> str | None:
@@ -34,6 +40,29 @@ class NamedSource:
         if self.custodian is not None:
             return f"custodian:{self.custodian}"
         return None if self.account is None else f"account:{self.account}"
+
+
+def clauses_over(clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> tuple[Clause, ...]:
+    """Return an order's clauses as they are over these sources, some of which may be restricted. Idempotent."""
+    return with_restricted_sources(clauses, {named.name for named in sources if named.restricted})
+
+
+def pushdown_over(named: NamedSource, clauses: Sequence[Clause]) -> Pushdown | None:
+    """Return what the source's store is told of the clauses, so that it leaves out what none covers; None for nothing.
+
+    It is told nothing of a secret order where its own people see what it is asked: accounts stand in queries.
+    """
+    source = named.source
+    if not isinstance(source, PushdownSource) or (named.is_secret and source.shows_queries):
+        return None
+    return Pushdown.of(named.name, clauses, named.custodian, named.account)
+
+
+def batches_of(source: RecordSource, unit: Unit, mark: bytes, pushdown: Pushdown | None) -> Iterator[Batch]:
+    """Read a unit behind `mark`, without what the store leaves out by itself where it is told of clauses."""
+    if pushdown is not None and isinstance(source, PushdownSource):
+        return source.read_pushed_down(unit, mark, pushdown)
+    return source.read(unit, mark)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Final
 
 from scelle.capture.record_rows import RECORD_SIDE_BYTES
-from scelle.capture.store import DOCUMENT_SIDES, KEY_BYTES, SIDE_BYTES
+from scelle.capture.store import DOCUMENT_SIDES, KEY_BYTES
 from scelle.ledger.search import Tombstones, frames_of, tombstones
 from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedger
@@ -50,11 +50,6 @@ def state_key(side: bytes) -> int | None:
     if len(side) == RECORD_SIDE_BYTES:
         return int(_KEY(side, 8)[0] ^ _KEY(side, 16)[0])
     return None
-
-
-def is_restricted(side: bytes) -> bool:
-    """Tell whether what is kept beside a row is that of a restricted document, whose row does not name it."""
-    return len(side) == SIDE_BYTES + 1
 
 
 class SealedStateSet:

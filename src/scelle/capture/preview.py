@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scelle.capture.growth import GrowthSample
-from scelle.capture.interfaces import NamedSource
+from scelle.capture.interfaces import NamedSource, batches_of, clauses_over, pushdown_over
 from scelle.capture.model import Problem
 from scelle.capture.tallies import Budget, Tallies, Tally, clause_digests, member_digests
 from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match, Reason
-from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
 from scelle.sources.interfaces import (
     UNDATED,
@@ -23,7 +22,6 @@ from scelle.sources.interfaces import (
     Kind,
     Member,
     Offered,
-    PushdownSource,
     Record,
     RecordSource,
     Source,
@@ -57,6 +55,10 @@ class Preview:
     by_clause: Counter[str] = field(default_factory=Counter)
     doubts: Counter[str] = field(default_factory=Counter)
     restricted: int = 0
+    is_unnamed: bool = False
+    """Whether what fails may be restricted, so that nothing of it is named."""
+    may_be_restricted: int = 0
+    """Documents under a list of hashes: which of them are restricted is known once they are read."""
     sample: list[str] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -71,7 +73,8 @@ class Preview:
         self.troubles += 1
         self.failed_by[cause] += 1
         if len(self.failures) < SAMPLE:
-            self.failures.append(Problem(native, cause, detail))
+            named = Problem(NOT_NAMED, cause) if self.is_unnamed else Problem(native, cause, detail)
+            self.failures.append(named)
 
     def leave_out(self, reasons: Mapping[str, int]) -> None:
         """Count what the store excluded by itself."""
@@ -95,6 +98,7 @@ class Preview:
             "by_clause": dict(sorted(self.by_clause.items())),
             "doubts": dict(sorted(self.doubts.items())),
             "restricted": self.restricted,
+            "may_be_restricted": self.may_be_restricted,
             "warnings": list(self.warnings),
             "growth_bytes": self.growth_bytes,
             "sample": list(self.sample),
@@ -106,10 +110,11 @@ def sealed_preview(clauses: Sequence[Clause], found: Sequence[Preview]) -> dict[
     """Return the body of the event `preview`: the counts, and what a pass is compared with afterwards.
 
     Samples are left out: what was looked at is no reason to keep its names. Units of records (files, tables) are named,
-    up to `tallies.NAMED_UNITS` of a source, and not at all where a clause of the source is restricted.
+    up to `tallies.NAMED_UNITS` of a source, and not at all where something of the source is restricted. `clauses` are
+    those over the sources (`interfaces.clauses_over`).
     """
     budget = Budget()
-    restricted = {name for clause in clauses if clause.restricted for name in clause.sources}
+    restricted = {name for clause in clauses if clause.may_restrict for name in clause.sources}
     return {
         "sources": {
             each.name: {
@@ -126,6 +131,7 @@ def sealed_preview(clauses: Sequence[Clause], found: Sequence[Preview]) -> dict[
 
 def preview(clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> list[Preview]:
     """Preview each source. Media types are known only once an item is read: until then they are a doubt."""
+    clauses = clauses_over(clauses, sources)
     decide = compile_clauses(clauses)
     found = []
     for named in sources:
@@ -154,7 +160,8 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
     """Read every unit from its start; one that cannot be read is a trouble, as a pass has it."""
     found = Preview(named.name)
     samples: dict[str, GrowthSample] = {}
-    pushdown = Pushdown.of(named.name, clauses, named.custodian, named.account)
+    found.is_unnamed = any(clause.restricted for clause in clauses if named.name in clause.sources)
+    pushdown = pushdown_over(named, clauses)
     try:
         source.test()
         found.members = list(source.members())
@@ -175,11 +182,7 @@ def _preview_records(clauses: Sequence[Clause], named: NamedSource, source: Reco
                 continue
             cause, detail, before = "", "", _totals(found)
             try:
-                if pushdown is not None and isinstance(source, PushdownSource):
-                    batches = source.read_pushed_down(unit, b"", pushdown)
-                else:
-                    batches = source.read(unit, b"")
-                for batch in batches:
+                for batch in batches_of(source, unit, b"", pushdown):
                     found.leave_out(batch.left_out)
                     for record in batch.records:
                         _take_record(found, decide, samples, unit.native, record)
@@ -239,7 +242,8 @@ def _take(
 ) -> None:
     if isinstance(offered, Trouble):
         view = ItemView(named.name, offered.path, UNDATED, "", named.custodian, named.account)
-        found.fail(NOT_NAMED if decide(view).restricted else native_text(offered.native), offered.cause)
+        is_unnamed = named.restricted or decide(view).may_be_restricted
+        found.fail(NOT_NAMED if is_unnamed else native_text(offered.native), offered.cause)
         return
     if offered.kind is Kind.SPECIAL:
         found.excluded_by[offered.reason] += 1
@@ -261,9 +265,10 @@ def _note(found: Preview, match: Match, native: bytes, time_us: int, size_bytes:
     found.bytes += size_bytes
     found.by_clause.update(match.clause_ids)
     found.restricted += match.restricted
+    found.may_be_restricted += bool(match.hashes)
     if match.doubt is not None:
         found.doubts[match.doubt.value] += 1
-    if len(found.sample) < SAMPLE and not match.restricted:  # two people open what is restricted
+    if len(found.sample) < SAMPLE and not match.may_be_restricted:  # two people open what is restricted
         found.sample.append(native_text(native))
     if time_us == UNDATED:
         found.undated += 1

@@ -87,3 +87,11 @@ def listed_items(ledger: OrderLedger, names: Mapping[str, str], bucket: str) -> 
         for event in newest_first
         for item in said[event.body["pass"]].values()
     ]
+
+
+def open_copies_note(count: int) -> str:
+    """Say how many items were put into the compartment of which an open copy was sealed before."""
+    return (
+        f"{count} went into the compartment that were sealed openly before: the open copies stay until they are "
+        "disposed of (docs/restricted.md)"
+    )

@@ -90,7 +90,7 @@ class Reconciler:
 
     def __init__(self, tools: PassTools, clauses: Sequence[Clause], sources: Sequence[NamedSource]) -> None:
         self._tools, self._sources = tools, sources
-        self._restricted = {name for clause in clauses if clause.restricted for name in clause.sources}
+        self._restricted = {name for clause in clauses if clause.may_restrict for name in clause.sources}
         """Sources of which nothing is named: two people open what is restricted."""
         self._clauses = {named.name: clause_digests(clauses, named.name) for named in sources}
         self._preview = newest_preview(tools.ledger, self._clauses)

@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
-from scelle.capture.content import keep_content
+from scelle.capture.content import keep_content, lock_content
 from scelle.capture.families import Family
-from scelle.capture.interfaces import NamedSource, PassTools
+from scelle.capture.interfaces import NamedSource, PassTools, batches_of, pushdown_over
 from scelle.capture.model import Counts, Problem, SourceReport
 from scelle.capture.preview import NO_READER
-from scelle.capture.problems import ProblemLog, event_recorder
+from scelle.capture.problems import ProblemLog, event_recorder, open_copies_note
 from scelle.capture.record_rows import RecordKeys, SealedStates, record_side, sealed_states
+from scelle.capture.restricted_records import RESTRICTED_MEMBER, record_document
 from scelle.capture.sealed import RECORDS_RETURNED, RECORDS_VANISHED, vanished_records
+from scelle.capture.store import ItemKeys
 from scelle.capture.units import KnownUnit, UnitCounts, UnitIndex
 from scelle.errors import (
+    CompartmentMissing,
     InputError,
     ItemChanged,
     ItemError,
@@ -29,19 +32,17 @@ from scelle.errors import (
 )
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
-from scelle.formats.values import UNDATED, content_value
+from scelle.formats.values import NULL, UNDATED, content_value, text_value
 from scelle.ledger.segments import SegmentWriter
 from scelle.ledger.service import Looked
 from scelle.scope.compiled import compile_record_clauses
 from scelle.scope.model import Clause, Match
-from scelle.scope.pushdown import Pushdown
 from scelle.scope.records import RecordView
 from scelle.scope.sealed import clause_to_json
 from scelle.sources.interfaces import (
     BadRecord,
     Batch,
     Member,
-    PushdownSource,
     Record,
     RecordSource,
     Trouble,
@@ -65,6 +66,16 @@ class _Shape:
     decide: Callable[[RecordView], Match]
 
 
+@dataclass(frozen=True, slots=True)
+class _Older:
+    """A record in a state that was followed by another; `was_new`: this pass sealed it."""
+
+    version: int
+    record: Record
+    was_new: bool
+    is_restricted: bool
+
+
 class RecordPass:
     """One source of records in one pass.
 
@@ -85,8 +96,9 @@ class RecordPass:
         self._tools, self._named, self._source, self._clauses = tools, named, source, clauses
         self._pass_id = pass_id
         ledger = tools.ledger
-        self._pushdown = Pushdown.of(named.name, clauses, named.custodian, named.account)
+        self._pushdown = pushdown_over(named, clauses)
         self._keys = RecordKeys(tools.vault_key, named.name)
+        self._item_keys = ItemKeys(tools.vault_key, named.name)
         self._family = Family(ledger, named.alias)
         self._units = UnitIndex(tools.catalog, tools.vault_key, ledger.order, named.alias)
         self._report = SourceReport(named.name, named.alias)
@@ -96,6 +108,10 @@ class RecordPass:
         self._lost = ProblemLog(self._record, "items.lost", self._report.lost)
         self._waiting = ProblemLog(self._record, "items.waiting", self._report.waiting)
         self._shapes: dict[str, _Shape] = {}
+        self._is_restricted = any(each.restricted for each in clauses if named.name in each.sources)
+        self._open_copies = 0
+        self._restricted_alias = self._family.find(RESTRICTED_MEMBER)
+        """The log source of restricted records, once there is one: what lies there stays restricted."""
         self._tails: dict[int, SealedStates] = {}
         self._all_states: dict[int, SealedStates] | None = None
         self._seen_units: set[int] = set()
@@ -130,15 +146,24 @@ class RecordPass:
         if not self._report.vanished_unknown:
             self._note_vanished_units()
         self._commit(self._tools.now_us())
+        if self._open_copies:
+            self._report.notes.append(open_copies_note(self._open_copies))
         for log in (self._failed, self._lost, self._waiting):
             log.flush()
         return self._report
 
     def looked(self) -> list[Looked]:
         """List the log sources that this pass looked at."""
-        return [
-            Looked(shape.alias, shape.member.schema, shape.member.profile) for shape in self._shapes.values()
-        ]
+        found = [(shape.alias, shape.member) for shape in self._shapes.values()]
+        if self._restricted_alias is not None:
+            found.append((self._restricted_alias, RESTRICTED_MEMBER))
+        return [Looked(alias, member.schema, member.profile) for alias, member in found]
+
+    @property
+    def _restricted_number(self) -> int | None:
+        """Return the family number under which restricted records are sealed; None where there are none."""
+        alias = self._restricted_alias
+        return None if alias is None else int(alias.rpartition("/")[2])
 
     # --- before: what is sealed already
 
@@ -168,16 +193,22 @@ class RecordPass:
             self._shapes[member.name] = _Shape(member, alias, decide)
             self._report.notes += [f"{member.name}: {note}" for note in member.notes]
             if is_new:
-                self._record(
-                    "source.member",
-                    {
-                        "log_source": alias,
-                        "member": member.name,
-                        "schema": member.schema.digest.hex(),
-                        "profile": member.profile,
-                        "notes": list(member.notes),
-                    },
-                )
+                self._say_member(member, alias)
+        if self._is_restricted and self._restricted_alias is None:
+            self._restricted_alias = self._family.assign(RESTRICTED_MEMBER)
+            self._say_member(RESTRICTED_MEMBER, self._restricted_alias)
+
+    def _say_member(self, member: Member, alias: str) -> None:
+        self._record(
+            "source.member",
+            {
+                "log_source": alias,
+                "member": member.name,
+                "schema": member.schema.digest.hex(),
+                "profile": member.profile,
+                "notes": list(member.notes),
+            },
+        )
 
     def _basis(self, unit: Unit) -> bytes:
         """Digest what decides what becomes of a unit's records: shapes and clauses."""
@@ -204,10 +235,10 @@ class RecordPass:
         self._seen_units.add(self._keys.unit(trouble.native))
         if trouble.cause == ItemVanished.cause:  # listed, and gone before it could be looked at
             self._counts.lost += 1
-            self._lost.add(Problem(native_text(trouble.native), trouble.cause))
+            self._lost.add(Problem(self._called(trouble.native), trouble.cause))
             return
         self._hidden.append(trouble.native + b"/" if trouble.native else b"")
-        self._fail(self._counts, native_text(trouble.native), trouble.cause, "")
+        self._fail(self._counts, self._called(trouble.native), trouble.cause, "")
 
     def _take_unit(self, unit: Unit) -> None:
         """Count an unchanged unit from memory; read the others, once more where they change meanwhile."""
@@ -244,7 +275,7 @@ class RecordPass:
                 self._read(reading)
                 return
             except UnitRewritten:
-                self._record("unit.rewritten", {"unit": native_text(reading.unit.native)})
+                self._record("unit.rewritten", {"unit": self._called(reading.unit.native)})
         states = (tail or SealedStates()) if known is None else self._states_of(reading.key)
         reading.begin(UnitCounts(), b"", states.sort() if len(states) else None)
         self._read(reading)
@@ -256,6 +287,8 @@ class RecordPass:
         return known.counts if known.pass_id == self._pass_id else known.counts.in_a_later_pass()
 
     def _read(self, reading: _Reading) -> None:
+        if reading.states is not None and self._restricted_number is not None:
+            reading.restricted = reading.states.items_in(self._restricted_number)
         try:
             for batch in self._batches(reading):
                 self._take_batch(reading, batch)
@@ -275,7 +308,7 @@ class RecordPass:
         self._remember(reading)
         reading.counts.add_to(self._counts)
         if waits is not None:
-            self._waiting.add(Problem(native_text(reading.unit.native), "incomplete-line", waits))
+            self._waiting.add(Problem(self._called(reading.unit.native), "incomplete-line", waits))
 
     def _remember(self, reading: _Reading) -> None:
         self._pending[reading.key] = reading.known(self._pass_id)
@@ -286,10 +319,8 @@ class RecordPass:
 
         Where something is, every record is looked at: one that left its clause has not vanished.
         """
-        source = self._source
-        if reading.states is None and self._pushdown is not None and isinstance(source, PushdownSource):
-            return source.read_pushed_down(reading.unit, reading.mark, self._pushdown)
-        return source.read(reading.unit, reading.mark)
+        pushdown = self._pushdown if reading.states is None else None
+        return batches_of(self._source, reading.unit, reading.mark, pushdown)
 
     def _end_early(self, reading: _Reading, error: SourceError, log: ProblemLog) -> None:
         """Count what was read of a unit, and the unit itself: what could not be read is no known number of records."""
@@ -303,18 +334,19 @@ class RecordPass:
         else:
             self._counts.failed += 1
             self._counts.failed_by[cause] += 1
-        log.add(Problem(native_text(reading.unit.native), cause, str(error)))
+        detail = "" if self._is_restricted else str(error)
+        log.add(Problem(self._called(reading.unit.native), cause, detail))
 
     # --- records
 
     def _take_batch(self, reading: _Reading, batch: Batch) -> None:
         counts, states, keys, pass_id = reading.counts, reading.states, self._keys, self._pass_id
-        path = reading.unit.native
+        path, locked_in = reading.unit.native, self._restricted_number
         name, shape, writer = "", None, None
         for record in batch.records:
             counts.offered += 1
             if isinstance(record, BadRecord):
-                self._fail(counts, record.place, record.cause, record.detail)
+                self._fail_bad(counts, record, path)
                 continue
             if record.member != name or shape is None:
                 name, shape, writer = record.member, self._shapes[record.member], None
@@ -326,7 +358,10 @@ class RecordPass:
                     states.see(keys.item(record.native))  # it left its clause, and has not vanished
                 continue
             item, version = keys.item(record.native), keys.version(record.version)
-            sealed = None if states is None else states.take(item, version)
+            is_restricted = match.restricted or item in reading.restricted
+            sealed = None
+            if states is not None:
+                sealed = states.take(item, version, locked_in if is_restricted else None)
             if sealed is not None and states is not None:
                 counts.bytes += record.size_bytes
                 if sealed:
@@ -335,14 +370,20 @@ class RecordPass:
                     counts.unchanged += 1
                 reading.forget_older(item)
                 if states.is_older(item, version):
-                    reading.note_older(item, version, record, was_new=bool(sealed))
+                    older = _Older(version, record, was_new=bool(sealed), is_restricted=is_restricted)
+                    reading.note_older(item, older)
                 continue
-            if writer is None or writer.records >= writer.max_records:
-                writer = self._writer(shape)
+            side = record_side(reading.key, item, version, pass_id)
             try:
-                self._seal(writer, record, record_side(reading.key, item, version, pass_id))
+                if is_restricted:
+                    self._seal_restricted(record, side)
+                    self._open_copies += states is not None and states.take(item, version) is not None
+                else:
+                    if writer is None or writer.records >= writer.max_records:
+                        writer = self._writer(shape.alias, shape.member)
+                    self._seal(writer, record, side)
             except ItemError as error:  # of a content, before anything of the record was appended
-                self._fail(counts, native_text(record.native), error.cause, str(error))
+                self._fail_record(counts, record, error, is_restricted=is_restricted)
                 continue
             counts.bytes += record.size_bytes
             counts.new += 1
@@ -365,6 +406,23 @@ class RecordPass:
         self._marks_keep_up = False
         writer.append(key, time_us, values, side)
 
+    def _seal_restricted(self, record: Record, side: bytes) -> None:
+        """Put one record into the compartment, with its contents; its row says whose it is and when, and no more.
+
+        What a content's stream raises leaves no record, and nothing in the vault.
+        """
+        tools, alias = self._tools, self._restricted_alias
+        if tools.compartment is None or alias is None:
+            raise CompartmentMissing("the vault has no compartment: make one with `scelle restricted init`")
+        key, document = self._record_key(), record_document(self._shapes[record.member].member, record)
+        locked = lock_content(tools.packs, tools.compartment, document, record.native, key[:16], is_kept=True)
+        holder = NULL if record.account is None else text_value(record.account)
+        shadow = self._item_keys.shadow(record.native)
+        values = locked.row_values(holder, shadow, document.time_basis, is_kept=True)
+        self._group_bytes += locked.ciphertext.size_bytes
+        self._marks_keep_up = False
+        self._writer(alias, RESTRICTED_MEMBER).append(key, document.time_us, values, side)
+
     def _seal_again(self, reading: _Reading) -> None:
         """Seal the records that came back to an older state: what is sealed last of a record is what it was last.
 
@@ -372,16 +430,20 @@ class RecordPass:
         harm: it was seen so.
         """
         counts = reading.counts
-        for item, (version, record, was_new) in reading.older.items():
-            side = record_side(reading.key, item, version, self._pass_id)
-            counts.unchanged -= not was_new
+        for item, older in reading.older.items():
+            record, shape = older.record, self._shapes[older.record.member]
+            side = record_side(reading.key, item, older.version, self._pass_id)
+            counts.unchanged -= not older.was_new
             try:
-                self._seal(self._writer(self._shapes[record.member]), record, side)
+                if older.is_restricted:
+                    self._seal_restricted(record, side)
+                else:
+                    self._seal(self._writer(shape.alias, shape.member), record, side)
             except ItemError as error:
-                counts.new -= was_new
-                self._fail(counts, native_text(record.native), error.cause, str(error))
+                counts.new -= older.was_new
+                self._fail_record(counts, record, error, is_restricted=older.is_restricted)
                 continue
-            counts.new += not was_new
+            counts.new += not older.was_new
         reading.older.clear()
         reading.older_bytes = 0
         reading.mark = reading.reached
@@ -391,11 +453,29 @@ class RecordPass:
         counts.failed_by[cause] += 1
         self._failed.add(Problem(place, cause, detail))
 
-    def _writer(self, shape: _Shape) -> SegmentWriter:
+    def _fail_record(
+        self, counts: UnitCounts, record: Record, error: ItemError, *, is_restricted: bool
+    ) -> None:
+        """Name a record that failed; a restricted one by its keyed id only, and without what the error says of it."""
+        if is_restricted:
+            self._fail(counts, self._item_keys.shadow(record.native), error.cause, "")
+        else:
+            self._fail(counts, native_text(record.native), error.cause, str(error))
+
+    def _fail_bad(self, counts: UnitCounts, record: BadRecord, path: bytes) -> None:
+        """Name what is no record; of what no clause could be asked, a restricted clause may mean it."""
+        place, detail = (self._called(path), "") if self._is_restricted else (record.place, record.detail)
+        self._fail(counts, place, record.cause, detail)
+
+    def _called(self, unit: bytes) -> str:
+        """Return what a unit is called in events: a keyed id where a clause of the source is restricted."""
+        return self._item_keys.shadow(unit) if self._is_restricted else native_text(unit)
+
+    def _writer(self, alias: str, member: Member) -> SegmentWriter:
         ledger, now_us = self._tools.ledger, self._tools.now_us()
-        if ledger.is_full(shape.alias, now_us):
+        if ledger.is_full(alias, now_us):
             self._commit(now_us)
-        writer = ledger.writer(shape.alias, shape.member.schema, now_us, shape.member.profile)
+        writer = ledger.writer(alias, member.schema, now_us, member.profile)
         writer.before_frame = self._tools.packs.sync  # else a kill could leave rows whose contents never came
         return writer
 
@@ -461,7 +541,7 @@ class RecordPass:
         for kind, places in ((RECORDS_VANISHED, fresh), (RECORDS_RETURNED, states.seen_among(said))):
             for at in range(0, len(places), _SAID_AT_ONCE):
                 records = [[f"{alias}/{number}", seq] for number, seq in places[at : at + _SAID_AT_ONCE]]
-                self._record(kind, {"unit": native_text(reading.unit.native), "records": records})
+                self._record(kind, {"unit": self._called(reading.unit.native), "records": records})
 
     def _note_vanished_units(self) -> None:
         """Count the records of units that are gone, and say so once."""
@@ -474,7 +554,7 @@ class RecordPass:
                 continue
             sealed = known.counts.new + known.counts.unchanged
             self._counts.vanished += sealed
-            body = {"unit": native_text(known.native), "records": sealed}
+            body = {"unit": self._called(known.native), "records": sealed}
             self._record("unit.vanished", body)
             self._pending[key] = replace(known, stamp=b"", gone=True)
 
@@ -489,21 +569,22 @@ class _Reading:
     def begin(self, counts: UnitCounts, mark: bytes, states: SealedStates | None) -> None:
         """Start reading behind `mark`."""
         self.counts, self.mark, self.states, self.is_whole = counts, mark, states, False
+        self.restricted: set[int] = set()
+        """Records of which a state lies in the compartment: every later one goes there, too."""
         self.reached = mark
         """The mark behind what was read; `mark` stands before the first record of `older`."""
-        self.older: dict[int, tuple[int, Record, bool]] = {}
-        """Records in a state that was followed by another: version, record, and whether this pass sealed it."""
+        self.older: dict[int, _Older] = {}
         self.older_bytes = 0
 
-    def note_older(self, item: int, version: int, record: Record, *, was_new: bool) -> None:
+    def note_older(self, item: int, older: _Older) -> None:
         """Keep a record until it is known whether its newest state stands behind it."""
-        self.older[item] = (version, record, was_new)
-        self.older_bytes += _weight(record)
+        self.older[item] = older
+        self.older_bytes += _weight(older.record)
 
     def forget_older(self, item: int) -> None:
         """Let go of a record of which another state stands behind it."""
         if self.older and (found := self.older.pop(item, None)) is not None:
-            self.older_bytes -= _weight(found[1])
+            self.older_bytes -= _weight(found.record)
 
     def known(self, pass_id: int) -> KnownUnit:
         """Return what is to be remembered of it now; without a mark only once it was read to its end."""

@@ -129,17 +129,26 @@ class SealedStates:
         if at < len(self._item_order) and self._item_order[at] == item:
             self._seen[at] = 1
 
-    def take(self, item: int, version: int) -> int | None:
-        """Look a state up: None where it is not sealed, else whether (1 or 0) this pass sealed it."""
+    def take(self, item: int, version: int, member: int | None = None) -> int | None:
+        """Look a state up: None where it is not sealed, else whether (1 or 0) this pass sealed it.
+
+        With `member`, a family number, only among the states that are sealed there.
+        """
         self.see(item)
-        versions, taken = self._versions, self._taken
+        versions, notes, taken = self._versions, self._notes, self._taken
         at = bisect_left(versions, version)
         while at < len(versions) and versions[at] == version:
-            if not taken[at] and self._items[at] == item:
+            is_meant = member is None or notes[at] >> 1 >> _SEQ_BITS == member
+            if is_meant and not taken[at] and self._items[at] == item:
                 taken[at] = 1
-                return self._notes[at] & 1
+                return notes[at] & 1
             at += 1
         return None
+
+    def items_in(self, member: int) -> set[int]:
+        """Return the records that have a state under this family number."""
+        pairs = zip(self._items, self._notes, strict=True)
+        return {item for item, note in pairs if note >> 1 >> _SEQ_BITS == member}
 
     def unseen(self) -> list[tuple[int, int]]:
         """List (family number, sequence number) of the newest state of each record that was not seen."""

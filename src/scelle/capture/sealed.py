@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from scelle.capture.families import is_of_family
 from scelle.capture.record_rows import pass_of
-from scelle.capture.store import parse_side
+from scelle.capture.store import BY_HAND, parse_side
 from scelle.ledger.events import events, kind_of
 from scelle.ledger.rows import Row
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
@@ -47,12 +47,14 @@ def unfinished_pass(ledger: OrderLedgerWriter, aliases: Collection[str], last: L
     Its rows are those newer than the last `pass` event: nothing but the ledger is asked, so a lost catalog
     changes no count.
     """
-    for row in _rows_since(ledger, aliases, last):
-        found = parse_side(row)
-        sealed_by = pass_of(row) if found is None else found[1].pass_id
-        if sealed_by is not None:
-            return sealed_by
-    return None
+    return next(filter(None, map(_sealed_by, _rows_since(ledger, aliases, last))), None)
+
+
+def _sealed_by(row: Row) -> int | None:
+    """Return the id of the pass that made a row; None where none did."""
+    found = parse_side(row)
+    pass_id = pass_of(row) if found is None else found[1].pass_id
+    return None if pass_id == BY_HAND else pass_id
 
 
 def _rows_since(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastPass) -> Iterator[Row]:
@@ -60,7 +62,8 @@ def _rows_since(ledger: OrderLedgerWriter, aliases: Collection[str], last: LastP
     for index, manifest in ledger.manifests():
         if index >= last.log_end and _is_of(manifest.source, aliases) and manifest.records:
             with closing(ledger.segment(manifest)) as reader:
-                yield from islice(reader.rows(), 1)  # none where all of them were erased
+                made = (row for row in reader.rows() if _sealed_by(row) is not None)
+                yield from islice(made, 1)  # none where all of them were erased
     for alias in sorted(ledger.open_sources()):
         writer = ledger.open_rows(alias) if _is_of(alias, aliases) else None
         if writer is not None:

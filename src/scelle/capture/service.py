@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 
 from scelle.capture.entries import pass_entries
-from scelle.capture.interfaces import NamedSource, PassTools, Progress
+from scelle.capture.interfaces import NamedSource, PassTools, Progress, clauses_over
 from scelle.capture.model import PassReport, SourceReport
 from scelle.capture.problems import event_recorder
 from scelle.capture.reconcile import Reconciler, Reconciliation
@@ -17,12 +17,13 @@ from scelle.capture.record_pass import RecordPass
 from scelle.capture.sealed import FINISHED, LastPass, has_unsealed_pass, last_pass, unfinished_pass
 from scelle.capture.source_pass import SourcePass
 from scelle.capture.tallies import shape_text
-from scelle.errors import CompartmentMissing, RestrictedRecords
+from scelle.errors import CompartmentMissing, HashesOverRecords
 from scelle.formats.entries import Entry
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.ledger.events import record_event
 from scelle.ledger.service import Looked
 from scelle.scope.compiled import compile_clauses
+from scelle.scope.hashes import HashesFile
 from scelle.scope.model import Clause
 from scelle.sources.interfaces import RecordSource
 
@@ -45,6 +46,7 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
     unfinished, after it the next run begins another. Raises `CountsDoNotAddUp`, which is a fault of Scellé,
     and StorageError; what sources do is in the report.
     """
+    clauses = clauses_over(clauses, sources)
     refuse_restricted(clauses, sources, tools.compartment)
     ledger = tools.ledger
     last = last_pass(ledger)
@@ -76,7 +78,7 @@ def run_reconciled_pass(
     The comparison is sealed by a commit of its own, as event `pass.reconciled`. A crash between the two commits leaves
     a pass that is whole and has no comparison; the counts of both are in the log.
     """
-    reconciler = Reconciler(tools, clauses, sources)
+    reconciler = Reconciler(tools, clauses_over(clauses, sources), sources)
     report = run_pass(tools, clauses, sources)
     return report, reconciler.finish(report)
 
@@ -84,21 +86,22 @@ def run_reconciled_pass(
 def refuse_restricted(
     clauses: Sequence[Clause], sources: Sequence[NamedSource], compartment: str | None
 ) -> None:
-    """Raise where a restricted clause covers what cannot be put into the compartment; nothing was read yet.
+    """Raise where something is restricted that cannot be put into the compartment; nothing was read yet.
 
-    Raises `RestrictedRecords` for a source of records, `CompartmentMissing` where the vault has no compartment.
+    Raises `CompartmentMissing` where there is none, and `HashesOverRecords`.
     """
-    names = {name for clause in clauses if clause.restricted for name in clause.sources}
+    names = {name for clause in clauses if clause.may_restrict for name in clause.sources}
+    listing = {name for clause in clauses if clause.restricted_hashes is not None for name in clause.sources}
     for named in sources:
-        if named.name in names and isinstance(named.source, RecordSource):
-            raise RestrictedRecords(
-                f"a restricted clause names {named.name}, a source of records: restricted: documents only in this "
-                "version; leave it out of that clause"
-            )
         if named.name in names and compartment is None:
             raise CompartmentMissing(
-                f"a restricted clause covers {named.name}, and the vault has no compartment: make one with "
+                f"{named.name} has restricted material, and the vault has no compartment: make one with "
                 "`scelle restricted init`; nothing was read"
+            )
+        if named.name in listing and isinstance(named.source, RecordSource):
+            raise HashesOverRecords(
+                f"a clause with restricted_hashes names {named.name}, a source of records: only contents of documents "
+                "are compared; nothing was read"
             )
 
 
@@ -126,8 +129,15 @@ def _take(
         pass_id=pass_id,
         last=last,
         record=event_recorder(tools, named.alias, *run),
+        lists=_lists(clauses, named.name),
     )
     return documents.run(), [Looked(named.alias, DOCUMENT_V1)]
+
+
+def _lists(clauses: Sequence[Clause], name: str) -> list[HashesFile]:
+    """Return the lists of hashes of the clauses over a source."""
+    lists = [clause.restricted_hashes for clause in clauses if name in clause.sources]
+    return [each for each in lists if each is not None]
 
 
 def _needs_media_type(clauses: Sequence[Clause], name: str) -> bool:

@@ -1,14 +1,16 @@
 """Take one source through one pass: offer, match, seal, and note what vanished."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from scelle.capture.interfaces import NamedSource, PassTools
+from scelle.capture.listing import listed_records, look_up_content
 from scelle.capture.model import Problem, SourceReport
 from scelle.capture.problems import SHOWN_ITEMS, ProblemLog, RecordEvent
 from scelle.capture.sealed import RETURNED, VANISHED, LastPass, native_ids, vanished_flags
 from scelle.capture.sealing import Sealer
 from scelle.capture.store import LOOK_UP_AT_ONCE, CaptureIndex, ItemKeys, Known
 from scelle.errors import ItemChanged, ItemError, ItemVanished, SourceError
+from scelle.scope.hashes import HashesFile
 from scelle.scope.model import ItemView, Match
 from scelle.sources.interfaces import UNDATED, Kind, Offered, Source, Trouble, native_text
 
@@ -29,6 +31,7 @@ class SourcePass:
         pass_id: int,
         last: LastPass,
         record: RecordEvent,
+        lists: Sequence[HashesFile] = (),
     ) -> None:
         self._tools, self._named, self._source = tools, named, source
         self._decide, self._record = decide, record
@@ -45,7 +48,12 @@ class SourcePass:
         self._sealer = Sealer(tools, named, self._keys, self._index, pass_id)
         self._seen = bytearray()
         self._is_restricted = False
-        """Whether the item that is being taken is restricted: nothing then says its name."""
+        """Whether the item that is being taken is restricted."""
+        self._is_unnamed = False
+        """Whether it is, or may turn out to be once its content is read: nothing then says its name."""
+        self._lists = lists
+        self._listed_openly: frozenset[int] = frozenset()
+        """Records that keep openly what is listed now."""
         self._open_copies = 0
 
     def run(self) -> SourceReport:
@@ -86,6 +94,7 @@ class SourcePass:
             flags = vanished_flags(ledger, alias, index.learned_events, self._last)
             index.learn_vanished(flags, self._last.event_end)
         self._seen = bytearray(index.size)
+        self._listed_openly = listed_records(ledger, alias, self._lists)
 
     # --- one item, into one bucket
 
@@ -95,16 +104,16 @@ class SourcePass:
             self._mark_seen(offered, known)
         if isinstance(offered, Trouble):
             self._report.vanished_unknown |= known is None  # what lies below it was not offered
-            self._is_restricted = self._may_be_restricted(offered, UNDATED, known)
+            self._is_unnamed = self._may_be_restricted(offered, UNDATED, known)
             self._fail(offered, offered.cause, "")
             return
         if offered.kind is Kind.SPECIAL:
             self._counts.excluded_by[offered.reason] += 1
-            self._is_restricted = self._may_be_restricted(offered, offered.time_us, known)
+            self._is_unnamed = self._may_be_restricted(offered, offered.time_us, known)
             self._specials.add(self._problem(offered, offered.reason))
             return
         match = self._decide(self._view(offered, offered.time_us, ""))
-        self._is_restricted = match.restricted or (known is not None and bool(known.restricted))
+        self._restrict(match, known)
         if not match.covered:
             self._exclude(match)
         elif known is not None and self._is_unchanged(offered, item, known):
@@ -113,14 +122,19 @@ class SourcePass:
             self._try_to_seal(offered, match, item, known)
 
     def _may_be_restricted(self, offered: Offered | Trouble, time_us: int, known: Known | None) -> bool:
-        """Tell whether a restricted clause covers what was not read: then nothing names it."""
-        if known is not None and known.restricted:
+        """Tell whether what was not read is restricted, or may be: then nothing names it."""
+        if self._named.restricted or (known is not None and known.restricted):
             return True
-        return self._decide(self._view(offered, time_us, "")).restricted
+        return self._decide(self._view(offered, time_us, "")).may_be_restricted
+
+    def _restrict(self, match: Match, known: Known | None) -> None:
+        """Note whether an item is restricted, by a clause or because it was before, and whether nothing may name it."""
+        self._is_restricted = match.restricted or (known is not None and bool(known.restricted))
+        self._is_unnamed = self._is_restricted or bool(match.hashes)
 
     def _problem(self, offered: Offered | Trouble, cause: str, detail: str = "") -> Problem:
         """Name an item; a restricted one by its keyed id only, and without what an error says of it."""
-        if self._is_restricted:
+        if self._is_unnamed:
             return Problem(self._keys.shadow(offered.native), cause)
         return Problem(native_text(offered.native), cause, detail)
 
@@ -131,9 +145,11 @@ class SourcePass:
     def _is_unchanged(self, offered: Offered, item: bytes, known: Known) -> bool:
         """Tell whether the stamp says so; what is only digested is read again, whatever its stamp says.
 
-        An item that is sealed openly and restricted now is sealed again, into the compartment.
+        An item that is sealed openly and restricted now, or listed, is sealed again, into the compartment.
         """
         stamp = offered.stamp
+        if known.seq in self._listed_openly:
+            return False
         if self._is_restricted:
             return bool(known.restricted and stamp) and self._keys.stamp(item + stamp) == known.stamp
         return bool(stamp) and known.content is None and self._keys.stamp(stamp) == known.stamp
@@ -184,7 +200,9 @@ class SourcePass:
             if not match.covered:
                 self._exclude(match)
                 return
-            self._is_restricted = match.restricted or (known is not None and bool(known.restricted))
+        self._restrict(match, known)
+        if match.hashes and not self._is_restricted:
+            document, self._is_restricted = look_up_content(document, match.hashes)
         size_bytes, seq, changed_in_place = self._sealer.seal(
             offered, document, match.keep, item, known, restricted=self._is_restricted
         )

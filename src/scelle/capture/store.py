@@ -19,11 +19,15 @@ from scelle.vault.keys import VaultKey
 from scelle.vault.sql import load_queries
 
 KEY_BYTES: Final = 16
+BY_HAND: Final = 0
+"""The pass id of a record that no pass made."""
 _SIDE: Final = struct.Struct(">16s16s16sQ")
 SIDE_BYTES: Final = _SIDE.size
 DOCUMENT_SIDES: Final = (SIDE_BYTES, SIDE_BYTES + 1, SIDE_BYTES + KEY_BYTES)
 """How long what is kept beside a document's row may be: plainly, of a restricted one, of one kept by its digest."""
 _RESTRICTED: Final = b"r"
+_PASS_AT: Final = 48
+"""Where in what is kept beside a document's row the pass stands; behind everything else beside a record's."""
 _QUERIES: Final = load_queries("scelle.capture")
 TABLES: Final = _QUERIES["tables"]
 _LEARN_AT_ONCE: Final = 10_000
@@ -80,6 +84,12 @@ def parse_side(row: Row) -> tuple[bytes, Known] | None:
     if len(side) == SIDE_BYTES + 1:
         return item, Known(stamp, version, None, row.seq, pass_id, restricted=1)
     return item, Known(stamp, version, side[SIDE_BYTES:] or None, row.seq, pass_id)
+
+
+def without_pass(side: bytes) -> bytes:
+    """Return what is kept beside a row that no pass made: the same, of pass 0 (`sealed.unfinished_pass`)."""
+    at = _PASS_AT if len(side) in DOCUMENT_SIDES else len(side) - 8
+    return side[:at] + bytes(8) + side[at + 8 :]
 
 
 class ItemKeys:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scelle.cli.confirm import confirmed
+from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -94,6 +95,7 @@ def narrow(
     order: OrderArgument,
     file: FileOption,
     reason: ReasonOption = "narrow",
+    note: NoteOption = None,
     dry_run: DryRunOption = False,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
@@ -109,16 +111,27 @@ def narrow(
     """
     from scelle.bootstrap.amending import read_narrowing  # start-up time of --help
 
+    said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=not dry_run, power=Power.AMEND) as session:
-        document = _loosen(session, order, read_narrowing(session, order, file), reason, dry_run)
+        document = _loosen(session, order, read_narrowing(session, order, file), reason, said, dry_run)
     emit(document, _diff_lines(document), as_json)
 
 
 def carve_out(
     order: OrderArgument,
-    file: FileOption,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What is carved out: TOML (docs/orders.md).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(metavar="CLAUSE", help="End this carve-out; one person may.")
+    ] = None,
+    document: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The letter, with --end; it is sealed.")
+    ] = None,
     reason: ReasonOption = "carve-out",
+    note: NoteOption = None,
     dry_run: DryRunOption = False,
+    yes: YesOption = False,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -128,13 +141,31 @@ def carve_out(
 
     What a carve-out covers only in doubt stays in. What was sealed stays until the order is released.
 
-    Example: scelle order carve-out us-2025-17 --file health-chats.toml
-    """
-    from scelle.bootstrap.amending import read_carve_outs  # start-up time of --help
+    --end ends one: what it took out is covered again, and the next pass seals it. That is sealed at once, and shows
+    first what joins.
 
+    Example: scelle order carve-out us-2025-17 --file health-chats.toml
+
+    Example: scelle order carve-out us-2025-17 --end health-chats --document order-of-3-march.pdf
+    """
+    from scelle.bootstrap.amending import read_carve_outs, read_end_of_carve_out  # start-up time of --help
+
+    if (file is None) == (end is None):
+        raise InputError("give --file FILE to carve out, or --end CLAUSE to end a carve-out: one of them")
+    if document is not None and end is None:
+        raise InputError("--document goes with --end: beside --file the table [amendment] names the letter")
+    if note is not None and file is None:
+        raise InputError(
+            "--note goes with --file: what takes one person needs no reason; use `scelle note add`"
+        )
+    said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=not dry_run, power=Power.AMEND) as session:
-        document = _loosen(session, order, read_carve_outs(session, order, file), reason, dry_run)
-    emit(document, _diff_lines(document), as_json)
+        if file is not None:
+            found = _loosen(session, order, read_carve_outs(session, order, file), reason, said, dry_run)
+        else:
+            amendment = read_end_of_carve_out(session, order, end or "", document)
+            found = _tighten(session, order, amendment, dry_run, yes, as_json)
+    emit(found, _diff_lines(found), as_json)
 
 
 def add_clause(
@@ -333,25 +364,21 @@ def lapses(
     passphrase: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Seal, once for each, which orders have lapsed, and list the erasure requests that wait for them. Run it daily.
+    """List the orders that have lapsed, and the erasure requests that have no ground any more since. Run it daily.
 
-    A clock never releases: everything stays held. A lapsed order is no ground for refusing an erasure any more.
+    A clock never releases: everything stays held. Whichever command writes first after an end seals that, once.
 
     Example: scelle order lapses --json
     """
     from scelle.bootstrap.amending import lapse_alarms, note_lapses  # start-up time of --help
+    from scelle.bootstrap.lapses import affected_by_lapses, affected_line
 
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.SEE_ORDERS) as session:
         noted = note_lapses(session)
-        alarms = lapse_alarms(session)
+        alarms, affected = lapse_alarms(session), affected_by_lapses(session)
     lines = [f"order {order}: {alarm}" for order, alarm in alarms.items()]
-    for each in noted:
-        lines += [
-            f"order {each['order']}: erasure request {request['reference']} has no ground any more: "
-            f"{request['affected']} items"
-            for request in each["affected"]
-        ]
-    emit({"noted": noted, "alarms": alarms}, lines or ["no order has lapsed"], as_json)
+    lines += [affected_line(order, each) for order, requests in affected.items() for each in requests]
+    emit({"noted": noted, "alarms": alarms, "affected": affected}, lines or ["no order has lapsed"], as_json)
 
 
 def deadlines(
@@ -451,15 +478,23 @@ def _tighten(
 
 
 def _loosen(
-    session: "Session", order: str, amendment: "Amendment", reason: str, dry_run: bool
+    session: "Session", order: str, amendment: "Amendment", reason: str, note: str | None, dry_run: bool
 ) -> dict[str, Any]:
     from scelle.bootstrap.amending import ask_amendment, difference  # start-up time of --help
 
     code = _code(reason, "--reason")
     diff = difference(session, order, amendment).to_json()
-    document = {"order": order, "act": amendment.act, **diff, "dry_run": dry_run, "request": None}
+    document = {
+        "order": order,
+        "act": amendment.act,
+        **diff,
+        "dry_run": dry_run,
+        "request": None,
+        "note": None,
+    }
     if not dry_run:
         document["request"] = ask_amendment(session, order, amendment, diff, code).id
+        document["note"] = keep_note(session, note, document["request"])
     return document
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -38,6 +39,7 @@ def erase_records(
     consent: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What the authority signed (see consent-request).")
     ] = None,
+    note: NoteOption = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -53,11 +55,18 @@ def erase_records(
     """
     from scelle.bootstrap.erasing_records import ask_erasure  # start-up time of --help
 
+    said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         request, shown = ask_erasure(
             session, order, items, ground=ground, basis=basis, document=document, consent=consent
         )
-        found: dict[str, Any] = {"request": request.id, "ready": utc(request.ready_us), **shown}
+        number = keep_note(session, said, request.id)
+        found: dict[str, Any] = {
+            "request": request.id,
+            "ready": utc(request.ready_us),
+            "note": number,
+            **shown,
+        }
     again = ", ".join(found["sealed_again"])
     lines = [
         request.id,

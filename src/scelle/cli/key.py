@@ -25,8 +25,7 @@ def drill(
 
     Example: scelle key drill --identity recovery.txt
     """
-    from scelle.bootstrap import now_us  # start-up time of --help
-    from scelle.ledger.events import record_event
+    from scelle.ledger.events import record_event  # start-up time of --help
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.vault.recovery import prove_recovery
     from scelle.vault.service import read_config
@@ -35,6 +34,6 @@ def drill(
         proof = prove_recovery(vault, read_config(vault), identity)
         ledger = session.writer(RESERVED_ORDER_ID)
         record_event(ledger, session.now_us(), session.actor, "key.drill", {"recipient": proof.recipient})
-        ledger.seal(now_us())
+        ledger.seal(session.now_us())
     document = {"restored": True, "vault_id": proof.vault_id.hex(), "recipient": proof.recipient}
     emit(document, [f"the vault key was restored with {proof.recipient}"], as_json)

@@ -72,7 +72,8 @@ def life_lines(document: dict[str, Any]) -> list[str]:
     for each in document["clauses"]:
         if each["stopped"] is not None:
             amended = each["id"] in grows
-            said = "amended at" if amended else "kept, no longer growing since"
+            over = "ended at" if each["carve_out"] else "kept, no longer growing since"
+            said = "amended at" if amended else over
             lines.append(f"  {_named(each)}: {said} {each['stopped']}")
     return lines
 

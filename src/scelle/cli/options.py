@@ -63,11 +63,12 @@ def opened_vault(
     from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
 
     choice = KeyChoice(key_file, secret_from(passphrase))
-    with opened(vault, choice, writing=writing, acting_as=acting_as()) as session:
-        try:
+    warnings: list[str] = []
+    try:
+        with opened(vault, choice, writing=writing, acting_as=acting_as(), warnings=warnings) as session:
             if power is not None:
                 session.require(power)
             yield session
-        finally:
-            for warning in session.warnings:
-                warn(warning)
+    finally:  # behind `opened`, which takes out what whoever acts may not know of
+        for warning in warnings:
+            warn(warning)

@@ -30,6 +30,13 @@ app = typer.Typer(help="Take orders in and show them.", no_args_is_help=True, ri
 def add(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The order in TOML (docs/orders.md).")],
     tsa: Annotated[str | None, typer.Option(metavar="URL", help="RFC 3161 time-stamp authority.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Wall it from its first event on: only this operator, and you, know of it. Repeat for more.",
+        ),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -38,6 +45,8 @@ def add(
     """Take an order in, seal its document as item zero, and say what its clock says.
 
     Example: scelle order add order.toml --tsa http://tsa.example/tsr
+
+    Example: scelle --as alice order add secret.toml --only alice --only bob
     """
     from scelle.bootstrap import (  # start-up time of --help
         WitnessSettings,
@@ -55,14 +64,18 @@ def add(
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.TAKE_IN) as session:
         specs = session.sources()
         check_sources(order_file.clauses, specs)
-        ledger = take_in_order(session, order_file)
+        ledger = take_in_order(session, order_file, only or None)
         settings = WitnessSettings(tsa=tsa)
         if tsa is not None:
-            set_witnesses(ledger, settings)
-        for warning in [*order_file.warnings, *show_to_witnesses(ledger, "item-zero", settings)]:
+            set_witnesses(session, ledger, settings)
+        for warning in [*order_file.warnings, *show_to_witnesses(session, ledger, "item-zero", settings)]:
             warn(warning)
         document = _described(session, sealed_order(ledger))
-    emit(document, _lines(document), as_json)
+        walls = session.people.walls
+        document["only"] = sorted(walls[ledger.order]) if ledger.order in walls else None
+    inside = document["only"]
+    walled = [] if inside is None else [f"only {', '.join(inside)} may know of it"]
+    emit(document, [*_lines(document), *walled], as_json)
 
 
 @app.command("list")
@@ -183,7 +196,7 @@ def timestamp(
 
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
-        warnings = timestamp_now(ledger, tsa)
+        warnings = timestamp_now(session, ledger, tsa)
         pending = len(witnesses(ledger).pending())
     if pending:
         raise TimestampUnavailable(f"{'; '.join(warnings)}: {pending} time-stamps stay queued: try again")

@@ -72,6 +72,8 @@ def preserve(
 
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
+        sealed = sealed_order(ledger)
+        refuse_capture(session, sealed)
         ledger.crew.workers = spare_cores() if workers is None else workers
         if not was_drilled(session):
             warn(
@@ -79,8 +81,7 @@ def preserve(
                 if session.config.recipients
                 else "this vault has no recovery recipients (init --recipient): keep a copy of its key file elsewhere"
             )
-        sealed = with_accounts(sealed_order(ledger), session.packs)
-        refuse_capture(session, sealed)
+        sealed = with_accounts(sealed, session.packs)
         progress = Progress(expected_items(ledger), quiet=as_json)
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
@@ -90,7 +91,7 @@ def preserve(
             session.named(sealed),
         )
         progress.end()
-        for warning in show_to_witnesses(ledger, None, witness_settings(ledger)):
+        for warning in show_to_witnesses(session, ledger, None, witness_settings(ledger)):
             warn(warning)
     for warning in _warnings(report):
         warn(warning)

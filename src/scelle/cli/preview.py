@@ -42,9 +42,10 @@ def preview(
 
     Example: scelle preview ec-2026-0108 --json
     """
-    from scelle.bootstrap import now_us, refuse_capture  # start-up time of --help
+    from scelle.bootstrap import refuse_capture  # start-up time of --help
     from scelle.bootstrap.restricted import restricted_warnings
     from scelle.capture.growth import read_prices
+    from scelle.capture.interfaces import clauses_over
     from scelle.capture.preview import preview as look
     from scelle.capture.preview import sealed_preview
     from scelle.ledger.events import record_event
@@ -53,13 +54,14 @@ def preview(
     price = None if prices is None else read_prices(prices)
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         ledger = session.order_writer(order)
-        sealed = with_accounts(sealed_order(ledger), session.packs)
+        sealed = sealed_order(ledger)
         refuse_capture(session, sealed)
-        found = look(sealed.clauses, session.named(sealed))
-        record_event(
-            ledger, session.now_us(), session.actor, "preview", sealed_preview(sealed.clauses, found)
-        )
-        ledger.seal(now_us())
+        sealed = with_accounts(sealed, session.packs)
+        sources = session.named(sealed)
+        clauses = clauses_over(sealed.clauses, sources)
+        found = look(clauses, sources)
+        record_event(ledger, session.now_us(), session.actor, "preview", sealed_preview(clauses, found))
+        ledger.seal(session.now_us())
         session.warnings += restricted_warnings(session, sealed.clauses)
     growth = sum(each.growth_bytes for each in found)
     document = {
@@ -99,6 +101,8 @@ def preview(
         lines += [f"    mind: {warning}" for warning in each.warnings]
         if each.restricted:
             lines.append(f"    restricted: {each.restricted} of {each.covered}")
+        if each.may_be_restricted:
+            lines.append(f"    may be restricted: {each.may_be_restricted} of {each.covered}, by content")
         lines += [f"    e.g. {native}" for native in each.sample[:3]]
         if each.unreachable:
             lines.append(f"    cannot be read: {each.unreachable}")

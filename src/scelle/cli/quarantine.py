@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, utc
 from scelle.errors import InputError
@@ -26,6 +27,7 @@ def quarantine(
     list_order: Annotated[
         str | None, typer.Option("--list", metavar="ORDER", help="List what is quarantined in an order.")
     ] = None,
+    note: NoteOption = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -44,7 +46,7 @@ def quarantine(
     if (list_order is None) == (not given):
         raise InputError("give ITEM.., or --list ORDER")
     if list_order is not None:
-        if ground is not None or lift or order is not None:
+        if ground is not None or lift or order is not None or note is not None:
             raise InputError("--list goes with nothing else: it takes the order's id")
         _list(list_order, vault, key_file, passphrase, as_json)
         return
@@ -52,9 +54,13 @@ def quarantine(
         raise InputError("give --ground CODE to quarantine, or --lift to let out again: one of them")
     from scelle.bootstrap.quarantining import ask_lift, ask_quarantine  # start-up time of --help
 
+    text = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         asked = ask_quarantine(session, given, ground, order) if ground else ask_lift(session, given, order)
-    requests = [{"request": request.id, **said} for request, said in asked]
+        requests = [
+            {"request": request.id, "note": keep_note(session, text, request.id), **said}
+            for request, said in asked
+        ]
     document: dict[str, Any] = {"requests": requests}
     if len(requests) == 1:
         document["request"] = requests[0]["request"]
@@ -76,7 +82,11 @@ def _list(order: str, vault: Any, key_file: Any, passphrase: str | None, as_json
         "items": [{**each, "since": utc(each["since_us"])} for each in found],
     }
     lines = [
-        f"{each['item']}  {each['ground']}, since {utc(each['since_us'])}, request {each['request']}"
+        f"{each['item']}  {each['ground']}, since {utc(each['since_us'])}, {_by(each['request'])}"
         for each in found
     ]
     emit(document, lines or [f"nothing is quarantined in order {order}"], as_json)
+
+
+def _by(request: str | None) -> str:
+    return "put into the compartment by hand" if request is None else f"request {request}"

@@ -27,11 +27,12 @@ def recover(
 
     Example: scelle recover ec-2026-0108
     """
-    from scelle.bootstrap import now_us, recover_log  # start-up time of --help
+    from scelle.bootstrap import recover_log  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
-        moved = recover_log(session, order, now_us())
-    document = {"order": order, "from_size": moved.old_size, "to_size": moved.new_size, "at": utc(now_us())}
+        now_us = session.now_us()
+        moved = recover_log(session, order, now_us)
+    document = {"order": order, "from_size": moved.old_size, "to_size": moved.new_size, "at": utc(now_us)}
     line = (
         f"lock of {order} moved from size {moved.old_size} to {moved.new_size}; the gap is in the log"
         if moved.new_size != moved.old_size

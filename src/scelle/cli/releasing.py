@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from scelle.cli.lives import life_json, life_lines
+from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -20,6 +21,7 @@ from scelle.cli.output import emit, human_bytes, utc
 def release(
     order: OrderArgument,
     reason: Annotated[str, typer.Option(metavar="CODE", help="A code; free text: scelle note.")] = "over",
+    note: NoteOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what it leads to: also for who is to approve it.")
     ] = False,
@@ -38,17 +40,20 @@ def release(
     """
     from scelle.bootstrap.releasing import ask_release, preview_release  # start-up time of --help
 
+    said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=not dry_run) as session:
         if dry_run:
             shown = preview_release(session, order)
             emit({"order": order, **shown}, _outlook_lines(order, shown), as_json)
             return
         request, shown = ask_release(session, order, reason)
+        number = keep_note(session, said, request.id)
     document = {
         "request": request.id,
         "state": "waiting",
         "ready": utc(request.ready_us),
         "order": order,
+        "note": number,
         **shown,
     }
     approve = f"another person approves it: scelle request approve {request.id}"

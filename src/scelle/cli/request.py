@@ -6,6 +6,7 @@ import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit
+from scelle.operators.model import Power
 
 app = typer.Typer(
     help="Approve or withdraw what takes two people.", no_args_is_help=True, rich_markup_mode=None
@@ -108,6 +109,8 @@ def run(
 ) -> None:
     """Carry out every request that is approved and has cooled off, then dispose of what is due. Harmless to run daily.
 
+    Restricted reviewers carry out the opening and export of restricted items alone, and dispose of nothing.
+
     Exit code 1: one cannot be carried out, and a warning says why; or a disposal is not confirmed.
 
     Example: scelle --as alice request run
@@ -120,7 +123,7 @@ def run(
         known = len(session.warnings)
         done = [describe(session, each) for each in run_due(session)]
         failed = session.warnings[known:]
-        certificates = dispose_due(session)
+        certificates = dispose_due(session) if session.may(Power.AMEND, Power.CAPTURE) else []
         solo = session.is_solo
     lines = [line for each in done for line in _line(each)] + certificate_lines(certificates)
     document = {"requests": done, "disposals": certificates, "failed": failed, "solo": solo}

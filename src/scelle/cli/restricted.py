@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, utc
 from scelle.errors import InputError
@@ -125,27 +126,40 @@ def mark(
 ) -> None:
     """Put an item that is sealed openly into the compartment, as a new record. It stays restricted in later passes.
 
-    The open copy stays where it is, since what is sealed goes only under a tombstone that its order allows: quarantine
-    it, and have it disposed of. The answer says which record it is.
+    The open record is quarantined in the same step, in every order of yours that has it: nothing finds, reads or
+    produces it any more. Its bytes stay in the vault, encrypted under the vault's key, until they are disposed of:
+    with `erase-records`, or with the order. The answer says which record it is.
 
     Example: scelle --as carla restricted mark iq5y3k2wq6r7u4n5b2c3d4e5f6a
     """
-    from scelle.bootstrap.restricted import mark_item  # start-up time of --help
+    from scelle.bootstrap.marking import mark_item  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         done = mark_item(session, item)
-    document = {
-        "item": done.item,
-        "order": done.order,
-        "place": f"{done.alias}:{done.seq}",
-        "open_copy": {"item": item, "place": f"{done.alias}:{done.open_seq}", "kept": True},
-    }
-    lines = [
-        f"{done.item} lies in the compartment ({done.alias}:{done.seq})",
-        f"  the open copy {item} ({done.alias}:{done.open_seq}) stays until it is disposed of: "
-        f"scelle quarantine {item} --ground mis-captured",
+    marked = [
+        {
+            "item": each.item,
+            "order": each.order,
+            "place": f"{each.alias}:{each.seq}",
+            "open_copy": {
+                "item": item,
+                "places": [f"{each.alias}:{seq}" for seq in each.open_seqs],
+                "kept": True,
+                "quarantined": True,
+            },
+        }
+        for each in done
     ]
-    emit(document, lines, as_json)
+    lines = []
+    for each in done:
+        places = ", ".join(f"{each.alias}:{seq}" for seq in each.open_seqs)
+        lines += [
+            f"{each.item} lies in the compartment ({each.alias}:{each.seq}), order {each.order}",
+            f"  the open record {item} ({places}) is quarantined: nothing finds, reads or produces it any more",
+            "  its bytes stay in the vault, encrypted under the vault's key, until they are disposed of: "
+            f"scelle erase-records {each.order} {item} --ground restricted --basis .., or when the order is released",
+        ]
+    emit({**marked[0], "marked": marked}, lines, as_json)
 
 
 @app.command("open")
@@ -157,6 +171,7 @@ def open_(
         str | None,
         typer.Option(metavar="AGE", help="Who reads: an age public key. Default: yours, with --as."),
     ] = None,
+    note: NoteOption = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -170,9 +185,11 @@ def open_(
     """
     from scelle.bootstrap.restricted import ask_open  # start-up time of --help
 
+    said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         request = ask_open(session, item, purpose, case, reader)
-    _emit_request(request.id, item, as_json)
+        number = keep_note(session, said, request.id)
+    _emit_request(request.id, item, number, as_json)
 
 
 @app.command("export")
@@ -181,6 +198,7 @@ def export(
     authority: Annotated[str, typer.Option(metavar="AGE", help="The authority's age public key.")],
     purpose: PurposeOption,
     case: CaseOption,
+    note: NoteOption = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -195,16 +213,18 @@ def export(
     """
     from scelle.bootstrap.restricted import ask_export  # start-up time of --help
 
+    said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         request = ask_export(session, item, purpose, case, authority)
-    _emit_request(request.id, item, as_json)
+        number = keep_note(session, said, request.id)
+    _emit_request(request.id, item, number, as_json)
 
 
-def _emit_request(request: str, item: str, as_json: bool) -> None:
+def _emit_request(request: str, item: str, note: int | None, as_json: bool) -> None:
     lines = [
         f"request {request}: another restricted reviewer approves it with `scelle --as NAME request approve {request}`"
     ]
-    emit({"request": request, "item": item}, lines, as_json)
+    emit({"request": request, "item": item, "note": note}, lines, as_json)
 
 
 @app.command("share")

@@ -74,6 +74,13 @@ def add(
         str | None,
         typer.Option(metavar="HH:MM-HH:MM", help="PostgreSQL: read only at this time of day (UTC)."),
     ] = None,
+    restricted: Annotated[
+        bool,
+        typer.Option(
+            "--restricted",
+            help="Whatever a clause covers in it goes into the compartment, for ever; given again, an open one closes.",
+        ),
+    ] = False,
     print_grants: Annotated[
         bool,
         typer.Option(
@@ -87,14 +94,21 @@ def add(
 ) -> None:
     """Name a source and check that it can be read.
 
+    With --restricted everything that a clause covers in it is restricted material. That is never undone: not by
+    adding it again, nor its place under another name. An open source becomes restricted when it is added again with
+    --restricted and nothing else that differs.
+
     Example: scelle source add docs files:///srv/docs --custodian staff-017@example.org
 
     scelle source add posts records:///srv/export --schema posts.toml
 
     scelle source add code git:///srv/repo
 
+    scelle source add case files:///srv/case-17 --restricted
+
     scelle source add db postgresql://reader@db.internal:5432/app --tables 'public.*' --credential env:DB_PASSWORD
     """
+    from scelle.bootstrap.restricted import NO_COMPARTMENT, compartment
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.sources.model import LIMITS, SourceSpec
     from scelle.sources.registry import (
@@ -127,6 +141,7 @@ def add(
             if limit is not None
         },
         window=window,
+        restricted=restricted,
     )
     if print_grants:
         sql = grants(spec)
@@ -136,8 +151,15 @@ def add(
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         refuse_own_folders(spec, session.path, session.key_folder)
         check()
+        was_there = name in session.sources()
         add_source(session.writer(RESERVED_ORDER_ID), spec, session.now_us(), session.actor)
-    lines = [f"source {name} added: {url}"]
+        if restricted and compartment(session) is None:
+            session.warnings.append(NO_COMPARTMENT.format(names=name))
+    lines = [f"source {name} {'is restricted from now on' if was_there else 'added'}: {url}"]
+    if restricted:
+        lines.append(
+            "  whatever a clause covers in it goes into the compartment; what was sealed openly stays as it is"
+        )
     if needs_schema(spec):
         lines.append(f"it has no schema yet: scelle source schema {name} --infer --to {name}.toml")
     emit(spec.to_json(), lines, as_json)
@@ -163,6 +185,9 @@ def list_sources(
         shapes = shapes_of(spec)
         documents.append(spec.to_json() | shapes.to_json())
         lines.append(f"{spec.name}  {spec.url}  {spec.custodian or spec.account or ''}".rstrip())
+        lines += (
+            ["  restricted: what a clause covers in it goes into the compartment"] if spec.restricted else []
+        )
         lines += [f"  {line}" for line in shapes.lines()]
     emit({"sources": documents}, lines or ["no sources yet: scelle source add"], as_json)
 
@@ -183,17 +208,16 @@ def check(
 
     Example: scelle source test docs
     """
-    from scelle.bootstrap import now_us  # start-up time of --help
-    from scelle.sources.registry import known_source
+    from scelle.sources.registry import known_source  # start-up time of --help
     from scelle.sources.trial import try_source
     from scelle.sources.urls import open_source
     from scelle.sources.windows import Window
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        spec = known_source(session.sources(), name)
+        spec, now_s = known_source(session.sources(), name), session.now_us() / 1e6
     source = open_source(spec)
     document: dict[str, Any] = {**spec.to_json(), "readable": True}
-    window, now_s = None if spec.window is None else Window.parse(spec.window), now_us() / 1e6
+    window = None if spec.window is None else Window.parse(spec.window)
     if window is not None and not window.left_s(now_s):
         source.test()
         line = (

@@ -24,7 +24,7 @@ from scelle.fsck.files import (
 )
 from scelle.fsck.logs import LogFacts, published_state
 from scelle.fsck.model import Notebook, shown_name
-from scelle.fsck.segments import HEAD_MAX_BYTES, SegmentPlace, State, built_in_schema
+from scelle.fsck.segments import HEAD_MAX_BYTES, OPEN_SUFFIX, SegmentPlace, State, built_in_schema
 from scelle.guard.spool import SPOOL_FOLDER
 from scelle.ledger.destroying import KEPT_FILES, is_doomed
 from scelle.ledger.erasure_journal import JOURNAL_NAME
@@ -45,7 +45,6 @@ _CATALOG_NAMES: Final = tuple(f"{CATALOG_NAME}{suffix}" for suffix in ("", "-wal
 _FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, *_CATALOG_NAMES)
 _ORDER_NAMES: Final = ("log", "secrets", "seg")
 _TEMPORARY: Final = ".tmp"
-_OPEN: Final = ".open"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -171,7 +170,7 @@ class OrderPlan:
             if entry.records and not self._is_disposed(entry) and self._is_there(entry):
                 found.append(self._sealed(entry, self.first_ordinal + len(found)))
         for alias, name in self._folders():
-            number = name.removesuffix(_OPEN)
+            number = name.removesuffix(OPEN_SUFFIX)
             key = (alias, int(number)) if _NUMBER.fullmatch(number) else None
             manifest = None if key is None else manifests.get(key)
             if manifest is not None and manifest.records and name == number:
@@ -276,13 +275,13 @@ class OrderPlan:
         """Say what a folder without a manifest is: open, one whose manifest is damaged, or nothing of ours."""
         facts = self.facts
         path = self.folder / "seg" / folder_name(alias) / name
-        if name not in (str(number), f"{number}{_OPEN}") or not is_folder(path):
+        if name not in (str(number), f"{number}{OPEN_SUFFIX}") or not is_folder(path):
             if is_there(path):  # asked last: what is gone was sealed by another process in this moment
                 self._stray(f"seg/{folder_name(alias)}/{name}", "it is no segment of this source")
             return None
         next_number = facts.next_numbers.get(alias, 0)
         is_next = number == next_number
-        is_late = name.endswith(_OPEN) and number < next_number
+        is_late = name.endswith(OPEN_SUFFIX) and number < next_number
         if (
             not is_next
             and (facts.is_complete or is_late)
@@ -291,7 +290,7 @@ class OrderPlan:
             detail = "no manifest in the log names it, and it does not continue its source"
             self._stray(f"seg/{folder_name(alias)}/{name}", detail)
             return None
-        state = State.OPEN if facts.is_complete or _OPEN in name else State.UNPROVEN
+        state = State.OPEN if facts.is_complete or OPEN_SUFFIX in name else State.UNPROVEN
         if state is State.OPEN and not is_there(path / "head"):
             self._check_begun(alias, name, path)
             return None

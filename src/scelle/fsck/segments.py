@@ -30,6 +30,9 @@ from scelle.vault.keys import VaultKey
 HEAD_MAX_BYTES: Final = 4096
 _BUILT_IN: Final = {schema.digest: schema for schema in (DOCUMENT_V1, EVENT_V1)}
 _NAMES: Final = ("erased", "head", "index", "keys", "nodes", "rows", "tree")
+_FLUSHED: Final = ("keys", "rows")
+"""What a flush writes; an open segment has both names, and no bytes, before the first one."""
+OPEN_SUFFIX: Final = ".open"
 _NEW_NAMES: Final = ("erased.new", "index.new", "keys.new", "rows.new")
 
 
@@ -512,7 +515,33 @@ class Examination:
     def _file_fault(self, name: str, error: Unreadable) -> None:
         if self.place.state is State.OPEN and not is_there(self.place.folder / "head"):
             return  # begun and not written to yet, or sealed by another process in this moment
+        if error.is_missing and name in _FLUSHED and (self._is_begun() or self._is_made_since(name)):
+            return  # the remark that it is open says how much was kept: nothing
         self.notes.find(error.code, self.place.file_subject(name), str(error))
+
+    def _is_begun(self) -> bool:
+        """Tell whether an open segment has its head and nothing was ever kept in it, which a crash may leave.
+
+        What a flush wrote stands in both files: one of them alone, with bytes in it, has lost the other.
+        """
+        folder = self.place.folder
+        if self.place.state is not State.OPEN or folder.suffix != OPEN_SUFFIX:
+            return False
+        names = {name.removesuffix(".tmp") for name in files_below(folder)}
+        return names <= {"head", *_FLUSHED} and not any(_has_bytes(folder / name) for name in _FLUSHED)
+
+    def _is_made_since(self, name: str) -> bool:
+        """Tell whether a writer has made a file of an open segment since it was looked for."""
+        return self.place.state is State.OPEN and is_there(self.place.folder / name)
+
+
+def _has_bytes(path: Path) -> bool:
+    """Tell whether something that is no empty file stands at `path`."""
+    try:
+        with _opened(path) as file:
+            return file.size > 0
+    except Unreadable as error:
+        return not error.is_missing
 
 
 def _leaves(record: ErasedRecord) -> dict[int, bytes | None]:

@@ -71,8 +71,8 @@ class Verdict:
 
     ``ref`` is None where the item is not held. ``holds`` and ``doubt`` are for those inside the wall: they are left out
     of the text form, so that no log shows them by accident. ``doubt`` is set where everything that holds the item holds
-    it only because something is not known; ``restricted`` where a clause over restricted material holds it: then
-    nothing may be written that names the item.
+    it only because something is not known; ``restricted`` where a clause over restricted material holds it, or one with
+    a list of hashes, since nobody knows yet what the content is: then nothing may be written that names the item.
     """
 
     held: bool
@@ -205,7 +205,7 @@ def _held_by(claims: Sequence[Claim], is_sealed: bool) -> Iterator[tuple[Claim, 
 
 def claim_of(clause: Clause, says: Covering, *, grows: bool) -> Claim:
     """Return a clause with what it says."""
-    return Claim(clause.id, grows, clause.carve_out, clause.restricted, says)
+    return Claim(clause.id, grows, clause.carve_out, clause.may_restrict, says)
 
 
 def claims_of(clauses: Sequence[ClauseLife], facts: Facts) -> list[Claim]:

@@ -84,7 +84,7 @@ def with_loaded_accounts(lives: Mapping[str, Life], read: ReadContent) -> dict[s
 
 def _loaded(clause: Clause, file: AccountsFile, read: ReadContent) -> AccountsFile:
     try:
-        return load_accounts((clause,), read)[0].accounts_file or file
+        return load_accounts((replace(clause, restricted_hashes=None),), read)[0].accounts_file or file
     except ScelleError:
         return file
 

@@ -266,6 +266,13 @@ class OrderLedgerWriter(OrderLedger):
         """Return the open segment of `alias`, if there is one: for instance after a crash."""
         return self._writers.get(alias)
 
+    def coming_index(self, alias: str) -> int:
+        """Return the log index that the manifest of an open segment of a source gets where all are sealed now."""
+        names = sorted(
+            (name for name, writer in self._writers.items() if writer.records), key=_place_in_commit
+        )
+        return self.log.size + names.index(alias)
+
     def writer(self, alias: str, schema: Schema, now_us: int, profile: int = PROFILE) -> SegmentWriter:
         """Return the open segment of `alias`, opening the next one where there is none."""
         writer = self._writers.get(alias)
@@ -326,7 +333,7 @@ class OrderLedgerWriter(OrderLedger):
         self._drop_rowless(only)
         manifests: list[Entry] = []
         names = [alias for alias in self._writers if only is None or alias in only]
-        for alias in sorted(names, key=lambda alias: (alias.startswith("scelle."), alias)):
+        for alias in sorted(names, key=_place_in_commit):
             manifests.append(self._close_segment(alias, now_us))
         for each in looked:
             if each.alias not in names:
@@ -390,6 +397,11 @@ class OrderLedgerWriter(OrderLedger):
         """Return the SHA-256 of the newest token: its checkpoint is smaller than any entry still to come."""
         tokens = sorted((self.folder / "log" / "tokens").glob("*.tsr"), key=_token_size)
         return sha256(tokens[-1].read_bytes()).digest() if tokens else None
+
+
+def _place_in_commit(alias: str) -> tuple[bool, str]:
+    """Order the manifests of one commit: what was captured first, then papers and events."""
+    return alias.startswith("scelle."), alias
 
 
 def _remove_rowless(folder: Path) -> None:

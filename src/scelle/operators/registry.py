@@ -4,7 +4,7 @@ What loosens is believed only where the log shows a request for exactly that, wh
 had signed and which had cooled off: whoever has the vault's key and no operator's cannot append himself to the log.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -154,7 +154,7 @@ class _Fold:
             case "operator.removed":
                 self._remove(str(event.body["name"]))
             case "wall":
-                self._wall(str(event.body["order"]), map(str, event.body["only"]))
+                self._wall(str(event.body["order"]), list(map(str, event.body["only"])), event.body.get("by"))
             case "wall.admitted":
                 self._admit(event)
             case "setting":
@@ -184,8 +184,14 @@ class _Fold:
             self._gone.add(name)
         self._walls = {order: only - {name} for order, only in self._walls.items()}
 
-    def _wall(self, order: str, only: Iterable[str]) -> None:
-        """Shut out; whom a wall event names and who is outside stays outside."""
+    def _wall(self, order: str, only: Sequence[str], by: object) -> None:
+        """Shut out; whom a wall event names and who is outside stays outside.
+
+        A wall may stand before its order is there: who builds it then is to take the order in, and is cleared for it.
+        """
+        taker = self._operators.get(str(by))
+        if taker is not None and taker.name in only and order not in self._orders | self._walls.keys():
+            self._clear(taker, order)
         cleared = self._cleared()
         self._walls[order] = frozenset(
             name for name in only if name in cleared and cleared[name].is_cleared_for(order)

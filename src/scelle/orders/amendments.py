@@ -26,7 +26,7 @@ from scelle.orders.papers import (
     ACCOUNTS_MAX_BYTES,
     FILE_MAX_BYTES,
     AccountsOnDisk,
-    AccountsPaper,
+    ListPaper,
     Papers,
     named_document,
     parse_toml,
@@ -47,7 +47,7 @@ class ClausesFile:
 
     file: str
     clauses: tuple[Clause, ...]
-    accounts: tuple[AccountsPaper, ...]
+    accounts: tuple[ListPaper, ...]
     stop: tuple[str, ...]
     reference: str | None
     document: tuple[str, bytes] | None
@@ -60,7 +60,7 @@ class Amendment:
     act: str
     clauses: tuple[Clause, ...]
     stop: tuple[str, ...] = ()
-    accounts: tuple[AccountsPaper, ...] = ()
+    accounts: tuple[ListPaper, ...] = ()
     letter: tuple[str, bytes] | None = None
     reference: str | None = None
 
@@ -157,8 +157,22 @@ def addition(act: str, order: str, used: Collection[str], found: ClausesFile) ->
                 f"{found.file}: order {order} has or had a clause {shown(clause.id)}: give the new one another id"
             )
     carves = act == "carve-out"
+    listing = next((clause.id for clause in found.clauses if clause.restricted_hashes is not None), None)
+    if carves and listing is not None:
+        raise AmendmentWrong(
+            f"{found.file}: clause {shown(listing)}, restricted_hashes: a carve-out takes nothing in; leave it out"
+        )
     clauses = tuple(replace(clause, carve_out=True) if carves else clause for clause in found.clauses)
     return Amendment(act, clauses, (), found.accounts, found.document, found.reference)
+
+
+def end_carve_out(order: str, growing: Sequence[Clause], clause_id: str) -> Amendment:
+    """Return an amendment by which a carve-out stands no longer; raise AmendmentWrong where none of this id stands."""
+    standing = sorted(clause.id for clause in growing if clause.carve_out)
+    if clause_id not in standing:
+        known = f"these stand: {', '.join(standing)}" if standing else "none stands"
+        raise AmendmentWrong(f"--end {shown(clause_id)}: order {order} has no carve-out of this id: {known}")
+    return Amendment("end-carve-out", (), (clause_id,))
 
 
 def more_accounts(

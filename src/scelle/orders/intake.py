@@ -32,7 +32,7 @@ from scelle.orders.days import load_zone
 from scelle.orders.model import ENTROPY_BYTES, RESERVED_ORDER_ID, Order, random_order_id
 from scelle.orders.papers import (
     FILE_MAX_BYTES,
-    AccountsPaper,
+    ListPaper,
     Papers,
     named_document,
     parse_toml,
@@ -72,6 +72,7 @@ _CLAUSE_OPTIONAL: Final = (
     "dimensions",
     "match",
     "where",
+    "restricted_hashes",
 )
 _KINDS: Final = ("account:", "custodian:", "handle:", "operator:")
 _ORDER_KEYS: Final = _ORDER_REQUIRED + _ORDER_OPTIONAL
@@ -83,8 +84,8 @@ class OrderFile:
     """An order as its file describes it, with the bytes that become its item zero.
 
     ``toml_bytes``: the file as given. ``document``: the bytes of the order's document, where one is named.
-    Both are sealed as they are, and so are the files of accounts, once each. ``warnings``: what is odd but not
-    refused, one sentence each.
+    Both are sealed as they are, and so are the files that clauses name (``accounts``: of accounts, and of hashes), once
+    each. ``warnings``: what is odd but not refused, one sentence each.
     """
 
     order: Order
@@ -93,13 +94,13 @@ class OrderFile:
     document: bytes | None
     document_name: str | None
     warnings: tuple[str, ...]
-    accounts: tuple[AccountsPaper, ...] = ()
+    accounts: tuple[ListPaper, ...] = ()
 
 
 def read_order_file(path: Path, *, entropy: Callable[[int], bytes] = os.urandom) -> OrderFile:
     """Read an order's file and the document that it names; raise an InputError of the orders family.
 
-    ``entropy`` makes the id where the file gives none. The paths of a document and of files of accounts are
+    ``entropy`` makes the id where the file gives none. The paths of a document and of files that clauses name are
     relative to the file's folder.
     """
     file = shown_path(os.fsencode(path))
@@ -250,6 +251,7 @@ def _clause(table: Table, zone: tzinfo, papers: Papers) -> Clause:
         dimensions=tuple(table.texts_by_name("dimensions").items()),
         match=tuple(table.text_by_name("match").items()),
         where=table.optional_text("where"),
+        restricted_hashes=papers.read_hashes(table),
     )
     if not is_order_id(clause.id):
         raise OrderClauseWrong(f"{table.at('id')}: must be 1 to 63 of a-z 0-9 . - ; choose a plain name")

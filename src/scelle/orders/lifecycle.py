@@ -129,7 +129,7 @@ def transitions_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _advice(step: Step, state: State, order: Order) -> str:
+def advice(step: Step, state: State, order: Order) -> str:
     """Say what to do instead of a step that is not valid."""
     if step is Step.RELEASE and state in _RUNNING:
         is_own = order.rule.clock.bound is Bound.UNTIL_EVENT and order.until is None
@@ -193,7 +193,7 @@ class Life:
         state = self.state(now_us)
         if not is_valid(step, state):
             raise TransitionRefused(
-                f"order {self.order.id} is {state}: nobody can {step} it now; {_advice(step, state, self.order)}"
+                f"order {self.order.id} is {state}: nobody can {step} it now; {advice(step, state, self.order)}"
             )
 
     @property
@@ -308,6 +308,19 @@ class Life:
             by for at_us, by in self.replacements if began_us <= at_us and (end_us is None or at_us < end_us)
         ]
         return found[-1] if found else None
+
+
+CLOCK_KINDS: Final = (
+    "received",
+    "extended",
+    "mark",
+    "lifted",
+    "annulled",
+    "released",
+    "release.undone",
+    "disposed",
+)
+"""The events from which `life_of` tells states and intervals; the others say what is covered, and by whom."""
 
 
 def life_of(events: Iterable[Event]) -> Life | None:

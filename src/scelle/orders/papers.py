@@ -1,4 +1,4 @@
-"""Read the files that come with an order, each whole, or refused in one line: its own, letters, files of accounts."""
+"""Read the files that come with an order, each whole, or refused in one line: its own, letters, lists."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from scelle.errors import (
     ClauseWrong,
@@ -14,27 +14,37 @@ from scelle.errors import (
     OrderAccountsUnreadable,
     OrderDocumentUnreadable,
     OrderFileUnreadable,
+    OrderHashesUnreadable,
     OrderNotToml,
 )
 from scelle.orders.tables import Table
 from scelle.scope.accounts import AccountsFile, read_accounts
+from scelle.scope.hashes import HashesFile, read_hashes
 from scelle.scope.model import shown_path
 
 FILE_MAX_BYTES: Final = 1 << 20
 DOCUMENT_MAX_BYTES: Final = 1 << 30
 ACCOUNTS_MAX_BYTES: Final = 1 << 30
+HASHES_MAX_BYTES: Final = 1 << 30
+"""Some 16 million hashes."""
 _PIECE_BYTES: Final = 1 << 20
+_WHAT_TO_GIVE: Final = {OrderAccountsUnreadable: "the accounts", OrderHashesUnreadable: "the hashes"}
 
 
-class AccountsPaper(Protocol):
-    """A file of accounts that clauses name: what was read from it, and its bytes once more."""
+ListFile = AccountsFile | HashesFile
+"""What a clause names by a file that the order keeps: accounts, or hashes."""
+_File = TypeVar("_File", AccountsFile, HashesFile)
+
+
+class ListPaper(Protocol):
+    """A file that clauses name: what was read from it, and its bytes once more."""
 
     @property
-    def file(self) -> AccountsFile:
+    def file(self) -> ListFile:
         """Return what was read."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Give its bytes once more; raise OrderAccountsUnreadable where they cannot be read."""
+        """Give its bytes once more; raise OrderAccountsUnreadable or OrderHashesUnreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +60,61 @@ class AccountsOnDisk:
         return stream_regular(self.path, ACCOUNTS_MAX_BYTES, shown, OrderAccountsUnreadable)
 
 
+@dataclass(frozen=True, slots=True)
+class HashesOnDisk:
+    """A list of hashes where it lies, and what was read from it."""
+
+    path: Path
+    file: HashesFile
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give its bytes once more; raise OrderHashesUnreadable where it cannot be read."""
+        shown = shown_path(os.fsencode(self.path))
+        return stream_regular(self.path, HASHES_MAX_BYTES, shown, OrderHashesUnreadable)
+
+
 class Papers:
-    """The files of accounts of one order: each is read once, however many clauses name it."""
+    """The files of accounts and of hashes of one order: each is read once, however many clauses name it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._read: dict[Path, AccountsFile] = {}
+        self._hashes: dict[Path, HashesFile] = {}
 
     def read(self, table: Table) -> AccountsFile | None:
-        """Read the file that a clause names, if it names one; raise OrderAccountsUnreadable."""
-        name = table.optional_text("accounts_file")
+        """Read the accounts that a clause names by a file, if it does; raise OrderAccountsUnreadable."""
+        return self._file(table, "accounts_file", read_accounts, self._read, OrderAccountsUnreadable)
+
+    def read_hashes(self, table: Table) -> HashesFile | None:
+        """Read the list of hashes that a clause names, if it names one; raise OrderHashesUnreadable."""
+        return self._file(table, "restricted_hashes", read_hashes, self._hashes, OrderHashesUnreadable)
+
+    def found(self) -> tuple[ListPaper, ...]:
+        """Return what was read, equal bytes of a kind once."""
+        accounts = {file.digest: AccountsOnDisk(path, file) for path, file in self._read.items()}
+        hashes = {file.digest: HashesOnDisk(path, file) for path, file in self._hashes.items()}
+        return (*accounts.values(), *hashes.values())
+
+    def _file(
+        self,
+        table: Table,
+        key: str,
+        reader: Callable[[str, Iterator[bytes]], _File],
+        known: dict[Path, _File],
+        error: type[InputError],
+    ) -> _File | None:
+        name = table.optional_text(key)
         if name is None:
             return None
         path = self._folder / name
-        if path not in self._read:
-            shown = f"{table.at('accounts_file')}: {shown_path(os.fsencode(name))}"
-            pieces = stream_regular(path, ACCOUNTS_MAX_BYTES, shown, OrderAccountsUnreadable)
+        if path not in known:
+            shown = f"{table.at(key)}: {shown_path(os.fsencode(name))}"
+            limit_bytes = ACCOUNTS_MAX_BYTES if error is OrderAccountsUnreadable else HASHES_MAX_BYTES
             try:
-                self._read[path] = read_accounts(path.name, pieces)
-            except ClauseWrong as error:
-                raise OrderAccountsUnreadable(f"{shown}, {error}") from error
-        return self._read[path]
-
-    def found(self) -> tuple[AccountsPaper, ...]:
-        """Return what was read, equal bytes once."""
-        return tuple({file.digest: AccountsOnDisk(path, file) for path, file in self._read.items()}.values())
+                known[path] = reader(path.name, stream_regular(path, limit_bytes, shown, error))
+            except ClauseWrong as wrong:
+                raise error(f"{shown}, {wrong}") from wrong
+        return known[path]
 
 
 def read_accounts_file(path: Path) -> AccountsOnDisk:
@@ -120,7 +160,7 @@ def stream_regular(path: Path, limit_bytes: int, shown: str, error: type[InputEr
         os.close(descriptor)
         kind = "a directory" if stat.S_ISDIR(found.st_mode) else "no regular file"
         raise error(f"{shown}: is {kind}; give a file")
-    what = "the accounts" if error is OrderAccountsUnreadable else "the order"
+    what = _WHAT_TO_GIVE.get(error, "the order")
     with os.fdopen(descriptor, "rb", buffering=0) as stream:
         size_bytes = found.st_size if found.st_size > limit_bytes else 0
         while size_bytes <= limit_bytes and (piece := _read(stream.read, shown, error)):

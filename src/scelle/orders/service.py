@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from scelle.errors import InputError, OrderAccountsUnreadable, OrderExists, OrderUnknown
+from scelle.errors import (
+    InputError,
+    OrderAccountsUnreadable,
+    OrderExists,
+    OrderHashesUnreadable,
+    OrderUnknown,
+)
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.notes import VerifierKey, parse_vkey
 from scelle.formats.records import ChunkRoot, chunk_root
@@ -24,8 +30,9 @@ from scelle.ledger.service import (
 from scelle.orders.intake import OrderFile
 from scelle.orders.lifecycle import Life, life_of
 from scelle.orders.model import RESERVED_ORDER_ID, Order
-from scelle.orders.papers import AccountsPaper
+from scelle.orders.papers import ListPaper
 from scelle.orders.sealed import order_to_json
+from scelle.scope.hashes import HashesFile
 from scelle.scope.model import Clause, load_accounts
 from scelle.scope.sealed import clause_to_json
 from scelle.vault.keys import VaultKey
@@ -107,7 +114,8 @@ def add_order(
 
     `sources` are the sealed forms of the sources that its clauses name. A crash before the one commit leaves
     a genesis without item zero: adding the order again drops what that attempt left uncommitted, and begins it
-    once. Raises `OrderExists`, and `OrderAccountsUnreadable` where a file of accounts changed since it was read.
+    once. Raises `OrderExists`, and `OrderAccountsUnreadable` or
+    `OrderHashesUnreadable` where a file that clauses name changed since it was read.
     """
     order = order_file.order
     authority = parse_vkey(order.authority_key) if order.authority_key else None
@@ -127,7 +135,7 @@ def add_order(
     ledger.discard_uncommitted()  # of an attempt that a crash ended
     try:
         _seal_papers(ledger, packs, order_file, now_us)
-    except OrderAccountsUnreadable:
+    except (OrderAccountsUnreadable, OrderHashesUnreadable):
         ledger.close()  # as after a crash: what was begun is dropped when the order is added again
         raise
     record_event(ledger, now_us, actor, "received", order_to_json(order))
@@ -188,21 +196,21 @@ def keep_paper(
 def seal_accounts(
     ledger: OrderLedgerWriter,
     packs: PackStore,
-    papers: Sequence[AccountsPaper],
+    papers: Sequence[ListPaper],
     now_us: int,
     received_us: int | None = None,
 ) -> None:
-    """Append files of accounts to `scelle.order`; sealed with the next `seal`. Raises OrderAccountsUnreadable."""
+    """Append files of accounts and hashes to `scelle.order`; sealed with the next `seal`. Raises as `add_order`."""
     for paper in papers:
         writer = ledger.writer(ORDER_SOURCE, DOCUMENT_V1, now_us)
         key, file = secrets.token_bytes(32), paper.file
         root = _keep_accounts(packs, paper, key[:16])
-        values = _paper_values(file.name, file.digest, root, file.size_bytes, "accounts-file")
+        values = _paper_values(file.name, file.digest, root, file.size_bytes, file.kind)
         writer.append(key, now_us if received_us is None else received_us, values)
 
 
-def _keep_accounts(packs: PackStore, paper: AccountsPaper, record_salt: bytes) -> bytes:
-    """Keep the bytes of a file of accounts; return their chunk root.
+def _keep_accounts(packs: PackStore, paper: ListPaper, record_salt: bytes) -> bytes:
+    """Keep the bytes of a file of accounts or hashes; return their chunk root.
 
     They are read once more, since they need not fit into memory; other bytes than those that were read before
     are refused, and lie in the packs without a name.
@@ -216,7 +224,8 @@ def _keep_accounts(packs: PackStore, paper: AccountsPaper, record_salt: bytes) -
 
     digest, _, _ = packs.put_stream(passing())
     if digest != paper.file.digest:
-        raise OrderAccountsUnreadable(
+        is_hashes = paper.file.kind == HashesFile.kind
+        raise (OrderHashesUnreadable if is_hashes else OrderAccountsUnreadable)(
             f"{paper.file.name!a}: changed while the order was taken in; add the order again"
         )
     return chunks.digest()
@@ -237,7 +246,7 @@ def _paper_values(name: str, digest: bytes, root: bytes, size_bytes: int, kind: 
 
 
 def sealed_order(ledger: OrderLedger) -> SealedOrder:
-    """Read an order from its own log; `with_accounts` reads the files of accounts that its clauses name."""
+    """Read an order from its own log; `with_accounts` reads the files that its clauses name."""
     sealed = list(events(ledger))
     life = life_of(sealed)
     if life is None:
@@ -252,7 +261,7 @@ def sealed_order(ledger: OrderLedger) -> SealedOrder:
 
 
 def with_accounts(sealed: SealedOrder, packs: PackStore) -> SealedOrder:
-    """Return the order with the accounts that its clauses name by files, read from the vault; for passes.
+    """Return the order with the accounts and hashes that its clauses name by files, read from the vault; for passes.
 
     Raises ClauseWrong where a kept file is not what was sealed, and what `PackStore.read` raises.
     """

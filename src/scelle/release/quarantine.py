@@ -26,6 +26,8 @@ QUARANTINED: Final = "quarantined"
 LIFTED: Final = "quarantine.lifted"
 GROUNDS: Final = ("mis-captured", "privileged", "private", "third-party-secret")
 """Grounds that have a name; every other code may stand as well."""
+RESTRICTED_GROUND: Final = "restricted"
+"""The ground of what was put into the compartment by hand: its open record."""
 CODE_MAX: Final = 63
 _ACCOUNT: Final = 2
 _BODY: Final = 5
@@ -36,12 +38,15 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """One quarantined item: its id, where it lies, on which ground, by which request, since when (microseconds)."""
+    """One quarantined item: its id, where it lies, on which ground, since when (microseconds).
+
+    ``request`` is None where one person did it: what was put into the compartment by hand.
+    """
 
     item: str
     places: tuple[Place, ...]
     ground: str
-    request: str
+    request: str | None
     since_us: int
 
     def to_json(self) -> dict[str, Any]:

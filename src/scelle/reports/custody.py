@@ -15,7 +15,7 @@ from scelle.formats.trust import Query, parse_query
 from scelle.formats.values import Content, decode_value
 from scelle.ledger.events import Event
 from scelle.ledger.witness import Shown
-from scelle.release.quarantine import quarantine_codes
+from scelle.release.quarantine import Place, quarantine_codes
 from scelle.reports.case import Case, Register, entries_of, made
 from scelle.reports.model import (
     ABSENT,
@@ -57,12 +57,14 @@ def custody(case: Case) -> Report:
     register = Register(case.log)
     at, manifest = _manifest_of(case, found)
     facts = header(case, register)
-    record = register.record(at, found.alias, found.row.seq, _sha256(found))
+    hidden = quarantine_codes(case.ledger)
+    is_hidden = (at, found.row.seq) in hidden
+    record = register.record(at, found.alias, found.row.seq, None if is_hidden else _sha256(found))
     versions = [] if found.native is None else list(rows.of_native(found.source, found.native))
     sections = [
-        Section("item", tuple(_item(case, found, record))),
-        Section("sealing", tuple(_sealing(case, register, found, at, manifest, record))),
-        Section("versions", (_versions(case, register, versions or [found]),)),
+        Section("item", tuple(_item(case, found, record, is_hidden=is_hidden))),
+        Section("sealing", tuple(_sealing(case, register, found, at, manifest, record, hidden))),
+        Section("versions", (_versions(case, register, versions or [found], hidden),)),
         Section("custody-of-log", tuple(_witnesses(case, register, at))),
         Section("handed-over", tuple(_handed_over(case, register, found, at))),
     ]
@@ -91,7 +93,8 @@ def _sha256(found: SealedRow) -> str | None:
     return None if content is None else content.digest.hex()
 
 
-def _item(case: Case, found: SealedRow, record: int) -> Iterator[Part]:
+def _item(case: Case, found: SealedRow, record: int, *, is_hidden: bool) -> Iterator[Part]:
+    """Say what an item is; of a quarantined one, which is shown to nobody, neither its name nor its content's hash."""
     values, content = found.row.split_values(), _content(found)
     is_restricted = found.schema.digest == DOCUMENT_V1.digest and is_restricted_row(values)
     time_us = decode_value(values[_TIME])[1]
@@ -101,9 +104,13 @@ def _item(case: Case, found: SealedRow, record: int) -> Iterator[Part]:
     native: Value = ABSENT if found.native is None else Text(found.native)
     yield Fact("item", Code(case.item or ""), (record,))
     yield Fact("source", source_name(case, found.source), (record,))
-    yield Fact("native-id", native if case.may_name else Term("names.hidden"), (record,))
+    if is_hidden:
+        native = Term("names.quarantined")
+    yield Fact("native-id", native if case.may_name or is_hidden else Term("names.hidden"), (record,))
     yield Fact("item-time", own, (record,))
-    if is_restricted:
+    if is_hidden:
+        yield Fact("content", Term("names.quarantined"), (record,))
+    elif is_restricted:
         yield Fact("content", Term("content.restricted"), (record,))
     elif content is not None:
         yield Fact("size", Size(content.size_bytes), (record,))
@@ -113,7 +120,13 @@ def _item(case: Case, found: SealedRow, record: int) -> Iterator[Part]:
 
 
 def _sealing(
-    case: Case, register: Register, found: SealedRow, at: int, manifest: Segment, record: int
+    case: Case,
+    register: Register,
+    found: SealedRow,
+    at: int,
+    manifest: Segment,
+    record: int,
+    hidden: Mapping[Place, str],
 ) -> Iterator[Part]:
     side = parse_side(found.row)
     pass_number = pass_of(found.row) if side is None else side[1].pass_id
@@ -142,7 +155,7 @@ def _sealing(
         "root": Code(case.ledger.log.root.hex()),
     }
     yield Claim(Said("say.committed", params), (segment,))
-    ground = quarantine_codes(case.ledger).get((at, found.row.seq))
+    ground = hidden.get((at, found.row.seq))
     if ground is not None:
         yield Claim(Said("say.quarantined", {"ground": term("quarantine", ground)}), (segment,))
 
@@ -152,11 +165,11 @@ def _counts_of(by: Event, source: str) -> dict[str, Value]:
     return {name: Number(int(said.get(name, 0))) for name in ("offered", "sealed")}
 
 
-def _versions(case: Case, register: Register, versions: list[SealedRow]) -> Part:
+def _versions(case: Case, register: Register, versions: list[SealedRow], hidden: Mapping[Place, str]) -> Part:
     rows = []
     for each in versions:
         at, manifest = _manifest_of(case, each)
-        digest = _sha256(each)
+        digest = None if (at, each.row.seq) in hidden else _sha256(each)
         cells = (
             Code(each.item_id or ""),
             Number(each.row.seq),

@@ -26,7 +26,14 @@ from scelle.reports.model import (
     term,
     text_or_absent,
 )
-from scelle.reports.terms import CLAUSE_COLUMNS, clause_cells, current_clock, header, source_name
+from scelle.reports.terms import (
+    CLAUSE_COLUMNS,
+    clause_cells,
+    current_clock,
+    header,
+    restricted_sources,
+    source_name,
+)
 from scelle.sources.model import spec_from_json
 
 NAME = "processing"
@@ -115,7 +122,8 @@ def measure_parts(case: Case, register: Register) -> Iterator[Part]:
     for measure in ("encrypted", "append-only", "least-data", "never-by-clock"):
         yield Claim(Said(f"say.measure-{measure}"))
     yield Claim(Said("say.measure-solo" if case.is_solo else "say.measure-two-people"))
-    restricted = sum(1 for clause in case.sealed.clauses if clause.restricted)
+    shut = restricted_sources(case)
+    restricted = sum(1 for each in case.sealed.clauses if each.may_restrict or shut & set(each.sources))
     clauses = Share(restricted, len(case.sealed.clauses))
     yield Claim(Said("say.measure-restricted", {"n": clauses}))
     held_back = case.log.of_kind("quarantined")

@@ -38,6 +38,7 @@ from scelle.reports.model import (
     text_or_absent,
 )
 from scelle.scope.model import Clause
+from scelle.sources.registry import sources_of
 
 _LAW_READING: Final = re.compile(
     r"(?P<count>\d+) (?P<unit>day|month|year)s? from (?P<start>\w+), "
@@ -155,8 +156,22 @@ def clause_cells(case: Case, clause: Clause) -> tuple[Value, ...]:
         lines([source_name(case, name) for name in clause.sources]),
         period(clause),
         lines([*_limits(case, clause)]),
-        Term("kept.restricted" if clause.restricted else f"kept.{clause.keep.value}"),
+        _kept(case, clause),
     )
+
+
+def restricted_sources(case: Case) -> set[str]:
+    """Return the names of the sources of which everything that is covered is restricted, as they are now."""
+    history = () if case.vault is None else case.vault.history
+    return {name for name, spec in sources_of(history, with_removed=True).items() if spec.restricted}
+
+
+def _kept(case: Case, clause: Clause) -> Value:
+    shut = restricted_sources(case) & set(clause.sources)
+    if clause.restricted or len(shut) == len(set(clause.sources)):
+        return Term("kept.restricted")
+    plainly = Term(f"kept.{clause.keep.value}")
+    return lines([plainly, Term("kept.restricted-in-part")]) if shut or clause.may_restrict else plainly
 
 
 def source_name(case: Case, name: str) -> Value:

@@ -4,6 +4,7 @@ from scelle.formats.tokens import UNDATED
 from scelle.scope.accounts import AccountSet, AccountsFile, read_accounts
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.expressions import check_expression
+from scelle.scope.hashes import HashesFile, read_hashes
 from scelle.scope.model import (
     Clause,
     ItemView,
@@ -27,6 +28,7 @@ __all__ = [
     "AccountSet",
     "AccountsFile",
     "Clause",
+    "HashesFile",
     "ItemView",
     "Keep",
     "Match",
@@ -48,5 +50,6 @@ __all__ = [
     "match_clauses",
     "match_record",
     "read_accounts",
+    "read_hashes",
     "shown_path",
 ]

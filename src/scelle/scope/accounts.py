@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
-from typing import Final
+from typing import ClassVar, Final
 
 from scelle.errors import ClauseWrong
 
@@ -98,8 +98,10 @@ class AccountsFile:
 
     ``digest`` is the SHA-256 of the file's bytes, which the order keeps as a document of its own. ``accounts``
     are distinct; accounts + duplicates + blanks = lines. ``ids`` is None where the file was not read again yet
-    (``load_accounts``); it takes no part in equality.
+    (``load_accounts``); it takes no part in equality. ``kind`` is what the order's paper says that it is.
     """
+
+    kind: ClassVar[str] = "accounts-file"
 
     name: str
     digest: bytes
@@ -126,7 +128,7 @@ def read_accounts(name: str, pieces: Iterable[bytes]) -> AccountsFile:
             size_bytes += len(piece)
             yield piece
 
-    for block in _whole_lines(seen()):
+    for block in whole_lines(seen(), "identifier"):
         text = block.removeprefix(_BOM) if lines == 0 else block
         text = text.replace(b"\r\n", b"\n")
         _check_block(text, lines)
@@ -142,8 +144,8 @@ def read_accounts(name: str, pieces: Iterable[bytes]) -> AccountsFile:
     )
 
 
-def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut the bytes into blocks of about 1 MiB that end where a line ends."""
+def whole_lines(pieces: Iterable[bytes], what: str) -> Iterator[bytes]:
+    """Cut the bytes into blocks of about 1 MiB that end where a line ends; raise ClauseWrong for a longer line."""
     left = b""
     lines = 0
     for piece in pieces:
@@ -155,7 +157,7 @@ def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
                 lines += left.count(b"\n", 0, end)
                 left = left[end:]
             if len(left) > _BLOCK_BYTES:
-                raise ClauseWrong(f"line {lines + 1}: longer than 1 MiB; give one identifier a line")
+                raise ClauseWrong(f"line {lines + 1}: longer than 1 MiB; give one {what} a line")
     if left:
         yield left
 

@@ -21,7 +21,7 @@ and the verdict says which doubt it profits from. An item is covered when any cl
 reason given is that of the clause that came furthest down this list, the first of them where two came as far.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,6 +32,7 @@ from scelle.formats.tokens import UNDATED
 from scelle.scope.accounts import AccountSet, AccountsFile, ReadContent, reread_accounts
 from scelle.scope.expressions import EXPRESSION_MAX_CHARACTERS
 from scelle.scope.globs import compile_glob, matches_every_path, path_text
+from scelle.scope.hashes import HashesFile, reread_hashes
 from scelle.scope.patterns import compile_pattern
 
 PERIOD_MAX_US: Final = 2**53
@@ -123,7 +124,8 @@ class Clause:
 
     ``dimensions``: the identifiers that are named for each dimension; ``match``: a regular expression for each
     field (``patterns``); ``where``: a CEL expression (``expressions``). The first two are sorted by name. A
-    ``carve_out`` takes out of the order's other clauses what it covers beyond doubt.
+    ``carve_out`` takes out of the order's other clauses what it covers beyond doubt. What a clause covers is restricted
+    where ``restricted`` is set, and where ``restricted_hashes`` lists the SHA-256 of its content.
     """
 
     id: str
@@ -141,6 +143,12 @@ class Clause:
     match: tuple[tuple[str, str], ...] = ()
     where: str | None = None
     carve_out: bool = False
+    restricted_hashes: HashesFile | None = None
+
+    @property
+    def may_restrict(self) -> bool:
+        """Tell whether what the clause covers is restricted, or some of it by its content."""
+        return self.restricted or self.restricted_hashes is not None
 
 
 class ItemView(NamedTuple):
@@ -173,7 +181,8 @@ class Match:
     ``clause_ids``: the clauses that cover it, in the order's order. ``excluded_by`` and ``closest``: where
     none does, the reason and the id of the clause that came closest (None where none names the source).
     ``restricted`` where any covering clause is; ``keep`` is content where any covering clause keeps content.
-    ``doubt``: set where every covering clause covers only because something is not known.
+    ``doubt``: set where every covering clause covers only because something is not known. ``hashes``: the lists of the
+    covering clauses, where the item is not restricted anyway; it is, once its content is found in one of them.
     """
 
     covered: bool
@@ -183,6 +192,12 @@ class Match:
     restricted: bool
     keep: Keep | None
     doubt: Reason | None
+    hashes: tuple[HashesFile, ...] = ()
+
+    @property
+    def may_be_restricted(self) -> bool:
+        """Tell whether the item is restricted, or may turn out to be once its content is read."""
+        return self.restricted or bool(self.hashes)
 
 
 NO_CLAUSE_NAMES_THE_SOURCE: Final = Match(False, (), Reason.SOURCE, None, False, None, None)
@@ -253,6 +268,10 @@ def check_clause(clause: Clause) -> None:
         compile_glob(pattern)
     for media_type in clause.media_types:
         _check_media_type(media_type)
+    if clause.restricted and clause.restricted_hashes is not None:
+        raise ClauseWrong(
+            "restricted_hashes: beside `restricted = true`, which puts everything into the compartment; take one out"
+        )
     _check_dimensions(clause)
     _check_match(clause)
     if clause.where is not None and not 0 < len(clause.where.strip()) <= EXPRESSION_MAX_CHARACTERS:
@@ -260,12 +279,21 @@ def check_clause(clause: Clause) -> None:
 
 
 def load_accounts(clauses: Sequence[Clause], read: ReadContent) -> tuple[Clause, ...]:
-    """Return the clauses with the identifiers of their files, as a pass needs them; each file is read once.
+    """Return the clauses with what their files list, accounts and hashes, as a pass needs them; each is read once.
 
     ``read`` gives the pieces of a content by its SHA-256. Raises ClauseWrong where the bytes are not those
     that were sealed.
     """
     known: dict[bytes, AccountsFile] = {}
+    known_hashes: dict[bytes, HashesFile] = {}
+
+    def with_hashes(clause: Clause) -> Clause:
+        file = clause.restricted_hashes
+        if file is None or file.ids is not None:
+            return clause
+        if file.digest not in known_hashes:
+            known_hashes[file.digest] = reread_hashes(file, read)
+        return replace(clause, restricted_hashes=replace(file, ids=known_hashes[file.digest].ids))
 
     def loaded(clause: Clause) -> Clause:
         file = clause.accounts_file
@@ -275,7 +303,26 @@ def load_accounts(clauses: Sequence[Clause], read: ReadContent) -> tuple[Clause,
             known[file.digest] = reread_accounts(file, read)
         return replace(clause, accounts_file=replace(file, ids=known[file.digest].ids))
 
-    return tuple(map(loaded, clauses))
+    return tuple(with_hashes(loaded(clause)) for clause in clauses)
+
+
+def with_restricted_sources(clauses: Sequence[Clause], restricted: Collection[str]) -> tuple[Clause, ...]:
+    """Return the clauses as they are where everything in some sources is restricted.
+
+    A clause that names others, too, becomes two of the same id, one of them restricted. Carve-outs stay as they are.
+    """
+    return tuple(part for clause in clauses for part in _parts(clause, restricted))
+
+
+def _parts(clause: Clause, restricted: Collection[str]) -> Iterator[Clause]:
+    shut = tuple(name for name in clause.sources if name in restricted)
+    if not shut or clause.restricted or clause.carve_out:
+        yield clause
+        return
+    rest = tuple(name for name in clause.sources if name not in restricted)
+    if rest:
+        yield replace(clause, sources=rest)
+    yield replace(clause, sources=shut, restricted=True, restricted_hashes=None)
 
 
 def shown_path(path: bytes) -> str:
@@ -397,14 +444,17 @@ def combine(verdicts: Sequence[tuple[Clause, Reason]]) -> Match:
     for clause, reason in verdicts:
         if clause.carve_out and reason is Reason.MATCH:
             return Match(False, (), Reason.CARVED_OUT, clause.id, False, None, None)
+    restricted = any(clause.restricted for clause, _ in covering)
+    lists = () if restricted else [clause.restricted_hashes for clause, _ in covering]
     return Match(
         covered=True,
         clause_ids=tuple(clause.id for clause, _ in covering),
         excluded_by=None,
         closest=None,
-        restricted=any(clause.restricted for clause, _ in covering),
+        restricted=restricted,
         keep=Keep.CONTENT if any(clause.keep is Keep.CONTENT for clause, _ in covering) else Keep.DIGEST,
         doubt=None if any(reason is Reason.MATCH for _, reason in covering) else covering[0][1],
+        hashes=tuple(file for file in lists if file is not None),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from scelle.scope.globs import matches_every_path
+from scelle.scope.hashes import HashesFile
 from scelle.scope.model import Clause, Holders, Keep
 
 _EVERY_TYPE = frozenset({"*", "*/*"})
@@ -25,6 +26,16 @@ def widened_by(before: Clause, after: Clause) -> str | None:
     if _has_paths(before) and not _has_paths(after):
         return "paths"
     return _holders(before, after) or _kinds(before, after) or _fields(before, after) or _kept(before, after)
+
+
+def _drops_hashes(was: HashesFile | None, becomes: HashesFile | None) -> bool:
+    """Tell whether a hash is listed no longer; of lists too long to be compared, whether they differ."""
+    if was is None or was == becomes:
+        return False
+    if becomes is None:
+        return True
+    listed, still = (None if each.ids is None else each.ids.exact() for each in (was, becomes))
+    return listed is None or still is None or not listed <= still
 
 
 def _less(bound_us: int | None, than_us: int) -> bool:
@@ -82,4 +93,6 @@ def _fields(before: Clause, after: Clause) -> str | None:
 def _kept(before: Clause, after: Clause) -> str | None:
     if before.restricted and not after.restricted:
         return "restricted"
+    if not after.restricted and _drops_hashes(before.restricted_hashes, after.restricted_hashes):
+        return "restricted_hashes"
     return "keep" if before.keep is Keep.DIGEST and after.keep is Keep.CONTENT else None

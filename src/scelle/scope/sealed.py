@@ -9,6 +9,7 @@ from typing import Final
 
 from scelle.errors import ClauseWrong, FormatError
 from scelle.scope.accounts import AccountsFile
+from scelle.scope.hashes import HashesFile
 from scelle.scope.model import Clause, Keep, check_clause
 
 
@@ -36,6 +37,8 @@ def clause_to_json(clause: Clause) -> dict[str, object]:
         value["where"] = clause.where
     if clause.carve_out:
         value["carve_out"] = True
+    if clause.restricted_hashes is not None:
+        value["restricted_hashes"] = _hashes_file_to_json(clause.restricted_hashes)
     return value
 
 
@@ -44,6 +47,17 @@ def _accounts_file_to_json(file: AccountsFile) -> dict[str, object]:
         "accounts": file.accounts,
         "blanks": file.blanks,
         "duplicates": file.duplicates,
+        "name": file.name,
+        "sha256": file.digest.hex(),
+        "size_bytes": file.size_bytes,
+    }
+
+
+def _hashes_file_to_json(file: HashesFile) -> dict[str, object]:
+    return {
+        "blanks": file.blanks,
+        "duplicates": file.duplicates,
+        "hashes": file.hashes,
         "name": file.name,
         "sha256": file.digest.hex(),
         "size_bytes": file.size_bytes,
@@ -75,6 +89,7 @@ def clause_from_json(value: Mapping[str, object]) -> Clause:
         match=_json_match(value),
         where=_json_text(value, "where") if "where" in value else None,
         carve_out="carve_out" in value,
+        restricted_hashes=_json_hashes_file(value),
     )
     try:
         check_clause(clause)
@@ -132,32 +147,52 @@ def _json_match(value: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 
 def _json_accounts_file(value: Mapping[str, object]) -> AccountsFile | None:
-    table = _json_table(value, "accounts_file")
-    if not table:
+    found = _json_file(value, "accounts_file", _FILE_KEYS)
+    if found is None:
         return None
-    if set(table) != _FILE_KEYS:
-        raise FormatError(f"sealed clause, accounts_file: keys must be {sorted(_FILE_KEYS)}")
-    name, digest = _json_text(table, "name"), _json_text(table, "sha256")
-    if not name or _SHA256.fullmatch(digest) is None:
-        raise FormatError("sealed clause, accounts_file: must have a name and a SHA-256 in lower-case hex")
+    name, digest, counts = found
     return AccountsFile(
-        name,
-        bytes.fromhex(digest),
-        size_bytes=_json_count(table, "size_bytes"),
-        accounts=_json_count(table, "accounts"),
-        duplicates=_json_count(table, "duplicates"),
-        blanks=_json_count(table, "blanks"),
+        name, digest, counts["size_bytes"], counts["accounts"], counts["duplicates"], counts["blanks"]
     )
 
 
-def _json_count(value: Mapping[str, object], key: str) -> int:
+def _json_hashes_file(value: Mapping[str, object]) -> HashesFile | None:
+    found = _json_file(value, "restricted_hashes", _HASHES_KEYS)
+    if found is None:
+        return None
+    name, digest, counts = found
+    return HashesFile(
+        name, digest, counts["size_bytes"], counts["hashes"], counts["duplicates"], counts["blanks"]
+    )
+
+
+def _json_file(
+    value: Mapping[str, object], key: str, keys: frozenset[str]
+) -> tuple[str, bytes, dict[str, int]] | None:
+    """Return name, SHA-256 and counts of a file that a clause names, if it names one."""
+    table = _json_table(value, key)
+    if not table:
+        return None
+    if set(table) != keys:
+        raise FormatError(f"sealed clause, {key}: keys must be {sorted(keys)}")
+    name, digest = _json_text(table, "name"), _json_text(table, "sha256")
+    if not name or _SHA256.fullmatch(digest) is None:
+        raise FormatError(f"sealed clause, {key}: must have a name and a SHA-256 in lower-case hex")
+    counted = sorted(keys - {"name", "sha256"})
+    return name, bytes.fromhex(digest), {each: _json_count(table, f"{key}.", each) for each in counted}
+
+
+def _json_count(value: Mapping[str, object], where: str, key: str) -> int:
     count = value[key]
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise FormatError(f"sealed clause, accounts_file.{key}: must be a number from 0")
+        raise FormatError(f"sealed clause, {where}{key}: must be a number from 0")
     return count
 
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _FILE_KEYS: Final = frozenset(_accounts_file_to_json(AccountsFile("", b"", 0, 0, 0, 0)))
-_OPTIONAL: Final = frozenset({"accounts_file", "carve_out", "dimensions", "match", "where"})
+_HASHES_KEYS: Final = frozenset(_hashes_file_to_json(HashesFile("", b"", 0, 0, 0, 0)))
+_OPTIONAL: Final = frozenset(
+    {"accounts_file", "carve_out", "dimensions", "match", "restricted_hashes", "where"}
+)
 _JSON_KEYS: Final = frozenset(clause_to_json(Clause("", ())))

@@ -206,6 +206,10 @@ class RecordSource(Protocol):
 class PushdownSource(RecordSource, Protocol):
     """Read records whose store can leave out by itself what no clause covers."""
 
+    @property
+    def shows_queries(self) -> bool:
+        """Tell whether those who run the store see what it is asked: its logs, its list of running queries."""
+
     def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a unit as `read` does, without records that the clauses exclude: those are only counted.
 

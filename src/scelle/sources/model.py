@@ -23,7 +23,8 @@ class SourceSpec:
     `schema` is the text of a schema file (sources of records). The others are for PostgreSQL: `tables` are patterns,
     `credential` says where a secret is found (`env:NAME`, `file:PATH`, `exec:CMD`) and is never the secret itself,
     `shards` is the text of a list of databases, `limits` are numbers by name (`LIMITS`), `window` is the time of day
-    at which it may be read (`22:00-06:00`, UTC).
+    at which it may be read (`22:00-06:00`, UTC). Whatever a clause covers in a `restricted` source goes into the
+    compartment.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SourceSpec:
     shards: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     window: str | None = None
+    restricted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as it is sealed and printed; options that are not set are left out."""
@@ -52,6 +54,7 @@ class SourceSpec:
             "shards": self.shards,
             "limits": dict(self.limits),
             "window": self.window,
+            "restricted": self.restricted,
         }
         return document | {name: value for name, value in options.items() if value}
 
@@ -86,4 +89,5 @@ def spec_from_json(body: Mapping[str, Any]) -> SourceSpec:
         shards=body.get("shards"),
         limits=dict(body.get("limits", {})),
         window=body.get("window"),
+        restricted=body.get("restricted", False) is not False,
     )

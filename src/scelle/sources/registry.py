@@ -6,7 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from scelle.errors import SourceNameTaken, SourceNameUnknown, SourceNameWrong, SourceOverlapsVault
+from scelle.errors import (
+    SourceNameTaken,
+    SourceNameUnknown,
+    SourceNameWrong,
+    SourceOverlapsVault,
+    SourceRestricted,
+)
 from scelle.ledger.events import Event, events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.sources.addresses import local_root
@@ -16,6 +22,9 @@ from scelle.sources.urls import open_source
 IDENTIFIER_MAX = 256
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 ADDED, REMOVED, SCHEMA = "source.added", "source.removed", "source.schema"
+RESTRICTED = "source.restricted"
+KINDS = (ADDED, REMOVED, SCHEMA, RESTRICTED)
+"""The events of the vault's own log that say something of sources."""
 
 
 def check_name(name: str) -> str:
@@ -55,28 +64,75 @@ def refuse_own_folders(spec: SourceSpec, vault: Path, keys: Path | None) -> None
 
 def named_sources(ledger: OrderLedger) -> dict[str, SourceSpec]:
     """Return the sources of the vault by name, from its own log."""
+    return sources_of(events(ledger, *KINDS))
+
+
+def sources_of(history: Iterable[Event], *, with_removed: bool = False) -> dict[str, SourceSpec]:
+    """Fold events of the vault's own log: the sources by name, as they were last.
+
+    A name that stood for a restricted source stands for a restricted one for ever, also after it was removed.
+    """
     found: dict[str, SourceSpec] = {}
-    for event in events(ledger):
+    gone: set[str] = set()
+    for event in history:
+        name = event.body["name"] if event.kind in KINDS else None
         if event.kind == ADDED:
-            found[event.body["name"]] = spec_from_json(event.body)
+            spec = spec_from_json(event.body)
+            found[spec.name] = replace(
+                spec, restricted=spec.restricted or (spec.name in found and found[spec.name].restricted)
+            )
+            gone.discard(spec.name)
         elif event.kind == REMOVED:
-            found.pop(event.body["name"], None)
-        elif event.kind == SCHEMA and event.body["name"] in found:
-            name = event.body["name"]
+            gone.add(str(name))
+        elif name in found and event.kind == SCHEMA:
             found[name] = replace(found[name], schema=event.body["schema"])
-    return found
+        elif name in found and event.kind == RESTRICTED:
+            found[name] = replace(found[name], restricted=True)
+    return found if with_removed else {name: spec for name, spec in found.items() if name not in gone}
 
 
 def add_source(ledger: OrderLedgerWriter, spec: SourceSpec, now_us: int, actor: str) -> None:
-    """Seal a new source; raise `SourceNameTaken` where the name stands for another already."""
+    """Seal a new source, or that one which is there is restricted from now on: it tightens, so one person does it.
+
+    Raises `SourceNameTaken` where the name stands for another already, and `SourceRestricted` where something that was
+    restricted would become open: the same name again, or the same place under another.
+    """
     check_name(spec.name)
+    ever = sources_of(events(ledger, *KINDS), with_removed=True)
     known = named_sources(ledger).get(spec.name)
-    if known is not None:
+    if not spec.restricted:
+        _refuse_open(spec, ever)
+    if known is None:
+        record_event(ledger, now_us, actor, ADDED, spec.to_json())
+    elif _is_known_openly(spec, known):
+        record_event(ledger, now_us, actor, RESTRICTED, {"name": spec.name})
+    else:
         raise SourceNameTaken(
             f"source {spec.name} is there already ({known.url}): choose another name, or remove it first"
         )
-    record_event(ledger, now_us, actor, ADDED, spec.to_json())
     ledger.seal(now_us)
+
+
+def _is_known_openly(spec: SourceSpec, known: SourceSpec) -> bool:
+    """Tell whether `spec` is the source that is there, and differs only in that it is restricted."""
+    same = replace(spec, schema=spec.schema or known.schema, restricted=False)
+    return spec.restricted and not known.restricted and same == known
+
+
+def _refuse_open(spec: SourceSpec, ever: Mapping[str, SourceSpec]) -> None:
+    for other in ever.values():
+        if other.restricted and (other.name == spec.name or _place(spec) == _place(other)):
+            what = "is" if other.name == spec.name else f"is the place of {other.name}, which is"
+            raise SourceRestricted(
+                f"source {spec.name} {what} restricted, and stays so: what it covers goes into the compartment; give "
+                "--restricted, or another place under another name"
+            )
+
+
+def _place(spec: SourceSpec) -> bytes:
+    """Return where a source is, whatever its kind."""
+    root = local_root(spec)
+    return spec.url.encode() if root is None else os.path.realpath(root)
 
 
 def set_schema(ledger: OrderLedgerWriter, name: str, schema: str, now_us: int, actor: str) -> None:

@@ -454,6 +454,53 @@ def test_the_torn_tail_of_an_open_segment_is_no_fault(made: Made) -> None:
     assert codes(made.verify()) == ["segment.frame"]
 
 
+@pytest.mark.parametrize("left", [(), ("rows",), ("keys",), ("head.tmp",), ("rows", "keys")])
+def test_a_segment_of_which_a_crash_left_the_head_alone_is_no_fault(
+    made: Made, left: tuple[str, ...]
+) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"never flushed\n")
+        packs.sync()
+    folder = made.segment("s0001", "1.open")
+    for name in ("rows", "keys"):
+        (folder / name).unlink()
+    for name in left:
+        (folder / name).touch()
+    report = made.verify()
+    assert report.valid, report.findings
+    remark = next(remark for remark in report.remarks if remark.code == "segment.open")
+    assert remark.detail.startswith("0 records")
+
+
+@pytest.mark.parametrize("name", ["rows", "keys"])
+def test_a_file_that_is_gone_of_an_open_segment_that_was_flushed_is_a_finding(made: Made, name: str) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"flushed\n")
+        packs.sync()
+        ledger.flush()
+    (made.segment("s0001", "1.open") / name).unlink()
+    finding = only(made.verify(), "file.missing")
+    assert finding.subject.endswith(f"1.open/{name}")
+
+
+@pytest.mark.parametrize("name", ["rows", "keys"])
+def test_a_file_that_is_gone_of_a_segment_that_was_being_closed_is_a_finding(made: Made, name: str) -> None:
+    with writing(made) as (ledger, packs):
+        add_document(ledger, packs, "docs/open.txt", b"closed\n")
+        packs.sync()
+        ledger._close_segment("s0001", START_US + 99)
+    folder = made.segment("s0001", 1)
+    for each in ("rows", "keys"):
+        if each != name:
+            (folder / each).write_bytes(b"")  # not even where the other has lost its bytes
+    (folder / name).unlink()
+    assert "file.missing" in codes(made.verify())
+    for path in folder.iterdir():
+        if path.name != "head":
+            path.unlink()
+    assert codes(made.verify()).count("file.missing") == 2, "what was closed had its rows"
+
+
 def test_a_segment_closed_but_not_committed_is_no_fault(made: Made) -> None:
     with writing(made) as (ledger, packs):
         add_document(ledger, packs, "docs/open.txt", b"not sealed yet\n")

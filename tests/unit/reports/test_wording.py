@@ -23,7 +23,7 @@ from scelle.orders.lifecycle import Mark, State
 from scelle.orders.types import TYPES, ErasureBasis, Kind, Notify, OrderType, Start, Temporal
 from scelle.release.certificate import LIMITS
 from scelle.release.erasure import HOLDS_NOTHING, NOT_IN_FORCE
-from scelle.release.quarantine import GROUNDS
+from scelle.release.quarantine import GROUNDS, RESTRICTED_GROUND
 from scelle.reports.model import Instant, Number, Said, Share, Size, Span, Text, Value, term
 from scelle.reports.service import REPORTS
 from scelle.reports.terms import calendar_key
@@ -97,7 +97,7 @@ def test_every_key_that_the_code_names_has_words() -> None:
         ("certainty", tuple("vsmd")),
         ("holidays", (EU_INSTITUTIONS.name, FRANCE.name)),
         ("ground", (*(each for each in ErasureBasis if each != "none"), HOLDS_NOTHING, NOT_IN_FORCE)),
-        ("quarantine", GROUNDS),
+        ("quarantine", (*GROUNDS, RESTRICTED_GROUND)),
         ("say.state", State),
         ("say.secrecy", Notify),
     ],

@@ -69,6 +69,11 @@ class ShardedSource:
         for batch in self._shards[shard].read(unit, mark):
             yield self._renamed_batch(shard, batch)
 
+    @property
+    def shows_queries(self) -> bool:
+        """Tell that the servers' people see what they are asked."""
+        return True
+
     def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a unit without rows that no clause covers, as its shard does."""
         shard = unit.native.decode("utf-8").partition("/")[0]

@@ -169,6 +169,11 @@ class PostgresSource:
         """
         return self._read(unit, mark, None)
 
+    @property
+    def shows_queries(self) -> bool:
+        """Tell that the server's people see what it is asked: in `pg_stat_activity`, and in its log."""
+        return True
+
     def read_pushed_down(self, unit: Unit, mark: bytes, pushdown: Pushdown) -> Iterator[Batch]:
         """Read a unit as `read` does, without rows that no clause covers: the last batch says how many they are.
 
