@@ -3,7 +3,9 @@
 ``python -m benchmarks.holds [--orders 20] [--accounts 1000000] [--asked 40000]``. Each question is timed by itself, on
 accounts drawn at random, half of them held. Two shapes: every order names accounts of its own, by a file; and all of
 them name the same file of all accounts, so that every held item is held by all. *why* is what `why` decides once the
-item was found: the holds of a sealed record, with its values, and the earliest day.
+item was found: the holds of a sealed record, with its values, and the earliest day. *decide over a file* also finds
+out, for an id of a tree of files below this machine's temporary folder, what else the file may be called
+(`sources.places`).
 """
 
 import argparse
@@ -11,11 +13,13 @@ import gc
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+from scelle.bootstrap.facts import live_item
 from scelle.formats.schema import Field, Schema
 from scelle.formats.values import text_value
 from scelle.guard import Facts, Guard
@@ -25,8 +29,11 @@ from scelle.orders.model import Moment, Order
 from scelle.orders.types import Notify, OrderType, Temporal
 from scelle.scope.accounts import AccountsFile, read_accounts
 from scelle.scope.model import Clause
+from scelle.sources.model import SourceSpec
+from scelle.sources.places import Places
 from scelle.vault.keys import VaultKey
 
+_Asked = TypeVar("_Asked")
 LIMIT_US: Final = 1000.0
 START_US: Final = 1_767_225_600_000_000
 YEAR_US: Final = 365 * 86_400_000_000
@@ -79,7 +86,7 @@ def lives(count: int, accounts: int, *, is_shared: bool) -> dict[str, Life]:
     return found
 
 
-def live_item(account: int) -> Facts:
+def told_item(account: int) -> Facts:
     """Make what an application tells of a record that it wants to delete."""
     return Facts(SOURCE, b"p%d" % account, time_us=START_US + account, account=f"u{account}")
 
@@ -90,7 +97,7 @@ def sealed_item(account: int) -> Facts:
     return Facts(SOURCE, b"p%d" % account, time_us=START_US + account, schema=POSTS, values=values)
 
 
-def timed(ask: Callable[[Facts], object], items: Sequence[Facts]) -> list[float]:
+def timed(ask: Callable[[_Asked], object], items: Sequence[_Asked]) -> list[float]:
     """Ask for each item once; return what each question took, in microseconds, ascending."""
     clock, took = time.perf_counter_ns, []
     for item in items:
@@ -116,6 +123,27 @@ def resident_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def files_decided(guard: Guard, asked: int) -> list[tuple[str, list[float]]]:
+    """Time questions about files by ids as they are sealed, and through a link; two sources over the same tree."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        paths = [f"teams/{number % 40}/2026/notes/minutes-{number}.txt" for number in range(200)]
+        for path in paths:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(b"minutes")
+        (root / "groups").symlink_to("teams")
+        specs = {each: SourceSpec(each, f"files://{root}") for each in ("docs", "again")}
+        places, found = Places(specs), []
+
+        def ask(native: bytes) -> None:
+            guard.decide(*live_item(places, specs["docs"], native, None, START_US).readings)
+
+        for label, folder in (("decide over a file", "teams"), ("decide over a file, by a link", "groups")):
+            natives = [path.replace("teams", folder, 1).encode() for path in paths]
+            found.append((label, timed(ask, [natives[number % len(natives)] for number in range(asked)])))
+        return found
+
+
 def measure(name: str, orders: Mapping[str, Life], accounts: int, asked: int) -> None:
     """Print a table for one shape."""
     gc.collect()
@@ -126,20 +154,22 @@ def measure(name: str, orders: Mapping[str, Life], accounts: int, asked: int) ->
     held = [drawn.randrange(accounts) for _ in range(asked // 2)]
     free = [accounts + drawn.randrange(accounts) for _ in range(asked // 2)]
     for number in (*held[:1000], *free[:1000]):  # what a process does before it is asked in earnest
-        guard.decide(live_item(number))
+        guard.decide(told_item(number))
     sealed_in = tuple(orders)[:3]
 
     def why(facts: Facts) -> int | None:
         return earliest_release(guard.holds_of(facts, sealed_in=sealed_in), START_US)
 
-    if not all(guard.decide(live_item(n)).held for n in held[:100]) or guard.decide(live_item(free[0])).held:
+    if not all(guard.decide(told_item(n)).held for n in held[:100]) or guard.decide(told_item(free[0])).held:
         sys.exit("the guard's answers are wrong: nothing was measured")
     print(
         f"\n{name}: {len(orders)} orders, {accounts:,} accounts, {asked:,} questions; compiled in {made_s:.2f} s"
     )
     print(f"{'microseconds':<34}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>10}  goal: p99 < {LIMIT_US:g}")
-    print(row("decide, held", timed(guard.decide, [live_item(n) for n in held])))
-    print(row("decide, not held", timed(guard.decide, [live_item(n) for n in free])))
+    print(row("decide, held", timed(guard.decide, [told_item(n) for n in held])))
+    print(row("decide, not held", timed(guard.decide, [told_item(n) for n in free])))
+    for name, took in files_decided(guard, asked // 4):
+        print(row(name, took))
     print(row("why, sealed in 3, held", timed(why, [sealed_item(n) for n in held])))
     print(row("why, sealed in 3, covered by none", timed(why, [sealed_item(n) for n in free])))
     print(

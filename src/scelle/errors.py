@@ -578,6 +578,12 @@ class ItemUnknown(InputError):
     code = "guard.item_unknown"
 
 
+class RefusalsDamaged(IntegrityError):
+    """Say that refusals of the guard, not sealed yet, are not as they were noted: they are lost."""
+
+    code = "guard.refusals_damaged"
+
+
 # --- release: erasure, quarantine ----------------------------------------------------------------------------
 
 

@@ -179,6 +179,19 @@ def test_amendments_that_cannot_be_meant_change_nothing(growing: Platform, form:
     assert growing("request", "list", "--json").json["requests"] == []
 
 
+def test_two_narrowings_that_together_leave_nothing_are_not_both_sealed(
+    growing: Platform, clock: Clock
+) -> None:
+    asked = []
+    for clause in ("sub", "users"):
+        path = file(growing, f'[amendment]\nstop = ["{clause}"]\n', f"{clause}.toml")
+        asked.append(growing("order", "narrow", ORDER, "--file", path, "--json").json["request"])
+    clock.move(25 * HOUR_S)
+    outcomes = [growing("request", "approve", each, "--json").json["outcome"] for each in asked]
+    assert [each["sealed"] for each in outcomes] == [True, False]
+    assert "no clause of the order would grow" in outcomes[1]["why"]
+
+
 def test_a_carve_out_shows_what_stops(growing: Platform) -> None:
     path = file(growing, '[[clause]]\nid = "odd"\nsources = ["posts"]\n[clause.match]\nprompt = "boat 5"\n')
     dry = growing("order", "carve-out", ORDER, "--file", path, "--dry-run", "--json").json
@@ -366,3 +379,16 @@ def test_the_calendar_is_a_new_file_outside_the_vault(growing: Platform) -> None
     assert b"EC-2026-0108" not in data
     growing("order", "deadlines", "--ics", path, code=2)
     growing("order", "deadlines", "--ics", growing.vault / "x.ics", code=2)
+
+
+def test_a_dry_run_counts_what_it_could_not_read_and_names_none_of_it(growing: Platform) -> None:
+    logs = growing.root / "logs"
+    (logs / "elsewhere.jsonl").symlink_to(growing.root / "nowhere")
+    with (logs / "posts.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write("no record\n{\n")
+    more = file(growing, '[[clause]]\nid = "more"\nsources = ["posts"]\n')
+    arguments = ("order", "add-clause", ORDER, "--file", more, "--dry-run")
+    found = growing(*arguments, "--json").json
+    assert found["unread"] == ["posts: 2 not read (not-json)", "posts: 1 not read (symbolic-link)"]
+    assert items(found) == (9, 4, 0, 0), "what was read is counted all the same"
+    assert "not read: posts: 1 not read (symbolic-link)" in growing(*arguments).out

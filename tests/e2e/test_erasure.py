@@ -30,7 +30,7 @@ def letters(platform: Platform) -> Platform:
     folder.mkdir()
     for number in range(2):
         (folder / f"{number}.txt").write_text(f"letter {number}\n")
-    platform("source", "add", "letters", f"files://{folder}", "--account", "4711")
+    platform("source", "add", "letters", f"files://{folder}", "--account", "kunde-4711")
     platform.clauses = [CLAUSE]
     platform("order", "add", platform.order_file(until="2099-12-31"))
     platform("preserve", ORDER)
@@ -38,7 +38,7 @@ def letters(platform: Platform) -> Platform:
 
 
 def request(
-    platform: Platform, *more: str, account: str = "4711", reference: str = "DSR-1"
+    platform: Platform, *more: str, account: str = "kunde-4711", reference: str = "DSR-1"
 ) -> dict[str, Any]:
     return platform(
         "erasure", "request", "--account", account, "--reference", reference, *more, "--json"
@@ -58,12 +58,12 @@ def test_items_that_an_order_of_union_law_holds_are_deferred_on_its_ground(lette
             "orders": [{"order": ORDER, "ground": "17(3)(b)"}],
         }
     ]
-    ids = {item["id"] for item in letters("find", ORDER, 'account = "4711"', "--json").json["items"]}
+    ids = {item["id"] for item in letters("find", ORDER, 'account = "kunde-4711"', "--json").json["items"]}
     assert {each["item"] for each in found["items"]} == ids
     assert letters("verify", "--json").json["findings"] == []
 
 
-@pytest.mark.parametrize("name", ["4711", "account:4711"])
+@pytest.mark.parametrize("name", ["kunde-4711", "account:kunde-4711"])
 def test_an_identifier_without_a_kind_means_an_account_and_a_handle(letters: Platform, name: str) -> None:
     assert request(letters, account=name)["deferred"] == 2
     assert request(letters, account=f"handle:{name}", reference="DSR-2")["deferred"] == 0
@@ -85,7 +85,7 @@ def test_the_same_reference_shows_what_was_recorded_and_takes_no_other_accounts(
     )  # fmt: skip
     assert "other accounts" in other.err
     later = letters(
-        "erasure", "request", "--account", "4711", "--reference", "DSR-1", "--received", "2026-02-01", code=2
+        "erasure", "request", "--account", "kunde-4711", "--reference", "DSR-1", "--received", "2026-02-01", code=2
     )  # fmt: skip
     assert "received on 2026-01-31" in later.err
     assert len(letters("erasure", "list", "--json").json["requests"]) == 1
@@ -110,9 +110,9 @@ def test_it_is_due_a_month_after_its_receipt_and_can_be_extended_once(letters: P
         (["--account", "%ada"], "wildcard"),
         (["--account", "custodian:staff-017"], "no account of the service"),
         (["--account", "handle:"], "nobody"),
-        (["--account", "4711", "--received", "2999-01-01"], "future"),
-        (["--account", "4711", "--received", "soon"], "no date"),
-        (["--account", "4711", "--scope", "half"], "sealed or all"),
+        (["--account", "kunde-4711", "--received", "2999-01-01"], "future"),
+        (["--account", "kunde-4711", "--received", "soon"], "no date"),
+        (["--account", "kunde-4711", "--scope", "half"], "sealed or all"),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(
@@ -127,7 +127,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
 
 def test_more_than_is_likely_must_be_confirmed(letters: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scelle.bootstrap.erasing.ITEMS_MAX", 1)
-    refused = letters("erasure", "request", "--account", "4711", "--reference", "DSR-1", code=2)
+    refused = letters("erasure", "request", "--account", "kunde-4711", "--reference", "DSR-1", code=2)
     assert "2 items" in refused.err
     assert "--yes" in refused.err
     assert request(letters, "--yes")["deferred"] == 2
@@ -171,11 +171,11 @@ def test_the_logs_of_orders_know_of_a_request_and_of_no_other_order(letters: Pla
         for order, other in ((ORDER, "pa-7"), ("pa-7", ORDER)):
             (told,) = [json.dumps(dict(each.body)) for each in events(session.ledger(order), "erasure")]
             assert found["id"] in told
-            for word in (other, "DSR-1", "4711"):
+            for word in (other, "DSR-1", "kunde-4711"):
                 assert word not in told
         vault = b"".join(path.read_bytes() for path in letters.vault.rglob("*") if path.is_file())
         assert b"DSR-1" not in vault
-        assert b"4711" not in vault
+        assert b"kunde-4711" not in vault
 
 
 def test_sources_are_read_where_that_is_asked_for(letters: Platform) -> None:

@@ -186,7 +186,8 @@ def test_an_account_file_that_is_gone_holds_everybody(platform: Platform) -> Non
     accounts = platform.root / "ids.txt"
     accounts.write_text("u1\nu2\n")
     add_order(platform, ORDER, '[[clause]]\nid = "c"\nsources = ["docs"]\naccounts_file = "ids.txt"\n')
-    platform("source", "add", "of-u3", f"files://{platform.docs}", "--account", "u3")
+    (platform.root / "u3").mkdir()
+    platform("source", "add", "of-u3", f"files://{platform.root}/u3", "--account", "u3")
     add_order(platform, "o2", '[[clause]]\nid = "c"\nsources = ["of-u3"]\naccounts_file = "ids.txt"\n')
     platform("may-delete", "of-u3", "a.txt")
     for path in platform.vault.glob("catalog.db*"):

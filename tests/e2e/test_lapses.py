@@ -75,7 +75,7 @@ def test_requests_that_lose_their_ground_are_listed_by_whichever_command_comes_f
     letters.clauses = ['[[clause]]\nid = "ada"\nsources = ["letters"]\n']
     letters("order", "add", letters.order_file("second.toml", id='"second"', until=soon()))
     letters("preserve", "second")
-    asked = letters("erasure", "request", "--account", "4711", "--reference", "DSR-1", "--json").json
+    asked = letters("erasure", "request", "--account", "kunde-4711", "--reference", "DSR-1", "--json").json
     assert asked["deferred"] == 2
     clock.move(4 * 24 * HOUR_S)
     answer = letters("preserve", "second")

@@ -239,3 +239,21 @@ def test_records_that_another_order_claims_are_carried_over(
     report = platform("preserve", "other", "--json").json
     assert (report["offered"], report["new"], report["vanished"]) == (0, 0, 1)
     assert platform("verify", "--json").json["findings"] == []
+
+
+def test_a_record_is_marked_by_hand(platform: Platform, posts: Path) -> None:
+    take_in(platform, ALL)
+    holders(platform)
+    platform("preserve", ORDER)
+    item = platform("find", ORDER, 'account = "casey"', "--json").json["items"][0]["id"]
+    marked = platform("restricted", "mark", item, "--json").json["marked"]
+    assert platform("restricted", "mark", item, "--json").json["marked"] == marked, "twice is once"
+    (new,) = restricted_items(platform)
+    assert marked[0]["item"] == new
+    assert platform("find", ORDER, 'account = "casey"', "--json").json["count"] == 1
+    report = platform("preserve", ORDER, "--json").json
+    assert (report["unchanged"], report["new"], report["vanished"]) == (3, 0, 0)
+    posts.write_text(post("telling-id", "casey", TELLING + ", and more", 2))
+    platform("preserve", ORDER)
+    assert len(restricted_items(platform)) == 2, "a later state of it goes in with it"
+    assert platform("verify", "--json").json["valid"]

@@ -14,8 +14,14 @@ from tests.integration.platforms import make_platform
 from scelle import bootstrap
 from scelle.bootstrap import KeyChoice, Session
 from scelle.bootstrap.acting import ActingAs
-from scelle.bootstrap.erasing import affected_by_lapse, request_erasure, run_deferred
-from scelle.bootstrap.erasure_list import certificate, list_requests, show_request, write_letter
+from scelle.bootstrap.erasing import request_erasure, run_deferred
+from scelle.bootstrap.erasure_list import (
+    affected_by_lapse,
+    certificate,
+    list_requests,
+    show_request,
+    write_letter,
+)
 from scelle.bootstrap.operators import build_wall
 from scelle.cli.output import write_new
 from scelle.errors import ErasureNotDone, HeldError, NotAllowed

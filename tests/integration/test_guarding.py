@@ -14,7 +14,7 @@ from tests.integration.platforms import make_platform
 from scelle.bootstrap import KeyChoice, Session, opened
 from scelle.bootstrap.acting import ActingAs
 from scelle.bootstrap.explaining import explain
-from scelle.bootstrap.facts import guarded_sources, live_facts
+from scelle.bootstrap.facts import guarded_sources, live_item
 from scelle.bootstrap.guarding import (
     RowHolds,
     VaultGuard,
@@ -26,13 +26,14 @@ from scelle.bootstrap.guarding import (
 from scelle.errors import ItemUnknown, SourceNameUnknown
 from scelle.formats.schema import Schema
 from scelle.guard import Facts
-from scelle.guard.spool import RefusalSpool, read_spool
+from scelle.guard.spool import RefusalSpool, read_spool, refusals_folder
 from scelle.ledger.events import events, record_event
 from scelle.ledger.rows import Row
 from scelle.operators.keys import OperatorKey, write_operator_key
 from scelle.operators.model import Role
-from scelle.operators.registry import operator_body
+from scelle.operators.registry import public_body
 from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.sources.places import Places
 
 OTHER = "zz-secret-7"
 NOW_US = 1_770_000_000_000_000  # 2026-02-02
@@ -95,7 +96,7 @@ def operator(platform: Platform, *orders: str) -> Path:
 
 
 def add_operator(platform: Platform, key: OperatorKey, orders: tuple[str, ...]) -> None:
-    act(platform, RESERVED_ORDER_ID, "operator.added", operator_body(key, Role.COUNSEL, orders, None))
+    act(platform, RESERVED_ORDER_ID, "operator.added", public_body(key.vkey, key.recipient, Role.COUNSEL, orders, None))
 
 
 def asked(
@@ -211,7 +212,8 @@ def test_lapse_holds_stop_keeps_and_release_lets_go(platform: Platform) -> None:
 
 
 def _live(session: Session) -> list[Facts]:
-    return list(live_facts(guarded_sources(session)["docs"], b"sub/b.txt"))
+    specs = guarded_sources(session)
+    return list(live_item(Places(specs), specs["docs"], b"sub/b.txt").readings)
 
 
 def test_a_guard_at_work_follows_orders_that_come_and_end(platform: Platform) -> None:
@@ -253,6 +255,30 @@ def test_refusals_of_a_process_that_goes_on_are_sealed_once(platform: Platform) 
         spool.note([said, said])
         spool.close()
         assert drain_refusals(session) == 2
+        assert list(read_spool(session.path, session.key)) == []
+
+
+def test_refusals_in_a_damaged_file_are_told_and_what_is_whole_is_sealed(platform: Platform) -> None:
+    with session_of(platform) as session:
+        may_delete(session, "docs", [b"a.txt"])
+        [damaged] = refusals_folder(session.path).iterdir()
+        for native in (b"sub/b.txt", b"x/y"):
+            may_delete(session, "docs", [native])
+    data = damaged.read_bytes()
+    damaged.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    warned = platform("order", "lapses").err
+    assert (damaged.name in warned, "1 frame" in warned, warned.count("\n")) == (True, True, 1)
+    with session_of(platform) as session:
+        sealed = [event.body for event in events(session.ledger(RESERVED_ORDER_ID), "refusals")]
+        assert sorted(each["refused"][0][1] for each in sealed) == ["sub/b.txt", "x/y"]
+        assert [file.path for file in read_spool(session.path, session.key)] == [damaged]
+    assert damaged.name in platform("order", "lapses").err, "until somebody has looked at it"
+    with session_of(platform) as session:
+        assert [event.body for event in events(session.ledger(RESERVED_ORDER_ID), "refusals")] == sealed
+    damaged.write_bytes(data)  # a copy was found
+    assert platform("order", "lapses").err == ""
+    with session_of(platform) as session:
+        assert len(list(events(session.ledger(RESERVED_ORDER_ID), "refusals"))) == 3
         assert list(read_spool(session.path, session.key)) == []
 
 

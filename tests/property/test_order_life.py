@@ -60,9 +60,10 @@ from scelle.bootstrap.amending import (
 from scelle.bootstrap.erasing import request_erasure
 from scelle.bootstrap.erasure_list import show_request
 from scelle.bootstrap.guarding import RowHolds, VaultGuard, explain, may_delete
-from scelle.bootstrap.orders import refuse_capture, refuse_disposed, take_in_order
+from scelle.bootstrap.orders import refuse_capture, take_in_order
 from scelle.bootstrap.productions import produce_package
 from scelle.bootstrap.quarantining import ask_quarantine, list_quarantined
+from scelle.bootstrap.readable import refuse_disposed
 from scelle.bootstrap.releasing import ask_release, dispose_due, undo_release
 from scelle.bootstrap.requests import approve, run_due
 from scelle.capture.identity import ItemNames
@@ -179,7 +180,9 @@ class OrderLives(RuleBasedStateMachine):
         self.erasures: dict[str, set[Item]] = {}
         self.number = 0
         bounds = {"cooling-off": HOUR_US, "request-expiry": EXPIRY_US, "grace": DAY_US}
-        make_vault(self.vault, "platform.example", KeyChoice(self.keys), [], bounds)
+        with pytest.MonkeyPatch.context() as patch:  # the vault is as old as the machine's clock says
+            patch.setattr("scelle.bootstrap.making.now_us", lambda: self.now_us)
+            make_vault(self.vault, "platform.example", KeyChoice(self.keys), [], bounds)
         for name in SOURCES:
             (self.root / name).mkdir()
             with self.opened() as session:
@@ -503,11 +506,12 @@ class OrderLives(RuleBasedStateMachine):
 
     def asked(self, request: Request, kind: str, name: str, at_once: bool, **over: Any) -> None:
         """Remember a request; what is asked for already is the same request."""
-        assert request.ready_us == request.made_us + HOUR_US
+        assert HOUR_US <= request.ready_us - request.made_us <= 2 * HOUR_US  # logs keep hours, rounded up
+        assert request.expires_us == request.ready_us + EXPIRY_US
         known = {each.id: each for each in self.pending}
         pending = known.get(request.id)
         if pending is None:
-            pending = Pending(request.id, kind, name, request.ready_us, request.ready_us + EXPIRY_US, **over)
+            pending = Pending(request.id, kind, name, request.ready_us, request.expires_us, **over)
             self.pending.append(pending)
         if at_once:
             self.confirm_when_ready(pending)
@@ -538,7 +542,7 @@ class OrderLives(RuleBasedStateMachine):
             try:
                 outcome = approve(session, pending.id).outcome
             except RequestRefused:
-                is_due = pending.ready_us <= self.now_us < pending.expires_us
+                is_due = pending.ready_us <= self.now_us < pending.expires_us - HOUR_US
                 assert not is_due or pending.is_approved
                 if self.now_us >= pending.expires_us:
                     self.pending.remove(pending)
@@ -727,7 +731,7 @@ class OrderLives(RuleBasedStateMachine):
             item = data.draw(st.sampled_from(by_name(ids)))
             why = explain(session, ids[item])
             holders = self.holders(item)
-            assert {hold.order for hold in why.holds} == set(holders)
+            assert {hold.order for hold in why.holds} == set(holders), (item, why, self.orders)
             assert why.held is bool(holders)
             assert why.sealed_in == {each for each in holders if item in self.orders[each].sealed}
             ends = [self.orders[each].until_us for each in holders]

@@ -19,9 +19,9 @@ from scelle.bootstrap.orders import (
     expected_items,
     note_order,
     refuse_capture,
-    refuse_disposed,
     take_in_order,
 )
+from scelle.bootstrap.readable import readable_orders, refuse_disposed
 from scelle.bootstrap.recovery import Moved, recover_log, was_drilled
 from scelle.bootstrap.session import KeyChoice, Session, default_key_folder, opened, refuse_in_vault
 
@@ -38,6 +38,7 @@ __all__ = [
     "note_order",
     "now_us",
     "opened",
+    "readable_orders",
     "recover_log",
     "refuse_capture",
     "refuse_disposed",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
+from typing import Final
 
 from scelle.sources.registry import check_identifier
 
@@ -15,10 +16,14 @@ def now_us() -> int:
     return time_ns() // 1000
 
 
+UNPROVEN: Final = "user:"
+"""Stands before a name that only the environment or the machine's account says; no operator's name has a colon."""
+
+
 def actor() -> str:
-    """Return who runs this process, as events name them."""
+    """Return who runs this process, as events name somebody who acts with no operator's key."""
     name = os.environ.get("SCELLE_OPERATOR") or getpass.getuser()
-    return check_identifier(name, "SCELLE_OPERATOR")
+    return check_identifier(f"{UNPROVEN}{name}", "SCELLE_OPERATOR")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ becomes a request that holds the exact clauses, and is sealed when two people st
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from scelle.bootstrap.lapses import affected, seal_lapses
-from scelle.bootstrap.requests import ask
+from scelle.bootstrap.requests import ask, check_may_ask, open_twin, without_places
 from scelle.bootstrap.restricted import refuse_hashes_over_records
 from scelle.bootstrap.sealed_scope import count_stopped
 from scelle.bootstrap.session import Session
@@ -258,24 +259,33 @@ def ask_amendment(
 ) -> Request:
     """Ask for an amendment that loosens. Its papers are sealed at once, so that the request is over exactly them."""
     session.require(Power.AMEND)
-    session.require(Power.REQUEST)
+    act = LOOSENING[amendment.act]
+    check_may_ask(session, act, None)
     ledger = _writer(session, order)
     sealed = sealed_order(ledger)
     sealed.life.check(Step.NARROW, session.now_us())
-    document = _seal_letter(session, ledger, amendment.letter)
-    seal_accounts(ledger, session.packs, amendment.accounts, session.now_us())
-    session.packs.sync()
-    ledger.seal(session.now_us())
     growing = {clause.id: clause_to_json(clause) for clause in sealed.clauses}
     body = {
         "before": {name: growing[name] for name in amendment.touched() if name in growing},
         "clauses": [clause_to_json(clause) for clause in amendment.clauses],
         "stop": list(amendment.stop),
         "diff": dict(diff),
-        "document": document,
+        "document": _as_named(amendment.letter),
         "reference": amendment.reference,
     }
-    return ask(session, LOOSENING[amendment.act], order, body, reason)
+    twin = open_twin(session, act, order, body, without_places)
+    if twin is not None:
+        return twin
+    document = _seal_letter(session, ledger, amendment.letter)
+    seal_accounts(ledger, session.packs, amendment.accounts, session.now_us())
+    session.packs.sync()
+    ledger.seal(session.now_us())
+    return ask(session, act, order, {**body, "document": document}, reason)
+
+
+def _as_named(letter: tuple[str, bytes] | None) -> dict[str, Any] | None:
+    """Return how an event names a letter, before it is sealed anywhere."""
+    return None if letter is None else {"name": letter[0], "sha256": sha256(letter[1]).hexdigest()}
 
 
 def execute_narrow(session: Session, request: Request) -> dict[str, Any]:
@@ -342,6 +352,10 @@ def _overtaken(sealed: SealedOrder, request: Request, now_us: int) -> str | None
     for name in (*map(str, request.body["stop"]), *wanted):
         if growing.get(name) not in (before.get(name), wanted.get(name)):
             return f"clause {name} changed since it was asked: ask again"
+    claims = {clause.id for clause in sealed.clauses if not clause.carve_out}
+    stops = set(map(str, request.body["stop"]))
+    if stops & claims and claims <= stops:
+        return "no clause of the order would grow any more: others stopped since it was asked; lift the order instead"
     return None
 
 

@@ -15,11 +15,13 @@ from scelle.bootstrap.guarding import RowHolds
 from scelle.bootstrap.session import Session
 from scelle.capture.families import Family
 from scelle.capture.identity import ItemNames
+from scelle.capture.sealed import is_by_hand
 from scelle.capture.store import without_pass
 from scelle.formats.compartments import is_restricted_row
 from scelle.formats.entries import Segment
 from scelle.formats.records import RECORD_KEY_BYTES, SALT_BYTES, ChunkRoot
 from scelle.formats.schema import DOCUMENT_V1, Schema
+from scelle.formats.tokens import is_reserved_alias
 from scelle.formats.values import Content, content_value, decode_value
 from scelle.ledger.destroying import is_destroyed, is_doomed
 from scelle.ledger.erasing import contents_of
@@ -27,8 +29,10 @@ from scelle.ledger.events import record_event
 from scelle.ledger.rows import Row
 from scelle.ledger.search import Tombstones, tombstones
 from scelle.ledger.segments import SegmentWriter
-from scelle.ledger.service import OrderLedger
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
+from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order
+from scelle.release.contents import named_contents
 from scelle.release.matching import called
 from scelle.release.quarantine import QUARANTINED, RESTRICTED_GROUND, Place, quarantine_codes
 from scelle.sources.interfaces import Member
@@ -58,12 +62,12 @@ class _Shape(NamedTuple):
 def carry_over(session: Session, ledger: OrderLedger, places: Collection[Place] | None = None) -> None:
     """Seal in the logs of other living orders what they claim of this order's rows, or of these `places` of them.
 
-    Durable and sealed when it returns: then the rows may go. A second time finds nothing to do; a crash before the
-    commit leaves nothing, or records that are sealed once more. What is quarantined here is quarantined there.
+    Durable and sealed when it returns: then the rows may go. What is quarantined here is quarantined there. A second
+    time finds nothing to do; of what a crash left durable before the commit see `_settle`.
     """
     holds = RowHolds(session, without=ledger.order)
-    if not holds.orders:
-        return
+    for order in holds.orders:
+        _settle(session, session.writer(order))
     carrying = _Carrying(session, holds.orders)
     grounds, names = quarantine_codes(ledger), sealed_order(ledger).source_names
     for at, manifest in _segments(ledger, places):
@@ -77,6 +81,39 @@ def carry_over(session: Session, ledger: OrderLedger, places: Collection[Place] 
                 clauses = [clause for name, clause in claims if name == order]
                 carrying.take(order, clauses, shape, row, grounds.get((at, row.seq)))
     carrying.seal()
+
+
+def _settle(session: Session, ledger: OrderLedgerWriter) -> None:
+    """Seal what an interrupted run left open in another order's log, so that nothing is sealed twice.
+
+    Records that no pass made come from a crash in here. Which of them were to be quarantined is not known any more, so
+    all of them are: two people may let out what should not be.
+    """
+    aliases = [alias for alias in ledger.open_sources() if not is_reserved_alias(alias)]
+    if not aliases:
+        return
+    names, places = sealed_order(ledger).source_names, defaultdict[str, list[list[int]]](list)
+    for alias in aliases:
+        writer = ledger.open_rows(alias)
+        if writer is None:
+            continue
+        for row in writer.flushed_rows():
+            if is_by_hand(row) and not is_restricted_row(row.split_values()):
+                item = ItemNames(session.key, called(names, alias), writer.schema).name(row)
+                places[item or ""].append([ledger.coming_index(alias), row.seq])
+    if places:
+        body = {"items": sorted(places), "places": dict(places), "ground": RESTRICTED_GROUND, "request": None}
+        record_event(ledger, session.now_us(), session.actor, QUARANTINED, body)
+    ledger.seal(session.now_us(), only=[*aliases, *([EVENTS_SOURCE] if places else [])])
+
+
+def needed_by_none(session: Session, order: str, contents: Collection[bytes]) -> set[bytes]:
+    """Return those of an order's contents (SHA-256) that no record of any other log names: these may be destroyed."""
+    doomed = set(contents)
+    for other in [RESERVED_ORDER_ID, *session.all_orders()] if doomed else ():
+        if other != order:
+            doomed.difference_update(named_contents(session.writer(other)))
+    return doomed
 
 
 def _segments(ledger: OrderLedger, places: Collection[Place] | None) -> Iterator[tuple[int, Segment]]:

@@ -1,19 +1,23 @@
 """Verify a vault, and name the logs that it no longer has."""
 
+import re
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from scelle.bootstrap.session import Session, names_any
+from scelle.bootstrap.session import Session
 from scelle.errors import IntegrityError, ScelleError, StorageError
 from scelle.fsck.files import is_there
-from scelle.fsck.model import Finding, VerifyReport
+from scelle.fsck.model import Finding, Notebook, VerifyReport, shown_name
 from scelle.fsck.service import verify
-from scelle.ledger.events import events
-from scelle.ledger.service import order_folder
+from scelle.ledger.events import Event, events
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, order_folder
+from scelle.operators.registry import UNASKED
 from scelle.orders.model import RESERVED_ORDER_ID
+from scelle.orders.standing import standing
 
 ELSEWHERE: Final = Finding(
     "elsewhere",
@@ -32,14 +36,62 @@ def verify_vault(
     report = verify(
         session.path, session.key, sample=sample, order=order, workers=workers, recall=session.memory.recall
     )
+    found = _unbacked(session, order)
     gone = [name for name in _expected_logs(session) if not _has_log(session.path, name)]
-    if not gone or order is not None:
-        return report
-    findings = tuple(
-        Finding("log.gone", f"order {name}", "its whole log is gone: restore it from a copy or from escrow")
-        for name in gone
+    if order is None:
+        found.findings += [
+            Finding(
+                "log.gone", f"order {name}", "its whole log is gone: restore it from a copy or from escrow"
+            )
+            for name in gone
+        ]
+    return replace(
+        report,
+        valid=report.valid and not found.findings,
+        findings=(*report.findings, *found.findings),
+        remarks=(*report.remarks, *found.remarks),
     )
-    return replace(report, valid=False, findings=report.findings + findings)
+
+
+def _unbacked(session: Session, order: str | None) -> Notebook:
+    """Name the events that count for nothing, since nobody who could asked for them, or nobody can read them.
+
+    A log that cannot be read was named by the steps before.
+    """
+    notes = Notebook()
+    for name in [RESERVED_ORDER_ID, *session.all_orders()] if order is None else [order]:
+        with suppress(ScelleError, OSError):
+            _doubt_events(session, name, notes)
+    with suppress(ScelleError, OSError):
+        for doubt in session.people.doubts if order is None else ():
+            code = "event.unasked" if doubt.why == UNASKED else "event.unread"
+            notes.find(code, _subject(RESERVED_ORDER_ID, doubt.seq, doubt.kind), doubt.why)
+    return notes
+
+
+def _doubt_events(session: Session, order: str, notes: Notebook) -> None:
+    """Name the events of one log that count for nothing."""
+    backing = session.backing(order)
+    believed: list[Event] = []
+    for event in events(OrderLedger(session.path, order, f"{session.host}/po/{order}", session.key)):
+        why = backing.why_not(event)
+        if why is None:
+            believed.append(event)
+        else:
+            notes.find("event.unasked", _subject(order, event.seq, event.kind), why)
+    if order == RESERVED_ORDER_ID:
+        return
+    parted = standing(believed, backing.asked)
+    for event in parted.refused:
+        detail = "it was carried out before, or nothing that must come before it is there"
+        notes.find("event.unasked", _subject(order, event.seq, event.kind), detail)
+    for event in parted.left:
+        detail = "its amendment is not there; the clause stays as it was"
+        notes.remark("event.unfinished", _subject(order, event.seq, event.kind), detail)
+
+
+def _subject(order: str, seq: int, kind: str) -> str:
+    return f"order {order}, {EVENTS_SOURCE} record {seq} ({shown_name(kind)})"
 
 
 def discreet_report(session: Session, report: VerifyReport, order: str | None) -> VerifyReport:
@@ -50,10 +102,10 @@ def discreet_report(session: Session, report: VerifyReport, order: str | None) -
     log are not, since they grow with what is done anywhere, and neither are contents, bytes and packs (0).
     """
     hidden = [name for name in session.every_order_named() if not session.sees(name)]
-    findings = tuple(each for each in report.findings if not names_any(_text(each), hidden))
+    findings = tuple(each for each in report.findings if not _names_any(each, hidden))
     if len(findings) < len(report.findings):
         findings = (*findings, ELSEWHERE)
-    remarks = tuple(each for each in report.remarks if not names_any(_text(each), hidden))
+    remarks = tuple(each for each in report.remarks if not _names_any(each, hidden))
     logs = session.orders() if order is None else [order]
     counts = [each for each in map(partial(_segment_records, session), logs) if each is not None]
     sample = report.sampled
@@ -71,8 +123,13 @@ def discreet_report(session: Session, report: VerifyReport, order: str | None) -
     )
 
 
-def _text(finding: Finding) -> str:
-    return f"{finding.subject} {finding.detail}"
+def _names_any(finding: Finding, orders: Collection[str]) -> bool:
+    """Tell whether a finding names one of these orders: as `order ID`, or by a path or an origin below `po/`.
+
+    An id may be any word, so that the word alone tells nothing.
+    """
+    text = f"{finding.subject} {finding.detail}"
+    return any(re.search(rf"(?:\border |\bpo/){re.escape(each)}(?![a-z0-9-])", text) for each in orders)
 
 
 def _segment_records(session: Session, order: str) -> list[int] | None:

@@ -9,9 +9,9 @@ import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from scelle.bootstrap.erasure_list import affected_by_lapse, document_of, lines_now
+from scelle.bootstrap.erasure_list import document_of, lines_now
 from scelle.bootstrap.erasure_log import (
     accounts_of,
     identifiers_of,
@@ -49,8 +49,8 @@ from scelle.release.erasure import (
 from scelle.release.letters import templates
 from scelle.vault.request_keys import RequestKey, forget_request_keys, make_request_key
 
-__all__ = ["affected_by_lapse", "request_erasure", "run_deferred"]
-
+_FIRST_DAY: Final = date(2016, 1, 1)
+"""Regulation (EU) 2016/679 is of 27 April 2016: what is said to have come before is a slip."""
 Confirm: TypeAlias = Callable[[str], bool]
 """Asked whether somebody means what a request would do, in words; False refuses."""
 
@@ -84,6 +84,10 @@ def request_erasure(
     today = local_day(session.now_us(), UTC)
     if received is not None and received > today:
         raise ErasureWrong(f"received {received} is in the future: give the day on which the request came")
+    if received is not None and received < _FIRST_DAY:
+        raise ErasureWrong(
+            f"received {received} is before {_FIRST_DAY}: give the day on which the request came"
+        )
     ledger = vault_writer(session)
     known = read_requests(ledger).find(name)
     if known is not None and known.reference == name:

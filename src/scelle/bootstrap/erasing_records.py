@@ -6,12 +6,12 @@ word with the paper sealed beside it (ledger.md §8).
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from scelle.bootstrap.carrying import carry_over
-from scelle.bootstrap.requests import ask
+from scelle.bootstrap.carrying import carry_over, needed_by_none
+from scelle.bootstrap.requests import ask, check_may_ask, open_twin, without_places
 from scelle.bootstrap.session import Session
 from scelle.capture.store import forget_records
 from scelle.errors import EraseWrong
@@ -27,14 +27,13 @@ from scelle.ledger.erasing import (
     unfinished_contents,
     with_signature,
 )
+from scelle.ledger.erasure_journal import read_journal
 from scelle.ledger.events import events, has_left_events, record_event
 from scelle.ledger.search import Tombstones, tombstones
 from scelle.ledger.service import EVENTS_SOURCE, ORDER_SOURCE, OrderLedger, OrderLedgerWriter
-from scelle.operators.model import Power
 from scelle.operators.requests import Act, Request
-from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.papers import read_letter
-from scelle.orders.service import keep_paper, sealed_order
+from scelle.orders.service import keep_paper, paper_commitment, sealed_order
 from scelle.productions.scratch import refuse_taken
 from scelle.release.consents import consent_request, match_consents, read_consent_answer
 from scelle.release.contents import named_contents
@@ -57,7 +56,7 @@ def write_consent_request(
 ) -> dict[str, Any]:
     """Write to `to` what the authority's tool is shown of these records; nothing else is changed, and it is sealed
     that it was asked. Raises `EraseWrong`, `EraseRefused`, `PackageNameRefused`."""
-    session.require(Power.REQUEST)
+    check_may_ask(session, Act.DISPOSE_EARLY, None)
     ledger = _writer(session, order)
     targets = _targets(session, ledger, items)
     doomed = prepare_tombstones(
@@ -86,7 +85,7 @@ def ask_erasure(
 
     The paper of basis `letter` or `order` is sealed here. Raises `EraseWrong`, `EraseRefused`, `RecordErased`.
     """
-    session.require(Power.REQUEST)
+    check_may_ask(session, Act.DISPOSE_EARLY, None)
     if basis not in ("consent", *PAPER_BASES):
         raise EraseWrong(f"basis {shown(basis)}: give consent, letter or order")
     if (basis in PAPER_BASES) != (document is not None) or (basis == "consent") != (consent is not None):
@@ -108,10 +107,14 @@ def ask_erasure(
         prepare_tombstones(
             ledger, targets, ground=ground, basis=basis, document=None, time_us=session.now_us()
         )
-    if document is not None:
-        said["document"] = _sealed_paper(session, ledger, document, ground, basis)
     said["places"] = [list(target) for target in targets]
-    request = ask(session, Act.DISPOSE_EARLY, order, said, ground)
+    letter = None if document is None else read_letter(document)
+    paper = None if letter is None else {"name": letter[0], "sha256": sha256(letter[1]).hexdigest()}
+    request = open_twin(session, Act.DISPOSE_EARLY, order, {**said, "document": paper}, without_places)
+    if request is None:
+        if letter is not None:
+            said["document"] = _sealed_paper(session, ledger, letter, ground, basis)
+        request = ask(session, Act.DISPOSE_EARLY, order, said, ground)
     return request, {
         "order": order,
         "records": len(targets),
@@ -140,29 +143,21 @@ def _consented(ledger: OrderLedger, targets: Sequence[Target], ground: str, path
 
 
 def _sealed_paper(
-    session: Session, ledger: OrderLedgerWriter, path: Path, ground: str, basis: str
+    session: Session, ledger: OrderLedgerWriter, letter: tuple[str, bytes], ground: str, basis: str
 ) -> dict[str, Any]:
     """Seal the letter or destruction order as a paper of the order; return how an event names it, and its rc."""
     check_may_erase(ledger, basis, _any_paper(ledger))
-    name, data = read_letter(path)
+    name, data = letter
     named = keep_paper(ledger, session.packs, name, data, session.now_us())
     body = {"document": named, "basis": basis, "ground": ground}
     record_event(ledger, session.now_us(), session.actor, ASKED, body)
     ledger.seal(session.now_us(), only=(EVENTS_SOURCE, ORDER_SOURCE))
-    return {**named, "rc": _commitment(ledger, int(str(named["seq"]))).hex()}
+    return {**named, "rc": paper_commitment(ledger, int(str(named["seq"]))).hex()}
 
 
 def _any_paper(ledger: OrderLedger) -> bytes:
     """Return the commitment of item zero: whether the order allows it at all is asked before a paper is sealed."""
-    return _commitment(ledger, 0)
-
-
-def _commitment(ledger: OrderLedger, seq: int) -> bytes:
-    for _, manifest in ledger.manifests():
-        if manifest.source == ORDER_SOURCE and manifest.seq[0] <= seq < manifest.seq[1]:
-            with closing(ledger.segment(manifest)) as reader:
-                return reader.hashes(seq - manifest.seq[0], seq - manifest.seq[0] + 1)
-    raise EraseWrong(f"order {ledger.order} has no paper {seq}")
+    return paper_commitment(ledger, 0)
 
 
 # --- carrying it out -------------------------------------------------------------------------------------
@@ -193,6 +188,21 @@ def execute_dispose_early(session: Session, request: Request) -> dict[str, Any]:
         "contents": done["contents"],
         "sealed_again": _still_growing(ledger, _found(ledger, records)),
     }
+
+
+def is_begun(session: Session, request: Request) -> bool:
+    """Tell whether the erasure of a request has begun, or is done, and its request is not noted as carried out."""
+    ledger = session.writer(str(request.order))  # which drops a journal of what never reached the log
+    if _sealed_body(ledger, request.id) is not None:
+        return True
+    journal = read_journal(ledger.folder, ledger.origin, session.key)
+    if journal is None:
+        return False
+    targets = [Target(int(at), int(seq)) for at, seq in request.body["places"]]
+    return any(
+        target.seq - _manifest(ledger, target).seq[0] in journal.records.get(target.log_index, ())
+        for target in targets
+    )
 
 
 def _erase(
@@ -245,10 +255,7 @@ def _destroy_contents(session: Session, ledger: OrderLedgerWriter) -> int:
     """
     left = unfinished_contents(ledger, session.key)
     alone = left.difference(named_contents(ledger)) if left else left
-    doomed = set(alone)
-    for other in [RESERVED_ORDER_ID, *session.all_orders()] if doomed else ():
-        if other != ledger.order:
-            doomed.difference_update(named_contents(session.writer(other)))
+    doomed = needed_by_none(session, ledger.order, alone)
     if doomed:
         destroy_contents(session.packs, session.key, doomed)
     return len(alone)
@@ -260,7 +267,7 @@ def _forget(session: Session, ledger: OrderLedger, targets: Sequence[Target]) ->
     for target in targets:
         by_alias.setdefault(_manifest(ledger, target).source, []).append(target.seq)
     for alias, seqs in by_alias.items():
-        forget_records(session.catalog, ledger.order, alias, seqs)
+        forget_records(session.catalog, session.key, ledger.order, alias, seqs)
 
 
 def _record(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from scelle.bootstrap.facts import guarded_sources, row_facts
+from scelle.bootstrap.facts import guarded_sources, row_readings
 from scelle.bootstrap.guarding import open_guard
 from scelle.bootstrap.session import Session
 from scelle.errors import IntegrityError, OrderUnknown, StorageError
@@ -28,6 +28,7 @@ from scelle.release.live import DOCUMENT_SCHEMES, Unread, is_of_accounts, live_i
 from scelle.release.matching import SealedOfAccounts, live_item_id
 from scelle.sources.interfaces import native_text
 from scelle.sources.model import SourceSpec
+from scelle.sources.places import Places
 from scelle.sources.registry import refuse_own_folders
 from scelle.sources.urls import open_source
 
@@ -73,6 +74,7 @@ class ErasureOrders:
         self._gone = gone
         self._guard = open_guard(session, without=gone)
         self._specs = guarded_sources(session)
+        self._places = Places(self._specs)
         self.grounds = {order: ground_of(life, self.now_us) for order, life in self.lives.items()}
 
     def holds(self, order: str) -> bool:
@@ -110,9 +112,10 @@ class ErasureOrders:
                 for each in self._sealed(order).rows(identifiers):
                     known = found.get(each.item)
                     if known is None:
-                        facts = row_facts(self._specs.get(each.source), each.source, each.schema, each.row)
+                        spec = self._specs.get(each.source)
+                        readings = row_readings(self._places, spec, each.source, each.schema, each.row)
                         ref = self._guard.ref(each.source, each.native)
-                        known = Match(each.source, ref, each.native, (), (), self._live(facts))
+                        known = Match(each.source, ref, each.native, (), (), self._live(*readings))
                     if order not in known.sealed_in and order not in known.waiting_in:
                         known = known.with_order(order, is_holding=is_holding)
                     found[each.item] = known
@@ -173,6 +176,8 @@ class ErasureOrders:
                     yield fresh.line(line.item, self.lives)
                     continue
                 sealed = ()
+                if line.source in sources:  # what is not sealed any more is held where a clause still may cover it
+                    live = tuple(order for order in live if order in sources[line.source].live_in)
             elif line.source in sources:
                 now = sources[line.source].live_in
                 new = [order for order in now if self.came_after(order, request.made_us)]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from scelle.bootstrap.facts import guard_over, guarded_sources, live_facts, row_facts, written_name
+from scelle.bootstrap.facts import guard_over, guarded_sources, named_item, row_facts, written_name
 from scelle.bootstrap.session import Session
 from scelle.capture.lookup import find_version
 from scelle.errors import CatalogStale, InputError, ItemUnknown, ScelleError
@@ -22,12 +22,14 @@ from scelle.guard.service import Guard
 from scelle.guard.spool import Refusal, read_spool, refusal_from_json
 from scelle.guard.why import Why
 from scelle.ledger.events import events
+from scelle.operators.model import Power
 from scelle.orders.lifecycle import Life
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order
 from scelle.release.quarantine import LIFTED, QUARANTINED, quarantine_of
 from scelle.sources.interfaces import native_text
 from scelle.sources.model import SourceSpec, spec_from_json
+from scelle.sources.places import Name, Places
 from scelle.sources.registry import known_source
 
 _ITEM_ID: Final = re.compile(r"i[a-z2-7]{26}")
@@ -42,13 +44,15 @@ def _silent(done: int, total: int) -> None:
 class _Target:
     """An item that was found: by its source and native id, and by one version of it where an item id was given.
 
-    `is_seen`: it is known from what the session may see. `said` is what a refusal kept of it. `ref` is None where the
-    row does not name its item, which is restricted.
+    `names` are all under which sources may offer it, none where its source is not known. `is_seen`: it is known from
+    what the session may see. `said` is what a refusal kept of it. `ref` is None where the row does not name its item,
+    which is restricted.
     """
 
     source: str
     native: bytes
     ref: str | None
+    names: tuple[Name, ...]
     item_id: str | None = None
     is_seen: bool = True
     said: Refusal | None = None
@@ -91,6 +95,7 @@ class _Explanation:
     def __init__(self, session: Session, progress: Progress) -> None:
         self._session, self._progress = session, progress
         self._specs = guarded_sources(session)
+        self._places = Places(self._specs)
         self._known: dict[str, _Known] = {}
         orders = session.all_orders()
         seen = {order: self._open(order).life for order in orders if session.sees(order)}
@@ -104,7 +109,7 @@ class _Explanation:
         target = self._target(item, source)
         holds, sealed_in = self._holds(target, self._visible, self._guard) if target.is_seen else ((), ())
         is_held = bool(holds) or self._is_held_unseen(target)
-        is_named = source is not None or (bool(holds) and not self._is_quarantined(target))
+        is_named = source is not None or (bool(holds) and self._may_name and not self._is_quarantined(target))
         return Why(
             item=item,
             source=target.source if is_named else None,
@@ -116,6 +121,11 @@ class _Explanation:
             sees_all=self._session.is_solo,
             now_us=self._session.now_us(),
         )
+
+    @property
+    def _may_name(self) -> bool:
+        """Tell whether who asks may see names of items: an auditor sees counts and events alone."""
+        return self._session.may(Power.READ_CONTENT, Power.CAPTURE)
 
     def _is_quarantined(self, target: _Target) -> bool:
         """Tell whether an order that the session sees has the item in quarantine: then nothing says its name."""
@@ -147,8 +157,10 @@ class _Explanation:
 
     def _target(self, item: str, source: str | None) -> _Target:
         if source is not None:
-            name, native = known_source(self._specs, source).name, item.encode("utf-8", "surrogateescape")
-            return _Target(name, native, self._guard.ref(name, native))
+            spec = known_source(self._specs, source)
+            names = self._places.names_of(spec, item.encode("utf-8", "surrogateescape"))
+            name, native = names[0].spec.name, names[0].native
+            return _Target(name, native, self._guard.ref(name, native), names)
         if _ITEM_ID.fullmatch(item):
             return self._by_id(item)
         if _REF.fullmatch(item):
@@ -165,8 +177,10 @@ class _Explanation:
             if row is None:
                 return None
             native = (row.native or "").encode()
-            ref = None if is_restricted_row(row.row.split_values()) else self._guard.ref(row.source, native)
-            return _Target(row.source, native, ref, item_id)
+            is_restricted = is_restricted_row(row.row.split_values())
+            ref = None if is_restricted else self._guard.ref(row.source, native)
+            names = self._names(row.source, native, is_stand_in=is_restricted)
+            return _Target(row.source, native, ref, names, item_id)
 
         target = self._searched(found)
         if target is None:
@@ -195,11 +209,15 @@ class _Explanation:
                 f"ref {ref} stands for {len(refused)} refused items by chance: give --source S and the native id"
             )
         for (source, native), said in refused.items():
-            return _Target(source, native.encode(), ref, said=said)
+            is_stand_in = ref != self._guard.ref(source, native.encode())
+            names = self._names(source, native.encode(), is_stand_in=is_stand_in)
+            return _Target(source, native.encode(), ref, names, said=said)
 
         def found(order: str, told: Progress) -> _Target | None:
             natives = self._open(order).rows.natives(self._has_ref(ref), told)
-            return next((_Target(source, native.encode(), ref) for source, native in natives), None)
+            for source, native in natives:
+                return _Target(source, native.encode(), ref, self._names(source, native.encode()))
+            return None
 
         target = self._searched(found)
         if target is None:
@@ -228,6 +246,12 @@ class _Explanation:
                 return replace(found, is_seen=is_seen)
         return None
 
+    def _names(self, source: str, native: bytes, *, is_stand_in: bool = False) -> tuple[Name, ...]:
+        spec = self._specs.get(source)
+        if spec is None:
+            return ()
+        return self._places.hidden(spec, native) if is_stand_in else self._places.names_of(spec, native)
+
     def _has_ref(self, ref: str) -> Callable[[str, str], bool]:
         return lambda source, native: self._guard.ref(source, native.encode()) == ref
 
@@ -242,38 +266,51 @@ class _Explanation:
         an order beyond them knows: so no answer depends on one that may not be seen.
         """
         rows = {order: self._rows(order, target) for order in orders}
-        readings = self._readings(target, rows)
+        live, known = self._live(target), [(order, row) for order, row in rows.items() if row is not None]
+        known = known or list(self._past_rows(target))
         holds: list[Hold] = []
         for order, found in rows.items():
-            facts = [self._facts(order, found)] if found is not None else readings
+            best = (order, found) if found is not None else next(iter(known), None)
+            facts = live if best is None else self._with_sealed(*best, live)
             sealed_in = (order,) if found is not None else ()
             holds += [hold for hold in guard.holds_of(*facts, sealed_in=sealed_in) if hold.order == order]
         return holds, [order for order, found in rows.items() if found is not None]
 
+    def _past_rows(self, target: _Target) -> Iterator[tuple[str, SealedRow]]:
+        """Yield what orders that hold nothing any more, and that the session sees, still have of the item."""
+        for order in self._past:
+            try:
+                row = self._rows(order, target)
+            except ScelleError:  # disposed of
+                continue
+            if row is not None:
+                yield order, row
+
     def _rows(self, order: str, target: _Target) -> SealedRow | None:
         """Return the newest row of the item, or of the version that was asked for, in an order's log."""
-        newest = None
-        names = [
-            written_name(self._session, target.source, target.native, restricted=is_) for is_ in (True, False)
-        ]
-        for name in names:
-            for row in self._open(order).rows.of_native(target.source, name):
-                if target.item_id is None or row.item_id == target.item_id:
-                    newest = row
-        return newest
+        names = {(each.spec.name, each.native) for each in target.names if each.native}
+        for source, native in ((target.source, target.native), *sorted(names)):
+            newest = None
+            for is_restricted in (True, False):
+                name = written_name(self._session, source, native, restricted=is_restricted)
+                for row in self._open(order).rows.of_native(source, name):
+                    if target.item_id is None or row.item_id == target.item_id:
+                        newest = row
+            if newest is not None:
+                return newest
+        return None
 
-    def _readings(self, target: _Target, rows: Mapping[str, SealedRow | None]) -> Readings:
-        for order, found in rows.items():
-            if found is not None:
-                return [self._facts(order, found)]
+    def _live(self, target: _Target) -> Readings:
+        """Return what is known of the item without a sealed row: what a refusal kept of it, and its names."""
         spec, said = self._specs.get(target.source), target.said
         if spec is None:
             return [Facts(target.source, target.native)]
         account, time_us = (None, None) if said is None else (said.account, said.time_us)
-        readings = live_facts(spec, target.native, account, time_us)
-        if said is not None and target.ref != self._guard.ref(target.source, target.native):
-            return [replace(each, path=None) for each in readings]  # a stand-in: the item's name is not kept
-        return readings
+        return named_item(spec, target.names, account, time_us).readings
+
+    def _with_sealed(self, order: str, row: SealedRow, live: Readings) -> Readings:
+        """Return what is known of an item with a sealed row: the row says it all, but of other sources that have it."""
+        return [self._facts(order, row), *(each for each in live if each.source != row.source)]
 
     def _facts(self, order: str, found: SealedRow) -> Facts:
         specs = self._open(order).specs

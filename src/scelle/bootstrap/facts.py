@@ -140,6 +140,19 @@ def row_facts(spec: SourceSpec | None, source: str, schema: Schema, row: Row) ->
     )
 
 
+def row_readings(places: Places, spec: SourceSpec | None, source: str, schema: Schema, row: Row) -> Readings:
+    """Return what is known of a sealed row's item, under its own source and under others over the same place."""
+    facts = row_facts(spec, source, schema, row)
+    if spec is None or not places.overlapping(spec):
+        return [facts]
+    values = row.split_values()
+    hidden = schema.digest == DOCUMENT_V1.digest and is_restricted_row(values)
+    names = places.hidden(spec, facts.native) if hidden else places.names_of(spec, facts.native)
+    holder = None if values[_HOLDER] == NULL else values[_HOLDER][_BODY:].decode()
+    live = named_item(spec, names, holder, facts.time_us).readings
+    return [facts, *(each for each in live if each.source != source)]
+
+
 def written_name(session: Session, source: str, native: bytes, *, restricted: bool) -> str:
     """Return the native id of an item as text, as it may be written anywhere; a restricted one's stand-in."""
     return ItemKeys(session.key, source).shadow(native) if restricted else native_text(native)

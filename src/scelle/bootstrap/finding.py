@@ -2,9 +2,9 @@
 
 from hashlib import sha256
 
-from scelle.bootstrap.orders import refuse_disposed
+from scelle.bootstrap.readable import refuse_disposed
+from scelle.bootstrap.reads import note_shown
 from scelle.bootstrap.session import Session
-from scelle.errors import StorageError
 from scelle.find.service import Hits, Progress, find
 from scelle.operators.model import Role
 from scelle.orders.service import sealed_order
@@ -29,15 +29,7 @@ def find_items(session: Session, order: str, query: str, limit: int, progress: P
     )
     if not session.is_solo and (session.operator is None or session.operator.role is not Role.COUNSEL):
         hits.quarantined = None
-    _note(session, order, query, hits.count)
+    # The question only by its digest, since it may name persons for longer than they are held.
+    asked = sha256(query.encode()).hexdigest()
+    note_shown(session, order, "find", query_sha256=asked, matches=hits.count)
     return hits
-
-
-def _note(session: Session, order: str, query: str, count: int) -> None:
-    """Keep who asked what; the question only by its digest, since it may name persons for longer than they are held."""
-    try:
-        session.note_read(order, "find", query_sha256=sha256(query.encode()).hexdigest(), matches=count)
-    except StorageError as error:
-        if not session.is_solo:
-            raise
-        session.warnings.append(f"this search could not be noted: {error}")

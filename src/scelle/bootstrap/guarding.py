@@ -5,7 +5,7 @@ The guard looks at every order, whoever asks, and says `held` and a ref, whichev
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +15,11 @@ from scelle.bootstrap.explaining import explain, holds_of_item
 from scelle.bootstrap.facts import LiveItem, guard_over, guarded_sources, live_item, row_facts, written_name
 from scelle.bootstrap.session import Session
 from scelle.capture.lookup import SealedStateSet, sealed_state_set, state_key
-from scelle.errors import ScelleError, StorageError
+from scelle.errors import RefusalsDamaged, ScelleError, StorageError
 from scelle.formats.schema import Schema
 from scelle.guard.model import Hold, Verdict
 from scelle.guard.service import Guard
-from scelle.guard.spool import AT_ONCE, Refusal, RefusalSpool, read_spool, remove_finished
+from scelle.guard.spool import AT_ONCE, Refusal, RefusalSpool, SpoolFile, read_spool, remove_finished
 from scelle.ledger.events import events, record_event
 from scelle.ledger.rows import Row
 from scelle.ledger.service import OrderLedgerWriter
@@ -182,6 +182,7 @@ class VaultGuard:
         seen = _states_of(self._session.path)
         if seen == self._seen:
             return
+        self._session.forget_people()  # a release counts where the vault's own log has its request
         found = {
             order: self._lives[order]
             if order in self._lives and self._seen.get(order) == seen.get(order)
@@ -260,18 +261,21 @@ def drain_refusals(session: Session, ledger: OrderLedgerWriter | None = None) ->
     """Seal the refusals that wait in the spool as events `refusals` of the vault's log; return how many.
 
     `ledger` is the vault's log where the caller has it open for writing. A crash after the commit leaves files of which
-    the log says how many frames it has, so that none is sealed twice.
+    the log says how many frames it has, so that none is sealed twice. Raises `RefusalsDamaged` once everything else is
+    sealed where a frame does not open: its file stays.
     """
     files = list(read_spool(session.path, session.key))
     if not files:
         return 0
     ledger = session.writer(RESERVED_ORDER_ID) if ledger is None else ledger
-    sealed: dict[str, int] = {}
+    sealed: dict[str, set[int]] = {}
     for event in events(ledger, "refusals"):
-        sealed[event.body["spool"]] = max(event.body["frame"] + 1, sealed.get(event.body["spool"], 0))
+        sealed.setdefault(event.body["spool"], set()).add(event.body["frame"])
     count = 0
     for file in files:
-        for frame in range(sealed.get(file.path.name, 0), len(file.frames)):
+        for frame in sorted(
+            set(range(len(file.frames))) - sealed.get(file.path.name, set()) - set(file.damaged)
+        ):
             refused = [each.to_json() for each in file.frames[frame]]
             body = {"spool": file.path.name, "frame": frame, "refused": refused}
             record_event(ledger, session.now_us(), session.actor, "refusals", body)
@@ -279,5 +283,17 @@ def drain_refusals(session: Session, ledger: OrderLedgerWriter | None = None) ->
     if count:
         ledger.seal(session.now_us())
     for file in files:
-        remove_finished(file)
+        if not file.damaged:
+            remove_finished(file)
+    _refuse_damaged([file for file in files if file.damaged])
     return count
+
+
+def _refuse_damaged(files: Sequence[SpoolFile]) -> None:
+    if files:
+        count = sum(len(file.damaged) for file in files)
+        raise RefusalsDamaged(
+            f"{count} frame{'s' if count > 1 else ''} of {', '.join(file.path.name for file in files)} in "
+            f"{files[0].path.parent} cannot be read, and what was refused there is lost: bring the file back from a "
+            "copy, or take it away"
+        )

@@ -9,10 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from scelle.bootstrap.quarantining import left_events_sealed
+from scelle.bootstrap.readable import readable_orders
 from scelle.bootstrap.restricted import known_compartment
 from scelle.bootstrap.session import Session
 from scelle.capture.identity import ItemNames
-from scelle.capture.relocking import find_locked, lock_record
+from scelle.capture.relocking import Relocked, find_locked, lock_record
 from scelle.errors import ItemUnknown
 from scelle.find.items import ItemRows, SealedRow
 from scelle.formats.entries import Segment
@@ -21,7 +22,6 @@ from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.operators.compartments import MARKED
 from scelle.operators.model import Power
-from scelle.orders.lifecycle import State
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order
 from scelle.release.quarantine import LIFTED, QUARANTINED, RESTRICTED_GROUND, Place, places_of, quarantine_of
@@ -45,11 +45,11 @@ def mark_item(session: Session, item: str) -> list[Marked]:
     """Put an item into the compartment, as a new record, and quarantine its open records: in every order that has it.
 
     Only orders that the session sees are looked at; one of which nothing is captured any more is left alone. Raises
-    `ItemUnknown`, `RestrictedWrong` for what is no open document, `CompartmentMissing`, and `ContentMissing`.
+    `ItemUnknown`, `RestrictedWrong` for what lies there already, `CompartmentMissing`, and `ContentMissing`.
     """
     session.require(Power.QUARANTINE)
     recipient = known_compartment(session).recipient
-    found = [(order, row) for order in session.orders() if (row := _row(session, order, item)) is not None]
+    found = [(order, row) for order in readable_orders(session) if (row := _row(session, order, item))]
     if not found:
         raise ItemUnknown(f"no sealed item has the id {shown(item)}: compare it with `scelle find`")
     return [_mark(session, order, row, item, recipient) for order, row in found]
@@ -57,10 +57,9 @@ def mark_item(session: Session, item: str) -> list[Marked]:
 
 def _row(session: Session, order: str, item: str) -> SealedRow | None:
     ledger = session.order_ledger(order)
-    sealed = sealed_order(ledger)
-    if sealed.life.state(session.now_us()) in (State.RELEASED, State.DISPOSED):
-        return None
-    return ItemRows(ledger, sealed.source_names, session.key).of_id(item, lambda done, total: None)
+    return ItemRows(ledger, sealed_order(ledger).source_names, session.key).of_id(
+        item, lambda done, total: None
+    )
 
 
 def _mark(session: Session, order: str, sealed: SealedRow, item: str, recipient: str) -> Marked:
@@ -71,11 +70,11 @@ def _mark(session: Session, order: str, sealed: SealedRow, item: str, recipient:
     """
     ledger = left_events_sealed(session, order)
     places = places_of(ledger, session.key, sealed_order(ledger).source_names, {item})[item]
-    seq = _locked_seq(session, ledger, sealed)
-    if seq is None:
+    locked = _locked(session, ledger, sealed)
+    if locked is None:
         tools = session.pass_tools(ledger, lambda name, counts: None)
         tools.compartment = recipient
-        seq = lock_record(tools, sealed.source, sealed.alias, sealed.schema, sealed.row).seq
+        locked = lock_record(tools, sealed.source, sealed.alias, sealed.schema, sealed.row)
     is_quarantined = _is_quarantined(ledger, item, places)
     if not is_quarantined:
         body = {
@@ -85,20 +84,20 @@ def _mark(session: Session, order: str, sealed: SealedRow, item: str, recipient:
             "request": None,
         }
         record_event(ledger, session.now_us(), session.actor, QUARANTINED, body)
-    if not is_quarantined or _manifest(ledger, sealed.alias, seq) is None:
+    if not is_quarantined or _manifest(ledger, locked) is None:
         ledger.seal(session.now_us())
-    new = _name(session, ledger, sealed, seq)
-    _say(session, {"item": item, "as": new, "order": order, "alias": sealed.alias, "seq": seq})
-    return Marked(new, order, sealed.alias, seq, tuple(place[1] for place in places))
+    new = _name(session, ledger, sealed.source, locked)
+    _say(session, {"item": item, "as": new, "order": order, "alias": locked.alias, "seq": locked.seq})
+    return Marked(new, order, locked.alias, locked.seq, tuple(place[1] for place in places))
 
 
-def _locked_seq(session: Session, ledger: OrderLedgerWriter, sealed: SealedRow) -> int | None:
+def _locked(session: Session, ledger: OrderLedgerWriter, sealed: SealedRow) -> Relocked | None:
     """Return which record the compartment has of an item that was marked before; None where it was erased since."""
-    seq = find_locked(ledger, session.key, sealed.source, sealed.alias, sealed.row.seq)
-    if seq is None or _manifest(ledger, sealed.alias, seq) is None:
-        return seq
+    found = find_locked(ledger, session.key, sealed.source, sealed.alias, sealed.schema, sealed.row)
+    if found is None or _manifest(ledger, found) is None:
+        return found
     rows = ItemRows(ledger, sealed_order(ledger).source_names, session.key)
-    return None if rows.at(sealed.alias, seq) is None else seq
+    return None if rows.at(found.alias, found.seq) is None else found
 
 
 def _is_quarantined(ledger: OrderLedger, item: str, places: Sequence[Place]) -> bool:
@@ -106,17 +105,17 @@ def _is_quarantined(ledger: OrderLedger, item: str, places: Sequence[Place]) -> 
     return known is not None and set(places) <= set(known.places)
 
 
-def _name(session: Session, ledger: OrderLedgerWriter, sealed: SealedRow, seq: int) -> str:
-    manifest = _manifest(ledger, sealed.alias, seq)
+def _name(session: Session, ledger: OrderLedgerWriter, source: str, locked: Relocked) -> str:
+    manifest = _manifest(ledger, locked)
     if manifest is None:
         raise AssertionError("the record was sealed a moment ago")
     with closing(ledger.segment(manifest)) as reader:
-        return ItemNames(session.key, sealed.source, sealed.schema).name(reader.row(seq)) or ""
+        return ItemNames(session.key, source, reader.schema).name(reader.row(locked.seq)) or ""
 
 
-def _manifest(ledger: OrderLedger, alias: str, seq: int) -> Segment | None:
-    mine = (each for _, each in ledger.manifests() if each.source == alias and each.records)
-    return next((each for each in mine if each.seq[0] <= seq < each.seq[1]), None)
+def _manifest(ledger: OrderLedger, locked: Relocked) -> Segment | None:
+    mine = (each for _, each in ledger.manifests() if each.source == locked.alias and each.records)
+    return next((each for each in mine if each.seq[0] <= locked.seq < each.seq[1]), None)
 
 
 def _say(session: Session, body: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ stands here, too.
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from scelle.operators.model import Operator, Power, Role
 from scelle.operators.notes import NOTE, Note, check_note, note_body, read_note
 from scelle.operators.reads import ACCESS, REFUSED
 from scelle.operators.registry import ADDED, ADMITTED, COUNSEL_MIN, KINDS, REMOVED, WALL, public_body
-from scelle.operators.requests import Act, Request
+from scelle.operators.requests import MADE, Act, Request
 from scelle.operators.settings import CHANGED, check_setting, check_value, is_looser, setting_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.vault.keys import refuse_inside
@@ -90,11 +90,24 @@ def add_operator(
     if public.vkey.name != name:
         raise OperatorNameWrong(f"--public is the key of {public.vkey.name}, not of {name}: name that one")
     people.check_key(public.vkey)
-    body = public_body(public.vkey, public.recipient, role, orders, None)
     if people.is_in_setup:
+        by = session.actor if people.has_acted and session.operator is not None else None
+        body = public_body(public.vkey, public.recipient, role, orders, by)
         session.record(ADDED, {**body, "request": None})
+        _warn_of_setup(session, name)
         return path, None
+    body = public_body(public.vkey, public.recipient, role, orders, None)
     return path, ask(session, Act.OPERATOR_ADD, None, body, "operator")
+
+
+def _warn_of_setup(session: Session, name: str) -> None:
+    """Say that whom one counsel brought in alone is no second person for that counsel."""
+    operator = session.people.operators[name]
+    if operator.role is Role.COUNSEL and operator.added_by is not None and session.people.is_in_setup:
+        session.warnings.append(
+            f"{name} was brought in by {operator.added_by} alone: neither approves what the other asks for; add a "
+            "third counsel"
+        )
 
 
 def _may_add(session: Session) -> None:
@@ -110,7 +123,9 @@ def execute_operator_add(session: Session, request: Request) -> dict[str, Any]:
     name = str(request.body["name"])
     if name not in session.people.operators and name not in session.people.gone:
         session.record(ADDED, {**request.body, "request": request.id})
-    return {"added": name}
+    if name in session.people.operators:
+        return {"added": name}
+    return {"added": False, "why": f"{name} was removed since, and a name means one person, for ever"}
 
 
 def remove_operator(session: Session, name: str) -> Operator:
@@ -140,17 +155,32 @@ def _known(session: Session, name: str) -> Operator:
 def history(session: Session) -> list[dict[str, Any]]:
     """Return what operators did, were refused, and read, the oldest first, as far as who acts may know of it."""
     session.require(Power.SEE_COUNTS)
-    hidden = [order for order in session.every_order_named() if not session.sees(order)]
-    unseen = {each.id for each in session.people.requests.values()} - {
-        each.id for each in visible_requests(session)
-    }
+    hidden = frozenset(order for order in session.every_order_named() if not session.sees(order))
+    unseen = session.people.requests.keys() - {each.id for each in visible_requests(session)}
     found = []
     for event in events(session.ledger(RESERVED_ORDER_ID), *KINDS, NOTE, REFUSED, ACCESS):
-        said = "" if event.kind == NOTE else json.dumps(dict(event.body))
-        if not names_any(said, [*hidden, *unseen]):
+        if not _tells_of(event, hidden, unseen):
             body = {} if event.kind == NOTE else dict(event.body)
             found.append({"time_us": event.time_us, "by": event.actor, "kind": event.kind, "body": body})
     return found
+
+
+def _tells_of(event: Event, hidden: Collection[str], unseen: Collection[str]) -> bool:
+    """Tell whether an event is about one of these orders or requests: by its fields, since an id may be any word."""
+    body = event.body
+    if event.kind == NOTE:
+        return False  # neither the text nor what it is about is listed
+    if event.kind == REFUSED:  # what was refused names requests, and no orders
+        return names_any(json.dumps(dict(body)), unseen)
+    if event.kind == MADE:
+        body = body["asked"] if isinstance(body.get("asked"), Mapping) else {}
+        named = body.get("body")
+        orders = named.get("orders") if isinstance(named, Mapping) else None
+    else:
+        orders = body.get("orders")
+    about = {str(body.get(key)) for key in ("order", "request", "id")}
+    about |= set(map(str, orders)) if isinstance(orders, list) else set()
+    return any(each in about for each in hidden) or any(each in about for each in unseen)
 
 
 # --- walls -----------------------------------------------------------------------------------------------
@@ -229,6 +259,8 @@ def execute_wall_admit(session: Session, request: Request) -> dict[str, Any]:
     operator = session.people.operators.get(name)
     if operator is not None and not session.people.sees(operator, order):
         session.record(ADMITTED, {"order": order, "name": name, "request": request.id})
+    if operator is None:
+        return {"admitted": False, "why": f"{name} is no operator any more"}
     return {"admitted": name}
 
 
@@ -265,10 +297,17 @@ def add_note(session: Session, text: str, about: str | None = None) -> int:
 
     In solo mode there is nobody to encrypt to, so that it is sealed as every other row is. Raises NoteWrong.
     """
-    session.require(Power.AMEND, Power.REQUEST)
+    _require_note(session, about)
     operators = session.people.operators.values()
     session.record(NOTE, note_body(Note(check_note(text), about), operators))
     return sum(1 for _ in _notes(session))
+
+
+def _require_note(session: Session, about: str | None) -> None:
+    """Raise NotAllowed for who may neither amend orders nor asked for what the note is about."""
+    asked = None if about is None else session.people.requests.get(about)
+    if asked is None or session.operator is None or asked.requester != session.operator.name:
+        session.require(Power.AMEND)
 
 
 def read_notes(session: Session) -> list[dict[str, Any]]:

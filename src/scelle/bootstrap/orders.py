@@ -10,7 +10,7 @@ from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.orders.intake import OrderFile
 from scelle.orders.lifecycle import State, Step, advice, is_valid
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import SealedOrder, add_order, sealed_order
+from scelle.orders.service import SealedOrder, add_order
 
 
 def take_in_order(
@@ -90,13 +90,4 @@ def refuse_capture(session: Session, sealed: SealedOrder) -> None:
     if state is State.LAPSED:
         session.warnings.append(
             f"order {sealed.order.id} has lapsed: capture goes on until counsel decides (extend, replace, release)"
-        )
-
-
-def refuse_disposed(session: Session, order: str) -> None:
-    """Raise `OrderOver` where what an order captured was destroyed, or is about to be."""
-    state = sealed_order(session.order_ledger(order)).life.state(session.now_us())
-    if state in (State.RELEASED, State.DISPOSED):
-        raise OrderOver(
-            f"order {order} is {state}: nothing of it can be read or handed over; its log and acts stay"
         )

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
-from scelle.bootstrap.orders import refuse_disposed
+from scelle.bootstrap.readable import refuse_disposed
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.formats.entries import Request as RequestEntry
 from scelle.ledger.events import events, has_left_events, record_event

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from scelle.bootstrap.readable import readable_orders, refuse_disposed
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session
 from scelle.errors import QuarantineWrong
@@ -118,8 +119,8 @@ def _checked(items: Sequence[str]) -> list[str]:
 
 def _orders(session: Session, order: str | None) -> list[str]:
     if order is None:
-        return session.orders()
-    session.order_ledger(order)  # refuses one that does not exist, or is not seen
+        return readable_orders(session)
+    refuse_disposed(session, order)  # and one that does not exist, or is not seen
     return [order]
 
 

@@ -20,12 +20,11 @@ not show. What who asks may know of others is printed, and sealed nowhere.
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from typing import Any, Final
 
-from scelle.bootstrap.carrying import carry_over
+from scelle.bootstrap.carrying import carry_over, needed_by_none
 from scelle.bootstrap.erasing import run_deferred
-from scelle.bootstrap.requests import ask
+from scelle.bootstrap.requests import ask, check_may_ask, is_open
 from scelle.bootstrap.session import Session
 from scelle.capture.sealed import FINISHED
 from scelle.capture.store import forget_order
@@ -44,11 +43,11 @@ from scelle.ledger.erasing import finish_erasure, unfinished_contents
 from scelle.ledger.events import events, has_left_events, record_event
 from scelle.ledger.service import EVENTS_SOURCE, ORDER_SOURCE, OrderLedger, OrderLedgerWriter
 from scelle.operators.model import Power
-from scelle.operators.requests import Act, Request, RequestState
+from scelle.operators.requests import Act, Request
 from scelle.orders.days import utc_text
 from scelle.orders.lifecycle import Life, State, Step
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import keep_paper, sealed_order
+from scelle.orders.service import keep_paper, paper_commitment, sealed_order
 from scelle.release.certificate import Check, certificate
 from scelle.release.contents import named_contents
 from scelle.release.erasure import IN_ORDER
@@ -88,7 +87,7 @@ def ask_release(session: Session, order: str, reason: str) -> tuple[Request, dic
     session.require(Power.REQUEST)
     ledger, ground = _releasable(session, order)
     for other in session.people.requests.values():
-        if other.act is Act.RELEASE and other.order == order and request_is_open(session, other):
+        if other.act is Act.RELEASE and other.order == order and is_open(session, other):
             raise RequestRefused(f"order {order} has a request for its release already: {other.id}")
     named = _named(session, ledger)
     shown = {"ground": ground, **outlook(session, ledger, named)}
@@ -98,7 +97,7 @@ def ask_release(session: Session, order: str, reason: str) -> tuple[Request, dic
 
 def preview_release(session: Session, order: str) -> dict[str, Any]:
     """Return what a release of the order leads to, without asking for it: for who asks, and for who approves."""
-    session.require(Power.REQUEST, Power.APPROVE)
+    check_may_ask(session, Act.RELEASE, None)
     ledger, ground = _releasable(session, order)
     named = _named(session, ledger)
     return {"ground": ground, **outlook(session, ledger, named), **overlap(session, ledger, named)}
@@ -115,13 +114,6 @@ def _releasable(session: Session, order: str) -> tuple[OrderLedger, str]:
 def _acts(ledger: OrderLedger) -> int:
     """Count what happened to an order's life and clauses: two people release it as it was when one of them asked."""
     return sum(1 for _ in events(ledger, *_CHANGES))
-
-
-def request_is_open(session: Session, request: Request) -> bool:
-    """Tell whether a request may still be carried out."""
-    origin = f"{session.host}/po/{RESERVED_ORDER_ID}"
-    state = request.state(origin, session.people.operators, session.now_us())
-    return state in (RequestState.WAITING, RequestState.APPROVED)
 
 
 def outlook(session: Session, ledger: OrderLedger, named: set[bytes]) -> dict[str, Any]:
@@ -190,6 +182,8 @@ def execute_release(session: Session, request: Request) -> dict[str, Any]:
         record_event(ledger, now_us, session.actor, RELEASED, body)
         ledger.seal(now_us)
         released_us = now_us
+    elif sealed_order(ledger).life.holds:
+        return {"order": order, "released": False, "why": "its release was undone since: ask again"}
     else:
         released_us = done.time_us
     return {
@@ -254,9 +248,10 @@ def dispose(session: Session, order: str) -> dict[str, Any]:
     catalog from being cleaned.
     """
     ledger = _writer(session, order)
+    _refuse_unreleased(ledger)
     ledger.seal(session.now_us())  # what a crash left open is part of what goes
     segments = doomed_segments(ledger)
-    if left_of_segments(ledger, segments):
+    if not _has(ledger, CONTENTS):
         carry_over(session, ledger)
     if not _has(ledger, CONTENTS) or left_of_segments(ledger, segments):
         named = _named(session, ledger)
@@ -266,7 +261,7 @@ def dispose(session: Session, order: str) -> dict[str, Any]:
     destroy_segments(ledger, segments)
     erasures = run_deferred(session, order)
     session.packs.end_pack()  # so that nothing among the packs is unfinished but what a crash left
-    forget_order(session.catalog, order)
+    forget_order(session.catalog, session.key, order)
     write_anew(session.catalog)
     if holds_forgotten(session.catalog):
         raise DisposalUnfinished(
@@ -274,6 +269,15 @@ def dispose(session: Session, order: str) -> dict[str, Any]:
             "hold what was forgotten: run `scelle dispose` again when it has ended"
         )
     return _certify(session, ledger, erasures)
+
+
+def _refuse_unreleased(ledger: OrderLedger) -> None:
+    """Raise RequestRefused where no release is in the order's log that two people stand behind, cooled off by then."""
+    if sealed_order(ledger).life.holds:
+        raise RequestRefused(
+            f"order {ledger.order}: its log has no release that two people stand behind: nothing is destroyed; run "
+            "`scelle verify`"
+        )
 
 
 def _named(session: Session, ledger: OrderLedger) -> set[bytes]:
@@ -312,7 +316,7 @@ def _begin(session: Session, ledger: OrderLedgerWriter, contents: int) -> None:
             order=ledger.order,
             ground=str(begun.body["ground"]),
             time=begun.time_us,
-            document=_commitment(ledger, int(paper["seq"])),
+            document=paper_commitment(ledger, int(paper["seq"])),
             authority_sig=None,
         )
         ledger.seal(session.now_us(), entries=[entry])
@@ -325,23 +329,9 @@ def _letter(ledger: OrderLedger, ground: str) -> dict[str, Any] | None:
     return None if letter is None else dict(letter)
 
 
-def _commitment(ledger: OrderLedger, seq: int) -> bytes:
-    """Return the commitment of a paper of the order by its sequence number."""
-    for _, manifest in ledger.manifests():
-        if manifest.source == ORDER_SOURCE and manifest.seq[0] <= seq < manifest.seq[1]:
-            with closing(ledger.segment(manifest)) as reader:
-                return reader.hashes(seq - manifest.seq[0], seq - manifest.seq[0] + 1)
-    raise TransitionRefused(
-        f"order {ledger.order}: the paper of its release is not sealed; run `scelle verify`"
-    )
-
-
 def _destroy_contents(session: Session, ledger: OrderLedgerWriter, named: set[bytes]) -> None:
     """Destroy what no other order needs, read it back, and seal that: only then may the rows go that name it."""
-    looked, doomed = len(named), named
-    for other in [RESERVED_ORDER_ID, *session.all_orders()] if doomed else ():
-        if other != ledger.order:
-            doomed.difference_update(named_contents(session.writer(other)))
+    looked, doomed = len(named), needed_by_none(session, ledger.order, named)
     if doomed:
         destroy_contents(session.packs, session.key, doomed)
     if not _has(ledger, CONTENTS):
@@ -356,7 +346,7 @@ def _certify(session: Session, ledger: OrderLedgerWriter, erasures: Mapping[str,
     sealed = next(events(ledger, DISPOSED), None)
     if sealed is None:
         read = [Check.from_json(each) for each in next(events(ledger, CONTENTS)).body["checks"]]
-        checks = [*read, *remaining_checks(ledger, session.path, session.catalog)]
+        checks = [*read, *remaining_checks(ledger, session.path, session.catalog, session.key)]
         body = _certificate(session, ledger, checks, erasures)
         record_event(ledger, session.now_us(), session.actor, DISPOSED, body)
         ledger.seal(session.now_us())

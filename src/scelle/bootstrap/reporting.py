@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings, witnesses
+from scelle.bootstrap.reads import note_shown
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.errors import InputError, PackageNameRefused, ReportFileRefused
 from scelle.formats.tokens import shown
@@ -50,9 +51,15 @@ def read_report(
     item: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Make a report of an order as it stands now, and write nothing. Raises NotAllowed, OrderUnknown, InputError."""
+    """Make a report of an order as it stands now, and write nothing. Raises NotAllowed, OrderUnknown, InputError.
+
+    One that shows an item is noted as a read, since no event of the order's log says that it was made.
+    """
     session.require(Power.REPORT)
-    return _made(session, session.order_ledger(order), name, item, progress)
+    report = _made(session, session.order_ledger(order), name, item, progress)
+    if item is not None:
+        note_shown(session, order, f"report {name}", item=item)
+    return report
 
 
 def write_report(

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from scelle.bootstrap.custody import show_to_witnesses, witness_settings
-from scelle.bootstrap.orders import refuse_disposed
+from scelle.bootstrap.readable import refuse_disposed
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.ledger.events import record_event
 from scelle.orders.service import sealed_order

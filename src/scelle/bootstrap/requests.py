@@ -6,9 +6,9 @@ act and the event `request.executed` does it once.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from scelle.bootstrap.session import Session
 from scelle.errors import (
@@ -20,7 +20,7 @@ from scelle.errors import (
     RequestUnknown,
     ScelleError,
 )
-from scelle.formats.tokens import shown
+from scelle.formats.tokens import is_code, shown
 from scelle.operators.keys import OperatorKey
 from scelle.operators.model import Operator, Power, Role
 from scelle.operators.requests import (
@@ -38,9 +38,6 @@ from scelle.operators.requests import (
 )
 from scelle.orders.days import utc_text
 from scelle.orders.model import RESERVED_ORDER_ID
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EXECUTORS: Final[Mapping[Act, str]] = {
     Act.RELEASE: "scelle.bootstrap.releasing:execute_release",
@@ -61,13 +58,16 @@ EXECUTORS: Final[Mapping[Act, str]] = {
 def ask(session: Session, act: Act, order: str | None, body: Mapping[str, Any], reason: str) -> Request:
     """Seal a request and return it; nothing is done yet. Where exactly that is asked for already, it is that request.
 
-    Raises NotAllowed.
+    Raises NotAllowed, and InputError for a reason that is no code: it is sealed, and free text goes to a note.
     """
-    requester = _requester(session, act, order)
-    there = _open_twin(session, act, order, body)
+    if not is_code(reason):
+        raise InputError(f"reason {shown(reason)} is no code of a-z 0-9 -: free text goes to `scelle note`")
+    requester = check_may_ask(session, act, order)
+    there = open_twin(session, act, order, body)
     if there is not None:
         return there
     now_us = session.now_us()
+    ready_us = now_us + session.setting_us("cooling-off")
     request = Request(
         id=f"r{secrets.token_hex(8)}",
         act=act,
@@ -76,29 +76,53 @@ def ask(session: Session, act: Act, order: str | None, body: Mapping[str, Any], 
         requester=None if requester is None else requester.name,
         reason=reason,
         made_us=now_us,
-        ready_us=now_us + session.setting_us("cooling-off"),
-        expires_us=now_us + session.setting_us("cooling-off") + session.setting_us("request-expiry"),
+        ready_us=ready_us,
+        expires_us=ready_us + session.setting_us("request-expiry"),
     )
     signature = b"" if requester is None else _key(session).sign(request.signed_text(_origin(session)))
     session.record(MADE, {"asked": request.to_json(), "signature": signature.hex()})
     return session.people.requests[request.id]
 
 
-def _open_twin(session: Session, act: Act, order: str | None, body: Mapping[str, Any]) -> Request | None:
-    """Return the request that asks for exactly this and may still be carried out, where there is one."""
+def open_twin(
+    session: Session,
+    act: Act,
+    order: str | None,
+    body: Mapping[str, Any],
+    same: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> Request | None:
+    """Return the request that asks for exactly this and may still be carried out, where there is one.
+
+    `same` gives of a body what is compared.
+    """
     for request in visible_requests(session):
-        is_open = _state(session, request) in (RequestState.WAITING, RequestState.APPROVED)
-        if is_open and (request.act, request.order, dict(request.body)) == (act, order, dict(body)):
+        is_same = (request.act, request.order, same(request.body)) == (act, order, same(body))
+        if is_same and is_open(session, request):
             return request
     return None
 
 
-def _requester(session: Session, act: Act, order: str | None) -> Operator | None:
+def without_places(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is asked for without where its paper was sealed: the same paper is the same, sealed twice."""
+    paper = body.get("document")
+    named = None if paper is None else {key: paper[key] for key in ("name", "sha256")}
+    return {**body, "document": named}
+
+
+def is_open(session: Session, request: Request) -> bool:
+    """Tell whether a request may still be carried out: nothing ended it, and who asked may ask for it still."""
+    state = request_state(session, request)
+    is_asked = request.why_not_asked(_origin(session), session.people.operators) is None
+    return is_asked and state in (RequestState.WAITING, RequestState.APPROVED)
+
+
+def check_may_ask(session: Session, act: Act, order: str | None) -> Operator | None:
+    """Return who asks, None in solo mode; raise NotAllowed, before anything is sealed for it, where he may not."""
     if session.is_solo:
         return None
     if session.operator is None:
         raise NotAllowed(f"{act.value} takes two people: give --as NAME")
-    refused = why_not_requester(act, order, session.operator)
+    refused = why_not_requester(act, () if order is None else (order,), session.operator)
     if refused is not None:
         session.note_refusal(act.value, refused)
         raise NotAllowed(refused)
@@ -108,7 +132,7 @@ def _requester(session: Session, act: Act, order: str | None) -> Operator | None
 def approve(session: Session, request_id: str) -> Request:
     """Seal the second person's approval, or (solo) the second confirmation; carry it out if it may be by now."""
     request = find_request(session, request_id)
-    state = _state(session, request)
+    state = request_state(session, request)
     check_still_open(request, state)
     if state is RequestState.APPROVED:
         raise RequestRefused(f"request {request.id} is approved already: it waits for `scelle request run`")
@@ -118,7 +142,7 @@ def approve(session: Session, request_id: str) -> Request:
     signature = b"" if key is None else key.sign(request.approval_text(_origin(session), key.vkey))
     session.record(APPROVED, {"request": request.id, "operator": name, "signature": signature.hex()})
     request = session.people.requests[request.id]
-    return carry_out(session, request) if session.now_us() >= request.ready_us else request
+    return carry_out(session, request) if _is_ready(session, request) else request
 
 
 def _refuse_approval(session: Session, request: Request) -> None:
@@ -133,9 +157,10 @@ def _refuse_approval(session: Session, request: Request) -> None:
         return
     if session.operator is None:
         raise NotAllowed(f"request {request.id} takes another person's key: give --as NAME")
-    requester = session.people.operators.get(request.requester)
-    if requester is None:
-        raise RequestRefused(f"request {request.id}: {request.requester} is no operator any more: ask again")
+    why_not = request.why_not_asked(_origin(session), session.people.operators)
+    if why_not is not None:
+        raise RequestRefused(f"request {request.id}: {why_not}: ask again")
+    requester = session.people.operators[request.requester]
     refused = why_not_approver(request, requester, session.operator)
     if refused is not None:
         session.note_refusal(f"approve {request.id}", refused)
@@ -145,12 +170,12 @@ def _refuse_approval(session: Session, request: Request) -> None:
 def withdraw(session: Session, request_id: str) -> Request:
     """Seal that a request is not wanted any more; any counsel may, and who asked."""
     request = find_request(session, request_id)
-    check_still_open(request, _state(session, request))
+    check_still_open(request, request_state(session, request))
     if not session.is_solo:
         if session.operator is None:
             raise NotAllowed("to withdraw a request takes an operator: give --as NAME")
         if session.operator.name != request.requester:
-            refused = why_not_requester(request.act, request.order, session.operator)
+            refused = why_not_requester(request.act, request.orders, session.operator)
             if refused is not None:
                 raise NotAllowed(refused)
     session.record(WITHDRAWN, {"request": request.id, "by": session.actor})
@@ -169,9 +194,7 @@ def run_due(session: Session) -> list[Request]:
     due = [
         request
         for request in visible_requests(session)
-        if _state(session, request) is RequestState.APPROVED
-        and session.now_us() >= request.ready_us
-        and _is_theirs(session, request)
+        if (_is_ready(session, request) or has_begun(session, request)) and _is_theirs(session, request)
     ]
     done = []
     for request in due:
@@ -191,10 +214,13 @@ def _is_theirs(session: Session, request: Request) -> bool:
 
 
 def carry_out(session: Session, request: Request) -> Request:
-    """Carry out an approved request, and seal what came of it.
+    """Carry out an approved request, and seal what came of it; raise RequestRefused for one that is not, or waits.
 
     A crash before the event leaves a request that is approved still: it is carried out again, which changes nothing.
+    What has begun to destroy is finished, also where it expired since, or a signature counts no more.
     """
+    if not has_begun(session, request):
+        _refuse_unready(session, request)
     if request.act not in EXECUTORS:
         raise RequestRefused(
             f"request {request.id}: this version of Scellé does not carry out {request.act.value}"
@@ -206,19 +232,44 @@ def carry_out(session: Session, request: Request) -> Request:
     return session.people.requests[request.id]
 
 
+def _is_ready(session: Session, request: Request) -> bool:
+    """Tell whether a request is approved and has cooled off."""
+    is_approved = request_state(session, request) is RequestState.APPROVED
+    return is_approved and session.now_us() >= _ready_us(request)
+
+
+def _ready_us(request: Request) -> int:
+    """Return from when a request may be carried out: after its cooling-off time, and not before it was approved."""
+    return max([request.ready_us, *(stood.since_us for stood in request.stood[-1:])])
+
+
+def _refuse_unready(session: Session, request: Request) -> None:
+    state = request_state(session, request)
+    check_still_open(request, state)
+    if state is not RequestState.APPROVED:
+        raise RequestRefused(f"request {request.id} is {state.value}: two people must stand behind it")
+    if session.now_us() < _ready_us(request):
+        raise RequestRefused(
+            f"request {request.id} may be carried out from {utc_text(_ready_us(request))} on"
+        )
+
+
+def has_begun(session: Session, request: Request) -> bool:
+    """Tell whether a crash ended the execution of a request half-way: it is finished, whatever the clock says."""
+    if request.act is not Act.DISPOSE_EARLY or request.executed_us is not None or not request.stood:
+        return False
+    from scelle.bootstrap.erasing_records import is_begun  # it stands on requests itself
+
+    return is_begun(session, request)
+
+
 def visible_requests(session: Session) -> list[Request]:
     """List the requests that who acts may know of, the oldest first."""
     return [
         request
         for request in session.people.requests.values()
-        if (session.is_solo or session.operator is not None) and all(map(session.sees, _orders_of(request)))
+        if (session.is_solo or session.operator is not None) and all(map(session.sees, request.orders))
     ]
-
-
-def _orders_of(request: Request) -> list[str]:
-    """Return the orders that a request names."""
-    named = request.body.get("orders") if request.act is Act.OPERATOR_ADD else None
-    return [*([] if request.order is None else [request.order]), *(named or [])]
 
 
 def find_request(session: Session, request_id: str) -> Request:
@@ -230,8 +281,8 @@ def find_request(session: Session, request_id: str) -> Request:
 
 
 def request_state(session: Session, request: Request) -> RequestState:
-    """Return where a request stands now."""
-    return _state(session, request)
+    """Return where a request stands now; one that expired once stays so, whatever the clock says."""
+    return request.state(_origin(session), session.people.operators, session.latest_us(request.seq))
 
 
 def describe(session: Session, request: Request) -> dict[str, Any]:
@@ -240,7 +291,7 @@ def describe(session: Session, request: Request) -> dict[str, Any]:
         "request": request.id,
         "act": request.act.value,
         "order": request.order,
-        "state": _state(session, request).value,
+        "state": request_state(session, request).value,
         "reason": request.reason,
         "requester": request.requester,
         "approvals": [
@@ -253,10 +304,6 @@ def describe(session: Session, request: Request) -> dict[str, Any]:
         "asked": dict(request.body),
         "outcome": dict(request.outcome),
     }
-
-
-def _state(session: Session, request: Request) -> RequestState:
-    return request.state(_origin(session), session.people.operators, session.now_us())
 
 
 def _origin(session: Session) -> str:

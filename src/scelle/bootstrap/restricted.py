@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from scelle.bootstrap.readable import readable_orders, refuse_disposed
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session, refuse_in_vault
 from scelle.capture.interfaces import PassTools
@@ -249,7 +250,7 @@ def _open_grant(session: Session, request_id: str, *, item: str | None = None) -
             request_id,
             f"no grant of request {shown(request_id)} for this: see `scelle request show`",
         )
-    if session.now_us() >= grant.until_us:
+    if session.latest_us(grant.event_seq) >= grant.until_us:
         raise _refused(
             session,
             request_id,
@@ -458,7 +459,7 @@ class _Partial:
 
 def _find(session: Session, item: str) -> tuple[str, SealedRow]:
     """Return the order and the row of an item that the session sees; raise `ItemUnknown`."""
-    for order in session.orders():
+    for order in readable_orders(session):
         ledger = session.order_ledger(order)
         rows = ItemRows(ledger, sealed_order(ledger).source_names, session.key)
         found = rows.of_id(item, lambda done, total: None)
@@ -474,7 +475,8 @@ def _find_restricted(session: Session, item: str) -> tuple[str, SealedRow]:
 
 
 def _granted_row(session: Session, grant: Grant) -> Row:
-    """Return the row of a grant; raise where it was erased or quarantined since."""
+    """Return the row of a grant; raise where it was erased or quarantined since, or its order let go of."""
+    refuse_disposed(session, grant.order)
     ledger = session.order_ledger(grant.order)
     found = ItemRows(ledger, sealed_order(ledger).source_names, session.key).at(grant.alias, grant.seq)
     if found is None:

@@ -3,12 +3,14 @@
 import os
 import re
 import secrets
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scelle.bootstrap import acting
 from scelle.bootstrap.acting import ActingAs
@@ -30,6 +32,7 @@ from scelle.ledger.clock import CONFIRMED_BY, check_clock, clock_behind, newest_
 from scelle.ledger.events import events, record_event
 from scelle.ledger.memory import memory_in
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory
+from scelle.operators.backing import Backing
 from scelle.operators.keys import OperatorKey, key_file_name, read_operator_key
 from scelle.operators.model import Operator, Power, may
 from scelle.operators.reads import (
@@ -57,6 +60,8 @@ from scelle.vault.lock import WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, open_vault, read_config
+
+_Ledger = TypeVar("_Ledger", bound=OrderLedger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,8 @@ class Session:
         self._catalog: Catalog | None = None
         self._ledgers: dict[str, OrderLedgerWriter] = {}
         self._people: People | None = None
+        self._latest: list[tuple[int, int]] = []
+        """The latest time that the vault's own log says from an event on, by its sequence number, ascending."""
         self.operator_key: OperatorKey | None = None
         self.operator: Operator | None = None
 
@@ -147,12 +154,23 @@ class Session:
         """Return operators, walls, settings and requests, as the vault's own log has them."""
         if self._people is None:
             ledger = self.ledger(RESERVED_ORDER_ID)
-            self._people = people_of(events(ledger, *KINDS), ledger.origin)
+            times: dict[int, int] = {}
+            self._people = people_of(events(ledger, *KINDS, times=times), ledger.origin)
+            self._latest = _latest_from(times)
         return self._people
 
     def forget_people(self) -> None:
         """Read people, walls, settings and requests anew: something of them was just sealed."""
         self._people = None
+
+    def latest_us(self, since_seq: int) -> int:
+        """Return the time by which expires what an event of the vault's log began: the clock, or what is sealed since.
+
+        So a clock that is set back brings nothing back to life. What must have been waited for goes by the clock alone.
+        """
+        _ = self.people  # which reads the times
+        at = bisect_right(self._latest, since_seq, key=itemgetter(0))
+        return max(self.now_us(), self._latest[at][1] if at < len(self._latest) else 0)
 
     @property
     def actor(self) -> str:
@@ -272,19 +290,28 @@ class Session:
 
     def ledger(self, order: str) -> OrderLedger:
         """Open the ledger of an order (or of the vault) for reading."""
-        return OrderLedger(self.path, order, f"{self.host}/po/{order}", self.key)
+        return self._backed(OrderLedger(self.path, order, f"{self.host}/po/{order}", self.key))
+
+    def _backed(self, ledger: _Ledger) -> _Ledger:
+        """Let only those events of a log count that need no two people, or have them."""
+        ledger.backing = self.backing(ledger.order)
+        return ledger
+
+    def backing(self, order: str) -> Backing:
+        """Return what tells which events of a log two people stand behind."""
+        return Backing(order, lambda: self.people)
 
     def writer(self, order: str) -> OrderLedgerWriter:
         """Open the ledger of an order (or of the vault) for writing; recovery runs first."""
         ledger = self._ledgers.get(order)
         if ledger is None or ledger.is_closed:
             ledger = OrderLedgerWriter(self.path, order, f"{self.host}/po/{order}", self.key, self.memory)
-            self._ledgers[order] = ledger
+            self._ledgers[order] = self._backed(ledger)
         return ledger
 
     def keep(self, ledger: OrderLedgerWriter) -> OrderLedgerWriter:
         """Close `ledger` with the session."""
-        self._ledgers[ledger.order] = ledger
+        self._ledgers[ledger.order] = self._backed(ledger)
         return ledger
 
     def order_writer(self, order: str) -> OrderLedgerWriter:
@@ -364,6 +391,14 @@ class Session:
             self._catalog.close()
 
 
+def _latest_from(times: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Return, for each sequence number, the latest time from there to the end."""
+    found: list[tuple[int, int]] = []
+    for seq, time_us in sorted(times.items(), reverse=True):
+        found.append((seq, max(time_us, found[-1][1] if found else time_us)))
+    return found[::-1]
+
+
 @contextmanager
 def opened(
     path: Path,
@@ -401,6 +436,7 @@ def opened(
         failure = None
         try:
             with _discreet(session):
+                _recover_people(session)
                 if who.is_somebody:
                     session.act_as(who)
                 _seal_noted(session)
@@ -412,6 +448,16 @@ def opened(
             raise
         finally:
             session.close(failure)
+
+
+def _recover_people(session: Session) -> None:
+    """Bring the vault's own log to what it committed: an approval or a removal counts, though a crash hid it.
+
+    One that is damaged, or behind, is left to whatever needs it, and to `verify` and `recover`.
+    """
+    with suppress(IntegrityError):
+        session.writer(RESERVED_ORDER_ID)
+        session.forget_people()
 
 
 @contextmanager
@@ -427,7 +473,7 @@ def _discreet(session: Session) -> Iterator[None]:
         if _tells_of(session, f"{error} {getattr(error, 'filename', None) or ''}"):
             raise BehindWall(
                 "something that you may not know of is in the way: have `scelle verify` run by all counsel"
-            ) from error
+            ) from None
         raise
     finally:
         session.warnings[:] = [each for each in session.warnings if not _tells_of(session, each)]

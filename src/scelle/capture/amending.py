@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scelle.capture.interfaces import NamedSource, batches_of, pushdown_over
+from scelle.capture.preview import NO_READER
 from scelle.errors import InputError, ItemError, SourceError
 from scelle.scope.compiled import compile_clauses, compile_record_clauses
 from scelle.scope.model import Clause, ItemView, Match
@@ -46,8 +47,9 @@ class ScopeDiff:
     """What an amendment does to what the sources offer now, and to what is sealed.
 
     ``sealed``: what is sealed already and that no growing clause covers any more: it is kept until the order is
-    released. ``joined_by``: how many of those that join each clause covers. ``unread``: sources, and units of sources,
-    that could not be read; what they hold is in none of the counts.
+    released. ``joined_by``: how many of those that join each clause covers. ``unread``: sources that could not be read,
+    and how many units, documents and records of a source could not, by cause; what they hold is in none of the counts.
+    None of them is named: the difference is sealed, and a source may be restricted.
     """
 
     join: Amount = field(default_factory=Amount)
@@ -88,24 +90,38 @@ def compare_scopes(
     """
     diff = ScopeDiff()
     for named in sources:
+        missed: Counter[str] = Counter()
+        gone = []
         try:
             named.source.test()
             if isinstance(named.source, RecordSource):
-                _compare_records(diff, before, after, named, named.source)
+                _compare_records(diff, missed, before, after, named, named.source)
             else:
-                _compare_documents(diff, before, after, named, named.source)
+                _compare_documents(diff, missed, before, after, named, named.source)
         except SourceError as error:
-            diff.unread.append(f"{named.name}: {error}")
+            gone.append(f"{named.name}: {error}")
+        diff.unread += [
+            f"{named.name}: {count} not read ({cause})" for cause, count in sorted(missed.items())
+        ]
+        diff.unread += gone
     return diff
 
 
 def _compare_documents(
-    diff: ScopeDiff, before: Sequence[Clause], after: Sequence[Clause], named: NamedSource, source: Source
+    diff: ScopeDiff,
+    missed: Counter[str],
+    before: Sequence[Clause],
+    after: Sequence[Clause],
+    named: NamedSource,
+    source: Source,
 ) -> None:
     was, becomes = compile_clauses(before), compile_clauses(after)
     asks_types = any(each.media_types for each in (*before, *after) if named.name in each.sources)
     for offered in source.offered():
-        if isinstance(offered, Trouble) or offered.kind is Kind.SPECIAL:
+        if isinstance(offered, Trouble):
+            missed[offered.cause] += 1
+            continue
+        if offered.kind is Kind.SPECIAL:
             continue
         view = ItemView(named.name, offered.path, offered.time_us, "", named.custodian, named.account)
         verdicts = was(view), becomes(view)
@@ -126,6 +142,7 @@ def _as_read(source: Source, offered: Offered, view: ItemView) -> ItemView:
 
 def _compare_records(
     diff: ScopeDiff,
+    missed: Counter[str],
     before: Sequence[Clause],
     after: Sequence[Clause],
     named: NamedSource,
@@ -138,13 +155,19 @@ def _compare_records(
         was, becomes = (_deciders(clauses, named, members) for clauses in (before, after))
         for unit in source.units():
             if isinstance(unit, Trouble):
+                missed[unit.cause] += 1
                 continue
             try:
                 for record in _records(source, unit, pushdown):
+                    if isinstance(record, BadRecord):
+                        missed[record.cause] += 1
+                        continue
                     view = RecordView(unit.native, record.time_us, record.account, record.values)
                     diff.count(was[record.member](view), becomes[record.member](view), record.size_bytes)
-            except (ItemError, InputError) as error:
-                diff.unread.append(f"{named.name}: {error}")
+            except ItemError as error:
+                missed[error.cause] += 1
+            except InputError:  # nothing here reads this kind of unit
+                missed[NO_READER] += 1
     finally:
         source.close()
 
@@ -159,9 +182,7 @@ def _deciders(
     }
 
 
-def _records(source: RecordSource, unit: Unit, pushdown: Pushdown | None) -> Iterator[Record]:
-    """Yield the records of a unit that can be read, without those that the store itself left out."""
+def _records(source: RecordSource, unit: Unit, pushdown: Pushdown | None) -> Iterator[Record | BadRecord]:
+    """Yield the records of a unit, without those that the store itself left out."""
     for batch in batches_of(source, unit, b"", pushdown):
-        for record in batch.records:
-            if not isinstance(record, BadRecord):
-                yield record
+        yield from batch.records

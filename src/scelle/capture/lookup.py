@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Final
 
 from scelle.capture.record_rows import RECORD_SIDE_BYTES
-from scelle.capture.store import DOCUMENT_SIDES, KEY_BYTES
+from scelle.capture.store import DOCUMENT_SIDES, KEY_BYTES, order_key
 from scelle.ledger.search import Tombstones, frames_of, tombstones
 from scelle.ledger.segments import SegmentReader
 from scelle.ledger.service import OrderLedger
@@ -31,7 +31,9 @@ def find_version(catalog: Catalog, vault_key: VaultKey, order: str, alias: str, 
     """
     state = blake2b(key=vault_key.derive("item-ids"), digest_size=17)
     with catalog.access() as connection:
-        for item, version, seq in connection.execute(_QUERIES["versions"], (order, alias)):
+        for item, version, seq in connection.execute(
+            _QUERIES["versions"], (order_key(vault_key, order), alias)
+        ):
             digest = state.copy()
             digest.update(item + version)
             if "i" + b32encode(digest.digest()).decode().lower()[:26] == item_id:

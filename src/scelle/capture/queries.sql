@@ -1,18 +1,18 @@
 Which version of each item is sealed, per order and source. Derived from the segments: never evidence.
 
 How far the units of sources of records were read is sealed under the vault's key (`capture_unit`).
-Items, stamps, versions and contents are keyed hashes, so that whoever reads this file without the vault's key learns
-no name and no digest. `learned_*` say up to where the segments were read: their number, the leaf hash of the last
+Orders, items, stamps, versions and contents are keyed hashes, so that whoever reads this file without the vault's key
+learns no name and no digest. `learned_*` say up to where the segments were read: their number, the leaf hash of the last
 manifest, and the sequence number. `content` is set where only the digest is kept and the bytes stay in place. Of a `restricted` item the version is
 random: no hash of its content is here. Items of a source are numbered from 0 as they
 come.
 
 -- name: tables
 CREATE TABLE capture_scope (
-  id INTEGER PRIMARY KEY, "order" TEXT NOT NULL, source TEXT NOT NULL,
+  id INTEGER PRIMARY KEY, order_key BLOB NOT NULL, source TEXT NOT NULL,
   learned_number INTEGER NOT NULL DEFAULT 0, learned_leaf BLOB NOT NULL DEFAULT x'',
   learned_seq INTEGER NOT NULL DEFAULT 0, learned_events INTEGER NOT NULL DEFAULT 0,
-  UNIQUE ("order", source)
+  UNIQUE (order_key, source)
 ) STRICT;
 CREATE TABLE capture_item (
   scope INTEGER NOT NULL, item BLOB NOT NULL, number INTEGER NOT NULL, stamp BLOB NOT NULL,
@@ -24,10 +24,10 @@ CREATE TABLE capture_unit (
 ) STRICT, WITHOUT ROWID;
 
 -- name: scope
-SELECT id, learned_number, learned_leaf, learned_seq, learned_events FROM capture_scope WHERE "order" = ? AND source = ?;
+SELECT id, learned_number, learned_leaf, learned_seq, learned_events FROM capture_scope WHERE order_key = ? AND source = ?;
 
 -- name: add_scope
-INSERT INTO capture_scope ("order", source) VALUES (?, ?);
+INSERT INTO capture_scope (order_key, source) VALUES (?, ?);
 
 -- name: set_learned
 UPDATE capture_scope SET learned_number = ?, learned_leaf = ?, learned_seq = ? WHERE id = ?;
@@ -57,7 +57,7 @@ SELECT item, number, seq, content IS NOT NULL, gone FROM capture_item WHERE scop
 
 -- name: versions
 SELECT item, version, seq FROM capture_item JOIN capture_scope ON capture_scope.id = capture_item.scope
-WHERE "order" = ? AND source = ?;
+WHERE order_key = ? AND source = ?;
 
 -- name: mark_gone
 UPDATE capture_item SET gone = ? WHERE scope = ? AND item = ?;
@@ -74,13 +74,13 @@ SELECT unit, known FROM capture_unit WHERE scope = ? ORDER BY unit;
 
 -- name: forget_record
 DELETE FROM capture_item
-WHERE scope = (SELECT id FROM capture_scope WHERE "order" = ? AND source = ?) AND seq = ?;
+WHERE scope = (SELECT id FROM capture_scope WHERE order_key = ? AND source = ?) AND seq = ?;
 
 -- name: forget_units
 DELETE FROM capture_unit WHERE scope = ?;
 
 -- name: scopes_of
-SELECT id FROM capture_scope WHERE "order" = ?;
+SELECT id FROM capture_scope WHERE order_key = ?;
 
 -- name: forget_scope
 DELETE FROM capture_scope WHERE id = ?;

@@ -50,6 +50,12 @@ def unfinished_pass(ledger: OrderLedgerWriter, aliases: Collection[str], last: L
     return next(filter(None, map(_sealed_by, _rows_since(ledger, aliases, last))), None)
 
 
+def is_by_hand(row: Row) -> bool:
+    """Tell whether a row of a source was sealed by no pass: put into the compartment by hand, or carried over."""
+    found = parse_side(row)
+    return (pass_of(row) if found is None else found[1].pass_id) == BY_HAND
+
+
 def _sealed_by(row: Row) -> int | None:
     """Return the id of the pass that made a row; None where none did."""
     found = parse_side(row)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from scelle.capture.content import Kept, Locked, digest_in_place, keep_content, lock_content
+from scelle.capture.content import Kept, digest_in_place, keep_content, lock_content
 from scelle.capture.interfaces import NamedSource, PassTools
 from scelle.capture.store import KEY_BYTES, CaptureIndex, ItemKeys, Known, side_of
 from scelle.errors import CompartmentMissing, ItemUnreadable
 from scelle.formats.canonical_json import canonical_json
-from scelle.formats.compartments import restricted_meta
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.tokens import TIME_MAX, TIME_MIN
 from scelle.formats.values import NULL, UNDATED, content_value, structure_value, text_value
@@ -119,7 +118,8 @@ class Sealer:
         if document.stamp and not _is_racy(offered, document, now_us):
             stamp = self._keys.stamp(item + document.stamp)
         version = secrets.token_bytes(KEY_BYTES)
-        values = self._closed_values(offered, document, locked, is_kept=is_kept)
+        shadow = self._keys.shadow(offered.native)
+        values = locked.row_values(self._holder, shadow, document.time_basis, is_kept=is_kept)
         side = side_of(item, stamp, version, self._pass_id, None, restricted=True)
         seq = self._writer(now_us).append(record_key, _time_us(document), values, side)
         number = self._index.new_number() if known is None else known.number
@@ -188,19 +188,6 @@ class Sealer:
             content_value(chunks, size_bytes),
             _word(document.time_basis),
             structure_value(_kept_in_place(meta) if is_in_place else meta),
-        ]
-
-    def _closed_values(
-        self, offered: Offered, document: Document, locked: Locked, *, is_kept: bool
-    ) -> list[bytes]:
-        """Return the values of a restricted document behind time and sequence number (docs/formats/compartment.md)."""
-        return [
-            self._holder,
-            text_value(self._keys.shadow(offered.native)),
-            NULL,
-            *locked.closed,
-            _word(document.time_basis),
-            structure_value(restricted_meta(locked.ciphertext, is_kept=is_kept)),
         ]
 
     def _writer(self, now_us: int) -> SegmentWriter:

@@ -38,7 +38,7 @@ class SourcePass:
         self._last = last
         self._needs_media_type, self._pass_id = needs_media_type, pass_id
         self._keys = ItemKeys(tools.vault_key, named.name)
-        self._index = CaptureIndex(tools.catalog, tools.ledger.order, named.alias)
+        self._index = CaptureIndex(tools.catalog, tools.vault_key, tools.ledger.order, named.alias)
         self._report = SourceReport(named.name, named.alias)
         self._counts = self._report.counts
         self._failed = ProblemLog(record, "items.failed", self._report.failed)

@@ -1,6 +1,6 @@
 """Remember, per order and source, which version of each item is sealed (derived from the segments).
 
-The plain catalog betrays nothing: items, stamps, versions and contents are kept as keyed hashes under a key
+The plain catalog betrays nothing: orders, items, stamps, versions and contents are kept as keyed hashes under a key
 of the vault.
 """
 
@@ -140,6 +140,12 @@ def item_id(vault_key: VaultKey, item: bytes, version: bytes) -> str:
     return "i" + b32encode(digest).decode().lower()[:26]
 
 
+def order_key(vault_key: VaultKey, order: str) -> bytes:
+    """Return what the catalog knows an order by: others copy it, and an order's id may be secret."""
+    key = vault_key.derive("item-keys")
+    return blake2b(order.encode(), key=key, digest_size=KEY_BYTES, person=b"scelle-order").digest()
+
+
 class CaptureIndex:
     """Look up and remember the sealed versions of one order's source.
 
@@ -147,14 +153,14 @@ class CaptureIndex:
     between loses what `catch_up` reads from the segments again.
     """
 
-    def __init__(self, catalog: Catalog, order: str, source: str) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, vault_key: VaultKey, order: str, source: str) -> None:
+        self._catalog, of = catalog, order_key(vault_key, order)
         self._cursor = catalog.connection.cursor()
         with catalog.access() as connection:
-            row = connection.execute(_QUERIES["scope"], (order, source)).fetchone()
+            row = connection.execute(_QUERIES["scope"], (of, source)).fetchone()
             if row is None:
-                connection.execute(_QUERIES["add_scope"], (order, source))
-                row = connection.execute(_QUERIES["scope"], (order, source)).fetchone()
+                connection.execute(_QUERIES["add_scope"], (of, source))
+                row = connection.execute(_QUERIES["scope"], (of, source)).fetchone()
             self._scope: int = row[0]
             self._learned: tuple[int, bytes, int] = row[1:4]
             self.learned_events: int = row[4]
@@ -314,23 +320,26 @@ class CaptureIndex:
         self._pending.clear()
 
 
-def forget_order(catalog: Catalog, order: str) -> None:
+def forget_order(catalog: Catalog, vault_key: VaultKey, order: str) -> None:
     """Forget everything that is remembered of an order's items and units; kept by the catalog's next commit."""
     with catalog.access() as connection:
-        scopes = connection.execute(_QUERIES["scopes_of"], (order,)).fetchall()
+        scopes = connection.execute(_QUERIES["scopes_of"], (order_key(vault_key, order),)).fetchall()
         for name in ("forget", "forget_units", "forget_scope"):
             connection.executemany(_QUERIES[name], scopes)
     catalog.commit()
 
 
-def remembers_order(catalog: Catalog, order: str) -> int:
+def remembers_order(catalog: Catalog, vault_key: VaultKey, order: str) -> int:
     """Count the sources of an order of which something is remembered."""
     with catalog.access() as connection:
-        return len(connection.execute(_QUERIES["scopes_of"], (order,)).fetchall())
+        return len(connection.execute(_QUERIES["scopes_of"], (order_key(vault_key, order),)).fetchall())
 
 
-def forget_records(catalog: Catalog, order: str, source: str, seqs: Iterable[int]) -> None:
+def forget_records(
+    catalog: Catalog, vault_key: VaultKey, order: str, source: str, seqs: Iterable[int]
+) -> None:
     """Forget that these records are the newest of their items: they were erased. Committed when it returns."""
+    of = order_key(vault_key, order)
     with catalog.access() as connection:
-        connection.executemany(_QUERIES["forget_record"], ((order, source, seq) for seq in seqs))
+        connection.executemany(_QUERIES["forget_record"], ((of, source, seq) for seq in seqs))
     catalog.commit()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from scelle.capture.model import Counts
+from scelle.capture.store import order_key
 from scelle.ledger.service import OrderLedgerWriter
 from scelle.vault.catalog import Catalog
 from scelle.vault.keys import VaultKey
@@ -105,7 +106,8 @@ class UnitIndex:
     """Look up and remember the units of one order's source; written at once, kept by the catalog's next commit."""
 
     def __init__(self, catalog: Catalog, vault_key: VaultKey, order: str, alias: str) -> None:
-        self._catalog, self._key, self._order, self._alias = catalog, vault_key, order, alias
+        self._catalog, self._key, self._alias = catalog, vault_key, alias
+        self._order = order_key(vault_key, order)
         self._scope = self._scope_of(alias)[0]
         self._context = f"scelle/unit/v1\n{order}\n{alias}\n".encode()
         self._learned: dict[str, tuple[int, bytes, int]] = {}

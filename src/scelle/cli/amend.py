@@ -1,11 +1,12 @@
 """`scelle order extend`, `narrow`, `lift` ..: what happens to an order after it was taken in."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scelle.cli.arguments import code as checked_code
+from scelle.cli.arguments import free_text
 from scelle.cli.confirm import confirmed
 from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
@@ -65,6 +66,7 @@ def extend(
     from scelle.bootstrap.amending import extend as extend_order  # start-up time of --help
     from scelle.bootstrap.amending import plan_extension, sealed_so_far
 
+    free_text(reference, "--reference")
     with opened_vault(vault, key_file, passphrase, writing=not dry_run, power=Power.AMEND) as session:
         moment, warnings = plan_extension(session, order, until)
         counts, growing = sealed_so_far(session, order)
@@ -266,7 +268,7 @@ def authenticate(
     """
     from scelle.bootstrap.amending import authenticate as authenticate_order  # start-up time of --help
 
-    code = _code(how, "--how")
+    code = checked_code(how, "--how")
     _step(
         order,
         lambda session: authenticate_order(session, order, code, document),
@@ -290,7 +292,7 @@ def review(
     """
     from scelle.bootstrap.amending import review as review_order  # start-up time of --help
 
-    code = _code(ground, "--ground")
+    code = checked_code(ground, "--ground")
     _step(
         order,
         lambda session: review_order(session, order, code, document),
@@ -454,13 +456,6 @@ def _step(
     emit(found, _life_lines(found), as_json)
 
 
-def _code(text: str, where: str) -> str:
-    """Return a code: what is no code goes to `scelle note`, and never into an order's log."""
-    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text) is None:
-        raise InputError(f"{where}: {text!a} is no code of a-z 0-9 -: free text goes to `scelle note`")
-    return text
-
-
 def _tighten(
     session: "Session", order: str, amendment: "Amendment", dry_run: bool, yes: bool, as_json: bool
 ) -> dict[str, Any]:
@@ -482,7 +477,7 @@ def _loosen(
 ) -> dict[str, Any]:
     from scelle.bootstrap.amending import ask_amendment, difference  # start-up time of --help
 
-    code = _code(reason, "--reason")
+    code = checked_code(reason, "--reason")
     diff = difference(session, order, amendment).to_json()
     document = {
         "order": order,

@@ -1,7 +1,23 @@
 """Read arguments that several commands take, and that are more than a word or a path."""
 
+import re
+
 from scelle.errors import InputError
 from scelle.formats.tokens import is_code
+
+
+def code(text: str, where: str) -> str:
+    """Return a code: what is no code goes to `scelle note`, and never into an order's log."""
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text) is None:
+        raise InputError(f"{where}: {text!a} is no code of a-z 0-9 -: free text goes to `scelle note`")
+    return text
+
+
+def free_text(text: str | None, where: str) -> str | None:
+    """Return a text that is going to be sealed; raise InputError for one that an order file could not have either."""
+    from scelle.orders.tables import checked_text  # start-up time of --help
+
+    return None if text is None else checked_text(text, where)
 
 
 def _redaction(text: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scelle.cli.arguments import code
 from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
     HERE,
@@ -55,6 +56,7 @@ def erase_records(
     """
     from scelle.bootstrap.erasing_records import ask_erasure  # start-up time of --help
 
+    code(ground, "--ground")
     said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         request, shown = ask_erasure(
@@ -100,6 +102,7 @@ def consent_request(
     """
     from scelle.bootstrap.erasing_records import write_consent_request  # start-up time of --help
 
+    code(ground, "--ground")
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         found = write_consent_request(session, order, items, ground=ground, to=to)
     lines = [f"{to}: {found['records']} records of order {order}; for the authority alone, to be signed"]

@@ -11,22 +11,23 @@ _OVER = ("lifted", "annulled", "released", "disposed")
 """What people decided; the clock has nothing to add."""
 
 
-def life_json(life: "Life", now_us: int, decide_within_us: int | None = None) -> dict[str, Any]:
-    """Return an order's life as commands print it; `clauses` are all that it has and had."""
+def life_json(life: "Life", now_us: int, decide_within_us: int) -> dict[str, Any]:
+    """Return an order's life as commands print it; `clauses` are all that it has and had.
+
+    `decide_within_us` is the vault's setting `decide-within`, in microseconds.
+    """
     from scelle.orders.alarms import lapse_alarm  # start-up time of --help
-    from scelle.orders.lifecycle import DECIDE_WITHIN_US
     from scelle.scope.sealed import clause_to_json
 
-    within_us = DECIDE_WITHIN_US if decide_within_us is None else decide_within_us
     return {
         "state": life.state(now_us).value,
         "marks": sorted(life.marks),
         "intervals": [{"from": utc(start), "until": utc(end)} for start, end in life.intervals_in_force()],
         "without_order": [_without_json(each) for each in life.without_order(now_us)],
         "terms": [{"since": utc(term.since_us), "until": _end(term)} for term in life.terms],
-        "decide_by": utc(life.decide_by_us(now_us, within_us)),
-        "is_decision_late": life.is_decision_late(now_us, within_us),
-        "alarm": lapse_alarm(life, now_us, within_us),
+        "decide_by": utc(life.decide_by_us(now_us, decide_within_us)),
+        "is_decision_late": life.is_decision_late(now_us, decide_within_us),
+        "alarm": lapse_alarm(life, now_us, decide_within_us),
         "replaced_by": life.replaced_by,
         "clauses": [
             {

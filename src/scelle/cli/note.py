@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scelle.cli.arguments import free_text
 from scelle.cli.noting import keep_note, note_text
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, utc
@@ -28,6 +29,7 @@ def add(
 
     Example: scelle --as alice note add "Asked outside counsel about the second reading of the end"
     """
+    free_text(about, "--about")
     said = note_text(text)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         number = keep_note(session, said, about)

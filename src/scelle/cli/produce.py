@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from scelle.cli.arguments import redactions
+from scelle.cli.arguments import free_text, redactions
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -121,6 +121,7 @@ def produce(
     chosen = [(kind, name) for kind, name in asked if name]
     if len(chosen) != 1:
         raise InputError("give exactly one of --source, --custodian, --account and --dimension")
+    free_text(chosen[0][1], f"--{chosen[0][0]}")
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.PRODUCE) as session:
         report, warnings = produce_package(
             session,

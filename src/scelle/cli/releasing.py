@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scelle.cli.arguments import code
 from scelle.cli.lives import life_json, life_lines
 from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
@@ -40,6 +41,7 @@ def release(
     """
     from scelle.bootstrap.releasing import ask_release, preview_release  # start-up time of --help
 
+    code(reason, "--reason")
     said = None if note is None else note_text(note)
     with opened_vault(vault, key_file, passphrase, writing=not dry_run) as session:
         if dry_run:
@@ -96,7 +98,8 @@ def undo_release(
     from scelle.bootstrap.releasing import undo_release as undo  # start-up time of --help
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
-        found = {"order": order, **life_json(undo(session, order), session.now_us())}
+        life, within_us = undo(session, order), session.setting_us("decide-within")
+        found = {"order": order, **life_json(life, session.now_us(), within_us)}
     emit(found, [f"order {order} is {found['state']} again, and holds", *life_lines(found)], as_json)
 
 

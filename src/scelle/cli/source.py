@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scelle.cli.arguments import free_text
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, read_text, write_new
 from scelle.cli.trial import trial_lines
@@ -111,6 +112,7 @@ def add(
     from scelle.bootstrap.restricted import NO_COMPARTMENT, compartment
     from scelle.orders.model import RESERVED_ORDER_ID
     from scelle.sources.model import LIMITS, SourceSpec
+    from scelle.sources.places import Places
     from scelle.sources.registry import (
         add_source,
         check_identifier,
@@ -124,6 +126,8 @@ def add(
     for what, identifier in (("custodian", custodian), ("account", account)):
         if identifier is not None:
             check_identifier(identifier, what)
+    for what, text in (("URL", url), ("--tables", tables), ("--credential", credential)):
+        free_text(text, what)
     spec = SourceSpec(
         check_name(name),
         url,
@@ -151,7 +155,13 @@ def add(
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         refuse_own_folders(spec, session.path, session.key_folder)
         check()
-        was_there = name in session.sources()
+        named = session.sources()
+        was_there = name in named
+        if not was_there and (others := Places(named).overlapping(spec)):
+            beside = ", ".join(sorted(each.name for each in others))
+            session.warnings.append(
+                f"source {name} and {beside} lie in one another: what an order holds by one of them is held under each"
+            )
         add_source(session.writer(RESERVED_ORDER_ID), spec, session.now_us(), session.actor)
         if restricted and compartment(session) is None:
             session.warnings.append(NO_COMPARTMENT.format(names=name))

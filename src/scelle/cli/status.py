@@ -61,11 +61,13 @@ def status(
 
 
 def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> None:
-    from scelle.capture.problems import listed_items  # start-up time of --help
+    from scelle.bootstrap.reads import note_shown  # start-up time of --help
+    from scelle.capture.problems import listed_items
     from scelle.orders.service import sealed_order
 
     ledger = session.order_ledger(order)
     found = listed_items(ledger, sealed_order(ledger).source_names, bucket)
+    note_shown(session, order, "status --items", bucket=bucket, items=len(found))
     emit({"order": order, "bucket": bucket, "items": found}, item_lines(order, bucket, found), as_json)
 
 

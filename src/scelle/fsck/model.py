@@ -50,6 +50,10 @@ FINDINGS: Final = MappingProxyType({
     "content.size": "a record's content has another size than the record says",
     "content.chunks": "a record's content does not lead to the chunk root of the record",
     "pack.damaged": "a pack, or its keys, is not as it was written",
+    "event.unasked": "an event loosens or destroys, and no request that two people signed stands behind it: it counts "
+    "for nothing",
+    "event.unread": "an event of the vault's own log cannot be read, or says what nobody could do: it counts for "
+    "nothing",
     "catalog.stale": "the derived catalog does not say what the packs say; no evidence depends on it",
     "fault": "a check could not be made because of a fault of Scellé itself",
 })  # fmt: skip
@@ -61,6 +65,7 @@ REMARKS: Final = MappingProxyType({
     "vault.recovery": "recovery.age is the file that vault.json names; only a drill shows that its holders can open it",
     "order.unfinished": "an order was begun and its first entry was never committed",
     "order.erasing": "an erasure was begun and is not done: contents of erased records may still be there",
+    "event.unfinished": "an amendment was interrupted: clauses that it would change stay as they were",
     "log.staging": "entries were staged for a commit that did not happen; the next command drops them",
     "log.token": "the digest under a token was compared, not its signature: openssl ts -verify does that",
     "segment.disposed": "a segment's rows were destroyed under the order's release and the act of its disposal",

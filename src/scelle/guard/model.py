@@ -22,6 +22,7 @@ from scelle.formats.values import NULL
 from scelle.orders.lifecycle import ClauseLife, Life
 from scelle.scope.model import Clause, ItemView, Match, match_clauses
 from scelle.scope.records import RecordSource, RecordView, match_record
+from scelle.sources.paths import is_plain
 
 PATH_UNKNOWN: Final = "path-unknown"
 UNDECIDED: Final = "undecided"
@@ -33,8 +34,9 @@ _BODY: Final = 5
 class Facts:
     """What is known of an item; every default means *not known*.
 
-    ``native`` is the source's own id, raw bytes; ``path`` what the globs of a clause are matched against. ``custodian``
-    and ``account`` say whose the item is, without a kind. A record of which the values are known has ``schema`` and
+    ``native`` is the source's own id, raw bytes; ``path`` what the globs of a clause are matched against: of a document
+    that no source would spell so (`/a`, `./a`), it counts as not known. ``custodian`` and ``account`` say whose the
+    item is, without a kind. A record of which the values are known has ``schema`` and
     ``values``, the encoded values of fields 2 and on: then its own account decides, and ``custodian`` and ``account``
     are its source's.
     """
@@ -93,6 +95,16 @@ Readings: TypeAlias = Sequence[Facts]
 """An item as it may be read: where facts contradict one another, every reading that holds it counts."""
 
 BY_DOUBT: Final = Covering(True, UNDECIDED)
+
+
+def as_known(readings: Readings) -> Readings:
+    """Return the readings without paths that stand for no document as they are spelled: those are not known."""
+    return [
+        each
+        if each.path is None or each.schema is not None or is_plain(each.path)
+        else replace(each, path=None)
+        for each in readings
+    ]
 
 
 def as_claim(clause: Clause) -> Clause:
@@ -225,7 +237,7 @@ def decide(
     tally = Tally()
     for order, life in lives.items():
         if life.holds:
-            claims = [claims_of(life.clauses, facts) for facts in readings]
+            claims = [claims_of(life.clauses, facts) for facts in as_known(readings)]
             tally.take(order, life.keep_until_us, claims, is_sealed=order in sealed_in)
     return verdict_of(tally, ref)
 

@@ -20,6 +20,7 @@ from scelle.guard.model import (
     Tally,
     Verdict,
     as_claim,
+    as_known,
     claim_of,
     covering_of,
     known_of,
@@ -149,11 +150,15 @@ class Guard:
         if self._is_closed:
             return Verdict(True, ref, doubt=UNDECIDED, restricted=True)
         tally = Tally()
-        named = self._by_source.get(first.source, {})
-        seen = [(facts, view_of(facts)) for facts in readings]
-        for order in self._orders if sealed_in else named:
-            clauses = named.get(order, ())
-            claims = [[each.claim(facts, view) for each in clauses] for facts, view in seen]
+        seen = [
+            (self._by_source.get(facts.source, {}), facts, view_of(facts)) for facts in as_known(readings)
+        ]
+        for order in self._orders:
+            if order not in sealed_in and not any(order in named for named, _, _ in seen):
+                continue
+            claims = [
+                [each.claim(facts, view) for each in named.get(order, ())] for named, facts, view in seen
+            ]
             tally.take(order, self._orders[order], claims, is_sealed=order in sealed_in)
         return verdict_of(tally, ref)
 

@@ -5,7 +5,8 @@ of its own, under the vault's key, and the next session that writes takes them o
 item and its ref, and no order.
 
 A file: frames of be32 length || sealed JSON, each bound to the file's name and its number. Its process holds a shared
-lock while it may append; a frame that a crash cut short is dropped, since its answer was never given.
+lock while it may append; a frame that a crash cut short is dropped, since its answer was never given. One that is whole
+and does not open was changed: it is told, and its file stays.
 """
 
 import fcntl
@@ -118,11 +119,15 @@ class RefusalSpool:
 
 @dataclass(frozen=True, slots=True)
 class SpoolFile:
-    """One file of the spool as it was read: its size in bytes then, and its whole frames."""
+    """One file of the spool as it was read: its size in bytes then, and its whole frames.
+
+    ``damaged`` are the numbers of those that do not open: they stand in ``frames`` without a refusal.
+    """
 
     path: Path
     size_bytes: int
     frames: tuple[tuple[Refusal, ...], ...]
+    damaged: tuple[int, ...] = ()
 
 
 def read_spool(vault: Path, vault_key: VaultKey) -> Iterator[SpoolFile]:
@@ -132,7 +137,9 @@ def read_spool(vault: Path, vault_key: VaultKey) -> Iterator[SpoolFile]:
     for name in names:
         path = folder / name
         size_bytes = path.stat().st_size
-        yield SpoolFile(path, size_bytes, tuple(_frames(path, vault_key)))
+        frames = tuple(_frames(path, vault_key))
+        damaged = tuple(number for number, frame in enumerate(frames) if frame is None)
+        yield SpoolFile(path, size_bytes, tuple(frame or () for frame in frames), damaged)
 
 
 def remove_finished(file: SpoolFile) -> bool:
@@ -153,17 +160,24 @@ def remove_finished(file: SpoolFile) -> bool:
     return True
 
 
-def _frames(path: Path, vault_key: VaultKey) -> Iterator[tuple[Refusal, ...]]:
+def _frames(path: Path, vault_key: VaultKey) -> Iterator[tuple[Refusal, ...] | None]:
+    """Yield the whole frames of a file, None for one that does not open; nothing is found behind a wrong length."""
     with path.open("rb") as file:
         number = 0
         while len(head := file.read(_LENGTH.size)) == _LENGTH.size:
             size = _LENGTH.unpack(head)[0]
-            sealed = file.read(size) if size <= _FRAME_MAX_BYTES else b""
+            if not 0 < size <= _FRAME_MAX_BYTES:
+                yield None
+                return
+            sealed = file.read(size)
+            if len(sealed) < size:
+                return
             try:
                 body = parse_json_strict(vault_key.open(sealed, _context(path.name, number)), _JSON_DEPTH)
             except WrongKey:
-                return
-            yield tuple(map(refusal_from_json, body["refused"]))
+                yield None
+            else:
+                yield tuple(map(refusal_from_json, body["refused"]))
             number += 1
 
 

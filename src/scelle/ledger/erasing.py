@@ -190,14 +190,13 @@ def _find_places(reader: SegmentReader, rows: Sequence[_Found], gone: Tombstones
 
 def contents_of(schema: Schema, row: Row) -> frozenset[bytes]:
     """Return the SHA-256 of every content that a row names: of a restricted document, its ciphertext."""
-    values = row.split_values()
-    if schema.digest == DOCUMENT_V1.digest:
-        try:
-            locked = ciphertext_of(values)
-        except FormatError as error:
-            raise SegmentDamaged(f"row {row.seq} cannot be read: {error}") from error
-        if locked is not None:
-            return frozenset({locked.digest})
+    try:
+        values = row.split_values()
+        locked = ciphertext_of(values) if schema.digest == DOCUMENT_V1.digest else None
+    except FormatError as error:
+        raise SegmentDamaged(f"row {row.seq} cannot be read: {error}; run `scelle verify`") from error
+    if locked is not None:
+        return frozenset({locked.digest})
     return frozenset(
         value[5:37]
         for field, value in zip(schema.fields, values, strict=True)

@@ -15,6 +15,7 @@ from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter,
 
 BODY_DEPTH = 32
 _KIND = 3
+_BODY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,18 @@ def record_event(
     writer.append(secrets.token_bytes(32), now_us, values)
 
 
-def events(ledger: OrderLedger, *kinds: str, from_seq: int = 0, below: int | None = None) -> Iterator[Event]:
+def events(
+    ledger: OrderLedger,
+    *kinds: str,
+    from_seq: int = 0,
+    below: int | None = None,
+    times: dict[int, int] | None = None,
+) -> Iterator[Event]:
     """Yield the sealed events in order: of some kinds if those are given, from a sequence number on.
 
-    `below` leaves out those whose manifest stands at that log index or later.
+    Those that the ledger's backing does not believe are left out; `below` leaves out those whose manifest stands at
+    that log index or later. `times` takes the time (microseconds) of every event that was passed, of whatever kind, by
+    sequence number.
     """
     for index, manifest in ledger.manifests():
         if below is not None and index >= below:
@@ -48,8 +57,12 @@ def events(ledger: OrderLedger, *kinds: str, from_seq: int = 0, below: int | Non
         if manifest.source == EVENTS_SOURCE and manifest.seq[1] > max(from_seq, manifest.seq[0]):
             reader = ledger.segment(manifest)
             for row in reader.rows():
+                if times is not None:
+                    times[row.seq] = int.from_bytes(row.split_values()[0][_BODY:], "big", signed=True)
                 if row.seq >= from_seq and (not kinds or kind_of(row) in kinds):
-                    yield _event(row)
+                    event = _event(row)
+                    if ledger.backing is None or ledger.backing.believes(event):
+                        yield event
             reader.close()
 
 
@@ -61,7 +74,7 @@ def has_left_events(vault: Path, order: str) -> bool:
 
 def kind_of(row: Row) -> str:
     """Return the kind of the event that a row of `scelle.events` holds."""
-    return row.split_values()[_KIND][5:].decode()
+    return row.split_values()[_KIND][_BODY:].decode()
 
 
 def _event(row: Row) -> Event:

@@ -1,10 +1,10 @@
 """Join one order's log, segments and secrets: what capture, productions and the order's acts write to."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, NewType
+from typing import TYPE_CHECKING, Any, NamedTuple, NewType, Protocol
 
 from scelle.errors import LogDamaged, OrderOver, SegmentDamaged
 from scelle.formats.checkpoints import Checkpoint
@@ -30,6 +30,9 @@ from scelle.ledger.signing import OrderSecrets, Signer
 from scelle.merkle.hashing import EMPTY_ROOT
 from scelle.vault import durable
 from scelle.vault.keys import VaultKey
+
+if TYPE_CHECKING:
+    from scelle.ledger.events import Event
 
 Alias = NewType("Alias", str)
 ORDER_SOURCE = "scelle.order"
@@ -60,8 +63,23 @@ def order_folder(vault: Path, order: str) -> Path:
     return vault / "po" / order
 
 
+class Backing(Protocol):
+    """What tells of an event whether the people who must stand behind it do."""
+
+    def believes(self, event: "Event") -> bool:
+        """Tell whether an event counts."""
+
+    def asked(self, event: "Event") -> Mapping[str, Any] | None:
+        """Return what was asked for that an event carries out; None where nothing was."""
+
+
 class OrderLedger:
-    """Read the ledger of one order; `OrderLedgerWriter` continues it."""
+    """Read the ledger of one order; `OrderLedgerWriter` continues it.
+
+    With a ``backing`` its events are those alone that count; without one, all that are sealed.
+    """
+
+    backing: Backing | None = None
 
     def __init__(self, vault: Path, order: str, origin: str, vault_key: VaultKey) -> None:
         self.order, self.origin = order, origin

@@ -1,6 +1,7 @@
 """Read from the vault's own log which compartment it has, and who may open which restricted item until when (pure)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ class Grant:
     """What two people decided: one item, one reader (an age recipient), until a moment (microseconds).
 
     ``people`` are the operators whose signatures it rests on, empty in solo mode; ``is_export`` says that the reader
-    is an authority, who opens it elsewhere.
+    is an authority, who opens it elsewhere; ``event_seq`` is the number of the event that granted it.
     """
 
     request: str
@@ -42,6 +43,7 @@ class Grant:
     people: tuple[str, ...]
     until_us: int
     is_export: bool
+    event_seq: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the event `restricted.granted` seals it."""
@@ -61,25 +63,28 @@ class Grant:
 
 
 def grants_of(events: Iterable[Event]) -> dict[str, Grant]:
-    """Return all grants by the id of their request; the first event of an id counts."""
+    """Return all grants by the id of their request: the first event of an id that can be read."""
     found: dict[str, Grant] = {}
     for event in events:
         if event.kind == GRANTED:
-            body = event.body
-            found.setdefault(
-                body["request"],
-                Grant(
-                    request=body["request"],
-                    item=body["item"],
-                    order=body["order"],
-                    alias=body["alias"],
-                    seq=body["seq"],
-                    reader=body["reader"],
-                    purpose=body["purpose"],
-                    case=body["case"],
-                    people=tuple(body["people"]),
-                    until_us=int(body["until_us"]),
-                    is_export=body["export"],
-                ),
-            )
+            with suppress(KeyError, TypeError, ValueError):
+                grant = _grant(event.body, event.seq)
+                found.setdefault(grant.request, grant)
     return found
+
+
+def _grant(body: Mapping[str, Any], event_seq: int) -> Grant:
+    return Grant(
+        request=str(body["request"]),
+        item=str(body["item"]),
+        order=str(body["order"]),
+        alias=str(body["alias"]),
+        seq=int(body["seq"]),
+        reader=str(body["reader"]),
+        purpose=str(body["purpose"]),
+        case=str(body["case"]),
+        people=tuple(map(str, body["people"])),
+        until_us=int(body["until_us"]),
+        is_export=bool(body["export"]),
+        event_seq=event_seq,
+    )

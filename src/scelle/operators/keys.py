@@ -94,11 +94,6 @@ def write_operator_key(path: Path, key: OperatorKey, passphrase: str | None) -> 
     durable.write_file(path, json.dumps(body, sort_keys=True).encode() + b"\n", mode=KEY_FILE_MODE)
 
 
-def key_file_owner(path: Path) -> str:
-    """Return the name of the operator whose key file this is; raise OperatorKeyRefused."""
-    return str(_read(path)["name"])
-
-
 def needs_passphrase(path: Path) -> bool:
     """Tell whether the file's secrets are under a passphrase; raise OperatorKeyRefused."""
     return "sealed" in _read(path)

@@ -53,14 +53,14 @@ def note_body(note: Note, operators: Iterable[Operator]) -> dict[str, Any]:
 
 
 def read_note(body: Mapping[str, Any], key: OperatorKey | None) -> Note | None:
-    """Return a note as `note_body` made it; None where `key` cannot open it."""
+    """Return a note as `note_body` made it; None where `key` cannot open it, or it is none."""
     if "text" in body:
         return Note(str(body["text"]), body.get("about"))
     if key is None:
         return None
     try:
         plain = key.decrypt(bytes.fromhex(str(body["age"])))
-    except OperatorKeyRefused:
+    except (OperatorKeyRefused, KeyError, ValueError):
         return None
     said = parse_json_strict(plain.rstrip(b" "), _DEPTH)
     return Note(str(said["text"]), said["about"])

@@ -6,9 +6,10 @@ had signed and which had cooled off: whoever has the vault's key and no operator
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from itertools import combinations
+from typing import Any, Final, NamedTuple
 
-from scelle.errors import NotAllowed, OperatorNameWrong, OperatorUnknown
+from scelle.errors import NotAllowed, OperatorNameWrong, OperatorUnknown, ScelleError
 from scelle.formats.notes import VerifierKey, parse_vkey
 from scelle.formats.tokens import shown
 from scelle.ledger.events import Event
@@ -17,21 +18,32 @@ from scelle.operators.model import Operator, Power, Role, may
 from scelle.operators.requests import (
     APPROVED,
     EXECUTED,
+    LATE_US,
     MADE,
+    SLACK_US,
     WITHDRAWN,
     Act,
     Request,
-    RequestState,
-    note_request,
+    Stood,
+    request_of,
+    with_approval,
 )
-from scelle.operators.settings import CHANGED, SETTINGS, is_looser
+from scelle.operators.settings import CHANGED, SETTINGS, is_looser, setting_us
 
 ADDED, REMOVED, WALL, ADMITTED = "operator.added", "operator.removed", "wall", "wall.admitted"
 OPENED: Final = "order.opened"
 KINDS: Final = (ADDED, REMOVED, WALL, ADMITTED, CHANGED, OPENED, MADE, APPROVED, WITHDRAWN, EXECUTED)
 """The kinds of events that people, walls, settings and requests are read from."""
 COUNSEL_MIN: Final = 2
-"""So few counsel can ask and approve; below that the setup is not over, since nobody could."""
+"""So few counsel can ask and approve."""
+
+
+class Doubt(NamedTuple):
+    """An event of the vault's log that counts for nothing: its sequence number, its kind, why."""
+
+    seq: int
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +51,7 @@ class People:
     """What the vault's log says of people. No operators at all: solo mode.
 
     ``is_in_setup``: operators may still be added by one person alone, or by nobody in particular where ``has_acted``
-    says that no operator did anything in the vault's log yet.
+    says that no operator did anything in the vault's log yet. ``doubts``: what stands in the log and is not believed.
     """
 
     operators: Mapping[str, Operator] = field(default_factory=dict)
@@ -50,6 +62,7 @@ class People:
     is_in_setup: bool = True
     has_acted: bool = False
     orders_opened: frozenset[str] = frozenset()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def is_solo(self) -> bool:
@@ -124,9 +137,11 @@ class _Fold:
         self._walls: dict[str, frozenset[str]] = {}
         self._settings: dict[str, int] = {}
         self._requests: dict[str, Request] = {}
-        self._counsel_ever = 0
+        self._is_complete = False
         self._has_acted = False
         self._orders: set[str] = set()
+        self._doubts: list[Doubt] = []
+        self._times: dict[int, int] = {}
 
     def people(self) -> People:
         """Return what the events so far say."""
@@ -139,45 +154,131 @@ class _Fold:
             self._is_in_setup,
             self._has_acted,
             frozenset(self._orders),
+            tuple(self._doubts),
         )
 
     @property
     def _is_in_setup(self) -> bool:
-        return not self._has_acted or self._counsel_ever < COUNSEL_MIN
+        return not (self._has_acted and self._is_complete)
 
     def take(self, event: Event) -> None:
-        """Take the next event into account."""
+        """Take the next event into account; one that cannot be read, or has no leave, counts for nothing."""
+        self._times[event.seq] = event.time_us
+        try:
+            why = self._take(event)
+        except (ScelleError, KeyError, TypeError, ValueError, AttributeError):
+            why = "it cannot be read"
+        if why is not None:
+            self._doubts.append(Doubt(event.seq, event.kind, why))
+        if event.kind in _OF_PEOPLE:
+            self._judge(self._requests, event.time_us)
+        if event.kind != ADDED:  # adding people is the setup, whoever does it
+            self._has_acted |= _actor(event) in self._operators
+
+    def _take(self, event: Event) -> str | None:
+        """Take an event into account; return why it counts for nothing, None where it does not."""
         match event.kind:
             case "operator.added":
-                self._add(event)
-                return  # adding people is the setup, whoever does it
+                return self._add(event)
             case "operator.removed":
                 self._remove(str(event.body["name"]))
             case "wall":
                 self._wall(str(event.body["order"]), list(map(str, event.body["only"])), event.body.get("by"))
             case "wall.admitted":
-                self._admit(event)
+                return self._admit(event)
             case "setting":
-                self._set(event)
+                return self._set(event)
             case "order.opened":
                 self._open(event)
-            case "request.made" | "request.approved" | "request.withdrawn" | "request.executed":
-                note_request(self._requests, event)
-        self._has_acted |= event.actor.removeprefix("operator:") in self._operators
+            case "request.made":
+                return self._make(event)
+            case "request.approved" | "request.withdrawn" | "request.executed":
+                return self._go_on(event)
+        return None
 
-    def _add(self, event: Event) -> None:
+    # --- requests
+
+    def _make(self, event: Event) -> str | None:
+        request = request_of(event)
+        if request.id in self._requests:
+            return "there is a request of this id"
+        why = self._why_not_made(request, event.time_us)
+        if why is None:
+            self._requests[request.id] = request
+        return why
+
+    def _why_not_made(self, request: Request, time_us: int) -> str | None:
+        """Say why a request is none: who asks may not, or gave himself less time to cool off, or more to expire."""
+        if abs(time_us - request.made_us) > SLACK_US:
+            return "it says that it was made at another time"
+        if request.ready_us - request.made_us < setting_us(self._settings, "cooling-off"):
+            return "its cooling-off time is shorter than the setting was"
+        if request.expires_us - request.ready_us > setting_us(self._settings, "request-expiry"):
+            return "it expires later than the setting allowed"
+        if request.requester is None and self._gone:
+            return "it was made in solo mode"
+        return request.why_not_asked(self._origin, self._cleared())
+
+    def _go_on(self, event: Event) -> str | None:
+        """Take what was done with a request into account."""
+        request = self._requests.get(str(event.body["request"]))
+        if request is None:
+            return "there is no such request"
+        if event.kind == APPROVED:
+            approved = with_approval(request, event)
+            if not request.counts(self._origin, self._cleared(), approved.approvals[-1]):
+                return "it is nobody's signature who could approve"
+            request = approved
+        elif event.kind == WITHDRAWN:
+            request = replace(request, withdrawn_us=event.time_us)
+        elif not request.stood:
+            return "two people never stood behind the request"
+        else:
+            request = replace(request, executed_us=event.time_us, outcome=dict(event.body["outcome"]))
+        self._requests[request.id] = request
+        self._judge((request.id,), event.time_us)
+        return None
+
+    def _judge(self, ids: Iterable[str], time_us: int) -> None:
+        """Note which of these requests two people stand behind from now on, and which not any more."""
+        cleared = self._cleared()
+        for request in [self._requests[each] for each in ids]:
+            if not request.approvals:
+                continue
+            is_open = request.executed_us is None and request.withdrawn_us is None
+            stands = is_open and request.is_approved(self._origin, cleared)
+            if stands != _stands(request):
+                kept = request.stood if stands else request.stood[:-1]
+                new = Stood(time_us, None) if stands else Stood(request.stood[-1].since_us, time_us)
+                self._requests[request.id] = replace(request, stood=(*kept, new))
+
+    # --- people
+
+    def _add(self, event: Event) -> str | None:
         body = event.body
         name = str(body["name"])
         asked = self._asked(event, Act.OPERATOR_ADD)
         is_asked = asked is not None and all(asked.body.get(key) == body[key] for key in _SAID)
-        if name in self._operators or name in self._gone or not (self._is_in_setup or is_asked):
-            return
+        if name in self._operators or name in self._gone:
+            return "there is or was an operator of this name"
+        if not (self._is_in_setup or is_asked):
+            return UNASKED
+        by = _actor(event) if self._has_acted and not is_asked else None
         operator = _operator(body, event.time_us)
-        self._operators[name] = operator
-        self._counsel_ever += operator.role is Role.COUNSEL
+        self._operators[name] = replace(operator, added_by=by) if by in self._operators else operator
+        self._is_complete |= self._has_a_pair()
         for order in operator.orders or ():
             if order in self._walls:  # who is cleared for it by name stands inside
                 self._walls[order] |= {name}
+        return None
+
+    def _has_a_pair(self) -> bool:
+        """Tell whether there are two counsel of whom one can approve what the other asks for."""
+        counsel = [each for each in self._operators.values() if each.role is Role.COUNSEL]
+        return any(
+            one.added_by != other.name and other.added_by != one.name
+            for one, other in combinations(counsel, 2)
+        )
 
     def _remove(self, name: str) -> None:
         if self._operators.pop(name, None) is not None:
@@ -197,28 +298,31 @@ class _Fold:
             name for name in only if name in cleared and cleared[name].is_cleared_for(order)
         )
 
-    def _admit(self, event: Event) -> None:
+    def _admit(self, event: Event) -> str | None:
         order, name = str(event.body["order"]), str(event.body["name"])
         asked = self._asked(event, Act.WALL_ADMIT)
         operator = self._operators.get(name)
         if operator is None or asked is None or (asked.order, asked.body.get("name")) != (order, name):
-            return
+            return UNASKED
         self._clear(operator, order)
         if order in self._walls:
             self._walls[order] |= {name}
+        return None
 
     def _clear(self, operator: Operator, order: str) -> None:
         if operator.orders is not None:
             self._operators[operator.name] = replace(operator, orders=operator.orders | {order})
 
-    def _set(self, event: Event) -> None:
+    def _set(self, event: Event) -> str | None:
         name, value_us = str(event.body["name"]), int(str(event.body["value_us"]))
         if name not in SETTINGS:
-            return
+            return "there is no such setting"
         asked = self._asked(event, Act.SETTING)
         is_asked = asked is not None and dict(asked.body) == {"name": name, "value_us": str(value_us)}
-        if is_asked or not self._orders or not is_looser(self._settings, name, value_us):
-            self._settings[name] = value_us
+        if not is_asked and self._orders and is_looser(self._settings, name, value_us):
+            return UNASKED
+        self._settings[name] = value_us
+        return None
 
     def _open(self, event: Event) -> None:
         """Clear for a new order who took it in: somebody cleared for a few orders would not see his own."""
@@ -231,10 +335,11 @@ class _Fold:
     def _asked(self, event: Event, act: Act) -> Request | None:
         """Return the request that an event carries out, if two people had signed it by then and it had cooled off."""
         request = self._requests.get(str(event.body.get("request")))
-        if request is None or request.act is not act or event.time_us < request.ready_us:
+        if request is None or request.act is not act or not _stands(request):
             return None
-        state = request.state(self._origin, self._cleared(), event.time_us)
-        return request if state is RequestState.APPROVED else None
+        since = (time_us for seq, time_us in self._times.items() if seq > request.seq)
+        is_late = max(since, default=0) > request.expires_us + LATE_US
+        return request if request.stood_at(event.time_us) and not is_late else None
 
     def _cleared(self) -> dict[str, Operator]:
         """Return the operators, each with the orders whose walls he stands outside of."""
@@ -247,20 +352,26 @@ class _Fold:
         }
 
 
+def _actor(event: Event) -> str:
+    return event.actor.removeprefix("operator:")
+
+
+def _stands(request: Request) -> bool:
+    """Tell whether two people stand behind a request that is not carried out yet."""
+    return bool(request.stood) and request.stood[-1].until_us is None
+
+
+UNASKED: Final = "nothing that two people asked for allows it"
+"""Why an event counts for nothing that lets somebody in, or loosens a setting."""
+_OF_PEOPLE: Final = frozenset({ADDED, REMOVED, WALL, ADMITTED, OPENED})
+"""The events after which a signature may count that did not, or not any more."""
 _SAID: Final = ("name", "role", "vkey", "recipient", "orders")
-
-
-def operator_body(
-    key: OperatorKey, role: Role, orders: Iterable[str] | None, added_by: str | None
-) -> dict[str, Any]:
-    """Return the body of the event `operator.added`; it holds nothing secret."""
-    return public_body(key.vkey, key.recipient, role, orders, added_by)
 
 
 def public_body(
     vkey: VerifierKey, recipient: str, role: Role, orders: Iterable[str] | None, added_by: str | None
 ) -> dict[str, Any]:
-    """Return the body of the event `operator.added` for somebody of whom only the public keys are known."""
+    """Return the body of the event `operator.added`; it holds nothing secret."""
     return {
         "name": vkey.name,
         "role": role.value,

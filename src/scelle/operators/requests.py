@@ -8,8 +8,9 @@ time takes the place of the second person.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -28,13 +29,16 @@ MADE, APPROVED, WITHDRAWN, EXECUTED = (
     "request.withdrawn",
     "request.executed",
 )
+SLACK_US: Final = 60_000_000
+"""So far a clock may be set back between what belongs together."""
+LATE_US: Final = 86_400_000_000
+"""So long an act may take that began before its request expired."""
 
 
 class Act(StrEnum):
     """What only two people can do."""
 
     RELEASE = "release"
-    UNDO_RELEASE = "undo-release"
     NARROW = "narrow"
     CARVE_OUT = "carve-out"
     QUARANTINE = "quarantine"
@@ -70,12 +74,20 @@ class Approval:
     signature: bytes
 
 
+class Stood(NamedTuple):
+    """From when until when (microseconds) a request was approved and not yet carried out; None: it still is."""
+
+    since_us: int
+    until_us: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What was asked for, by whom, why, and until when. Times in microseconds.
 
     ``ready_us`` ends the cooling-off time: before it nothing is executed. ``reason`` is a code; free text goes to the
-    counsel compartment.
+    counsel compartment. ``stood`` are the times in which it was approved, as the vault's log tells it,
+    ``seq`` the number of the event that made it.
     """
 
     id: str
@@ -92,6 +104,14 @@ class Request:
     withdrawn_us: int | None = None
     executed_us: int | None = None
     outcome: Mapping[str, Any] = field(default_factory=dict)
+    stood: tuple[Stood, ...] = ()
+    seq: int = 0
+
+    @property
+    def orders(self) -> tuple[str, ...]:
+        """Return the orders that it names: who asks and who approves must be cleared for every one."""
+        named = self.body.get("orders") if self.act is Act.OPERATOR_ADD else None
+        return (*(() if self.order is None else (self.order,)), *map(str, named or ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return what is signed, as it is sealed."""
@@ -133,55 +153,82 @@ class Request:
 
     def is_approved(self, origin: str, operators: Mapping[str, Operator]) -> bool:
         """Tell whether two different people who are operators now signed it; in solo mode: it was confirmed again."""
-        if self.requester is None:
-            return not operators and any(
-                each.operator is None and each.time_us >= self.ready_us for each in self.approvals
-            )
-        requester = operators.get(self.requester)
-        if requester is None or why_not_requester(self.act, self.order, requester) is not None:
-            return False
-        if not _verifies(requester, self.signature, self.signed_text(origin)):
-            return False
-        return any(self._counts(origin, requester, operators, each) for each in self.approvals)
+        return self.why_not_asked(origin, operators) is None and any(
+            self.counts(origin, operators, each) for each in self.approvals
+        )
 
-    def _counts(
-        self, origin: str, requester: Operator, operators: Mapping[str, Operator], approval: Approval
-    ) -> bool:
-        approver = operators.get(approval.operator or "")
+    def why_not_asked(self, origin: str, operators: Mapping[str, Operator]) -> str | None:
+        """Say why the requester's part of it does not count now; None where it does."""
+        if self.requester is None:
+            return "it was made in solo mode" if operators else None
+        requester = operators.get(self.requester)
+        if requester is None:
+            return f"{self.requester} is no operator any more"
+        refused = why_not_requester(self.act, self.orders, requester)
+        if refused is not None:
+            return refused
+        is_signed = _verifies(requester, self.signature, self.signed_text(origin))
+        return None if is_signed else f"the signature is not {self.requester}'s"
+
+    def counts(self, origin: str, operators: Mapping[str, Operator], approval: Approval) -> bool:
+        """Tell whether an approval of the request counts now."""
+        if self.requester is None:
+            return not operators and approval.operator is None and approval.time_us >= self.ready_us
+        requester, approver = operators.get(self.requester), operators.get(approval.operator or "")
         return (
-            approver is not None
+            requester is not None
+            and approver is not None
             and why_not_approver(self, requester, approver) is None
             and _verifies(approver, approval.signature, self.approval_text(origin, approver.vkey))
         )
 
+    def stood_at(self, time_us: int) -> bool:
+        """Tell whether an act of that time was one that two people stood behind, cooled off and not expired.
 
-def why_not_requester(act: Act, order: str | None, operator: Operator) -> str | None:
-    """Say why an operator may not ask for an act; None where he may."""
-    return _why_not(act, order, operator, Power.REQUEST)
+        A minute is left for clocks that are set back a little, a day for an act that began before the request expired.
+        """
+        if not self.ready_us - SLACK_US <= time_us <= self.expires_us + LATE_US:
+            return False
+        return any(
+            since_us - SLACK_US <= time_us and (until_us is None or time_us <= until_us + SLACK_US)
+            for since_us, until_us in self.stood
+        )
+
+
+def why_not_requester(act: Act, orders: Iterable[str], operator: Operator) -> str | None:
+    """Say why an operator may not ask for an act that names these orders; None where he may."""
+    return _why_not(act, orders, operator, Power.REQUEST)
 
 
 def why_not_approver(request: Request, requester: Operator, approver: Operator) -> str | None:
     """Say why an operator's approval does not count; None where it does."""
     if approver.name == requester.name or approver.vkey.public == requester.vkey.public:
         return "who asked cannot approve: another person must, with a key of their own"
-    if approver.added_by == requester.name:
-        return f"{approver.name} was brought in by {requester.name} alone: a third person must approve"
-    return _why_not(request.act, request.order, approver, Power.APPROVE)
+    for new, old in ((approver, requester), (requester, approver)):
+        if new.added_by == old.name:
+            return f"{new.name} was brought in by {old.name} alone: a third person must approve"
+    return _why_not(request.act, request.orders, approver, Power.APPROVE)
 
 
-def _why_not(act: Act, order: str | None, operator: Operator, power: Power) -> str | None:
+def _why_not(act: Act, orders: Iterable[str], operator: Operator, power: Power) -> str | None:
     is_restricted = act in RESTRICTED_ACTS
     if is_restricted != (operator.role is Role.RESTRICTED_REVIEWER) or not may(operator.role, power):
         whose = "restricted reviewers" if is_restricted else "counsel"
         return f"{operator.name} is {operator.role.value}: {act.value} is for {whose}"
-    if order is not None and not operator.is_cleared_for(order):
+    if not all(map(operator.is_cleared_for, orders)):
         return f"{operator.name} is not cleared for what this is about"
     return None
 
 
 def _verifies(operator: Operator, signature: bytes, message: bytes) -> bool:
+    return _is_signed(operator.vkey.public, signature, message)
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_signed(public: bytes, signature: bytes, message: bytes) -> bool:
+    """Tell whether an Ed25519 signature is right; a command reads the same log more than once."""
     try:
-        Ed25519PublicKey.from_public_bytes(operator.vkey.public).verify(signature, message)
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except InvalidSignature:
         return False
     return True
@@ -193,48 +240,28 @@ def check_still_open(request: Request, state: RequestState) -> None:
         raise RequestRefused(f"request {request.id} is {state.value}: ask again where it is still wanted")
 
 
-def requests_of(events: Iterable[Event]) -> dict[str, Request]:
-    """Fold the events of the vault's log into requests by id, in the order in which they were made."""
-    found: dict[str, Request] = {}
-    for event in events:
-        note_request(found, event)
-    return found
-
-
-def note_request(found: dict[str, Request], event: Event) -> None:
-    """Take one event into account, in place; the first event of an id is the request, another one changes nothing."""
+def with_approval(request: Request, event: Event) -> Request:
+    """Return the request with the approval that an event holds; raises where it cannot be read."""
     body = event.body
-    if event.kind == MADE:
-        request = _request(body)
-        found.setdefault(request.id, request)
-        return
-    request_id = str(body.get("request"))
-    if request_id not in found:
-        return
-    request = found[request_id]
-    match event.kind:
-        case "request.approved":
-            operator = None if body["operator"] is None else str(body["operator"])
-            approval = Approval(operator, event.time_us, bytes.fromhex(str(body["signature"])))
-            request = replace(request, approvals=(*request.approvals, approval))
-        case "request.withdrawn":
-            request = replace(request, withdrawn_us=event.time_us)
-        case "request.executed":
-            request = replace(request, executed_us=event.time_us, outcome=body["outcome"])
-    found[request_id] = request
+    operator = None if body["operator"] is None else str(body["operator"])
+    approval = Approval(operator, event.time_us, bytes.fromhex(str(body["signature"])))
+    return replace(request, approvals=(*request.approvals, approval))
 
 
-def _request(body: Mapping[str, Any]) -> Request:
+def request_of(event: Event) -> Request:
+    """Read a request from the event that made it; raises where it cannot be read."""
+    body = event.body
     asked = body["asked"]
     return Request(
         id=str(asked["id"]),
         act=Act(str(asked["act"])),
         order=None if asked["order"] is None else str(asked["order"]),
-        body=asked["body"],
+        body=dict(asked["body"]),
         requester=None if asked["requester"] is None else str(asked["requester"]),
         reason=str(asked["reason"]),
         made_us=int(asked["made_us"]),
         ready_us=int(asked["ready_us"]),
         expires_us=int(asked["expires_us"]),
         signature=bytes.fromhex(str(body["signature"])),
+        seq=event.seq,
     )

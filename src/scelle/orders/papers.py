@@ -17,7 +17,7 @@ from scelle.errors import (
     OrderHashesUnreadable,
     OrderNotToml,
 )
-from scelle.orders.tables import Table
+from scelle.orders.tables import Table, checked_text
 from scelle.scope.accounts import AccountsFile, read_accounts
 from scelle.scope.hashes import HashesFile, read_hashes
 from scelle.scope.model import shown_path
@@ -128,9 +128,11 @@ def read_accounts_file(path: Path) -> AccountsOnDisk:
 
 
 def read_letter(path: Path) -> tuple[str, bytes]:
-    """Read the letter of an act on an order: its name and bytes; raise OrderDocumentUnreadable."""
+    """Read the letter of an act on an order: its name and bytes; raise OrderDocumentUnreadable, OrderValueWrong."""
     shown = shown_path(os.fsencode(path))
-    return path.name, read_regular(path, DOCUMENT_MAX_BYTES, shown, OrderDocumentUnreadable)
+    return checked_text(path.name, shown), read_regular(
+        path, DOCUMENT_MAX_BYTES, shown, OrderDocumentUnreadable
+    )
 
 
 def named_document(table: Table, folder: Path) -> tuple[bytes | None, str | None]:

@@ -3,12 +3,14 @@
 import mimetypes
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from scelle.errors import (
     InputError,
+    LogDamaged,
     OrderAccountsUnreadable,
     OrderExists,
     OrderHashesUnreadable,
@@ -32,6 +34,7 @@ from scelle.orders.lifecycle import Life, life_of
 from scelle.orders.model import RESERVED_ORDER_ID, Order
 from scelle.orders.papers import ListPaper
 from scelle.orders.sealed import order_to_json
+from scelle.orders.standing import standing
 from scelle.scope.hashes import HashesFile
 from scelle.scope.model import Clause, load_accounts
 from scelle.scope.sealed import clause_to_json
@@ -84,13 +87,6 @@ def _published_size(folder: Path) -> int:
     return (
         int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else 2
     )  # what is damaged is shown, not hidden
-
-
-def check_order(vault: Path, order: str) -> str:
-    """Return `order`; raise `OrderUnknown` when the vault has no such order."""
-    if order not in order_ids(vault):
-        raise unknown_order(order)
-    return order
 
 
 def unknown_order(order: str) -> OrderUnknown:
@@ -183,6 +179,15 @@ def seal_paper(
     return {"name": name, "seq": seq, "sha256": digest.hex()}
 
 
+def paper_commitment(ledger: OrderLedger, seq: int) -> bytes:
+    """Return the commitment of a paper of the order by its sequence number; raise LogDamaged where none is sealed."""
+    for _, manifest in ledger.manifests():
+        if manifest.source == ORDER_SOURCE and manifest.seq[0] <= seq < manifest.seq[1]:
+            with closing(ledger.segment(manifest)) as reader:
+                return reader.hashes(seq - manifest.seq[0], seq - manifest.seq[0] + 1)
+    raise LogDamaged(f"order {ledger.order} has no paper {seq}: run `scelle verify`")
+
+
 def keep_paper(
     ledger: OrderLedgerWriter, packs: PackStore, name: str, data: bytes, now_us: int
 ) -> dict[str, object]:
@@ -246,8 +251,13 @@ def _paper_values(name: str, digest: bytes, root: bytes, size_bytes: int, kind: 
 
 
 def sealed_order(ledger: OrderLedger) -> SealedOrder:
-    """Read an order from its own log; `with_accounts` reads the files that its clauses name."""
+    """Read an order from its own log; `with_accounts` reads the files that its clauses name.
+
+    With a backing only what two people stand behind loosens (`orders.standing`).
+    """
     sealed = list(events(ledger))
+    if ledger.backing is not None:
+        sealed = standing(sealed, ledger.backing.asked).events
     life = life_of(sealed)
     if life is None:
         raise OrderUnknown(

@@ -56,7 +56,7 @@ class Table:
 
     def text(self, key: str) -> str:
         """Return a text of one line; raise OrderValueWrong."""
-        return _text(self.values[key], self.at(key))
+        return checked_text(self.values[key], self.at(key))
 
     def optional_text(self, key: str) -> str | None:
         """Return a text, or None where the key is absent."""
@@ -67,7 +67,7 @@ class Table:
         values = self.values.get(key, [])
         if not isinstance(values, list):
             raise OrderValueWrong(f'{self.at(key)}: must be a list; write {key} = ["..."]')
-        return tuple(_text(value, self.at(key)) for value in values)
+        return tuple(checked_text(value, self.at(key)) for value in values)
 
     def texts_by_name(self, key: str) -> dict[str, tuple[str, ...]]:
         """Return a table of lists of texts, sorted by name; empty where the key is absent."""
@@ -86,7 +86,7 @@ class Table:
             )
         below = Table(f"{self.at(key)},", values, tuple(values), ((), ""))
         for name in values:
-            _text(name, below.at(name))
+            checked_text(name, below.at(name))
         return [(name, below) for name in sorted(values)]
 
     def flag(self, key: str) -> bool:
@@ -124,7 +124,8 @@ class Table:
         return day_end_us(value - timedelta(days=1), zone) if exclusive else day_start_us(value, zone)
 
 
-def _text(value: object, where: str) -> str:
+def checked_text(value: object, where: str) -> str:
+    """Return a text that may be sealed; raise OrderValueWrong for one that is none, empty, long or not for people."""
     if not isinstance(value, str):
         hint = f'; write "{value}"' if isinstance(value, int) and not isinstance(value, bool) else ""
         raise OrderValueWrong(f"{where}: must be a string in quotes{hint}")

@@ -4,18 +4,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from scelle.errors import FormatError, SegmentDamaged
-from scelle.formats.compartments import ciphertext_of
-from scelle.formats.schema import DOCUMENT_V1, Schema
+from scelle.formats.schema import Schema
 from scelle.ledger.destroying import ACTS, is_destroyed
+from scelle.ledger.erasing import contents_of
 from scelle.ledger.rows import Row
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 
-CHUNKS: Final = "chunks"
-"""Names no content but the root over a document's chunks (ledger.md §2)."""
 _TYPE: Final = "h"
-_CONTENT: Final = b"h"
-_DIGEST: Final = slice(5, 37)
 
 
 def named_contents(ledger: OrderLedger, *, acts: bool = True, captured: bool = True) -> Iterator[bytes]:
@@ -46,20 +41,5 @@ def _has_contents(schema: Schema) -> bool:
 
 
 def _of_rows(schema: Schema, rows: Iterator[Row]) -> Iterator[bytes]:
-    is_document = schema.digest == DOCUMENT_V1.digest
-    places = [
-        number for number, field in enumerate(schema.fields) if field.type == _TYPE and field.name != CHUNKS
-    ]
     for row in rows:
-        try:
-            values = row.split_values()
-        except FormatError as error:
-            raise SegmentDamaged(f"row {row.seq} cannot be read: run `scelle verify`") from error
-        if is_document:
-            locked = ciphertext_of(values)
-            if locked is not None:
-                yield locked.digest
-                continue
-        for place in places:
-            if values[place][:1] == _CONTENT:
-                yield values[place][_DIGEST]
+        yield from contents_of(schema, row)

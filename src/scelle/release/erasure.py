@@ -274,7 +274,6 @@ class ErasureRequest:
     received: date
     scope: Scope
     made_us: int
-    actor: str
     sealed_identifiers: bytes
     counts: dict[str, int]
     open_sources: int
@@ -283,7 +282,6 @@ class ErasureRequest:
     executed_later: dict[str, str] = field(default_factory=dict)
     """Items that were executed after the request was recorded, each with the order whose disposal ended it."""
     extension: str | None = None
-    extended_us: int | None = None
     completed_us: int | None = None
     letters: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -360,7 +358,6 @@ def _requested(event: Event, lines: dict[str, ErasureItem]) -> ErasureRequest:
         received=date.fromisoformat(body["received"]),
         scope=Scope(body["scope"]),
         made_us=event.time_us,
-        actor=event.actor,
         sealed_identifiers=bytes.fromhex(body["identifiers"]),
         counts={each.value: int(body["counts"][each.value]) for each in Outcome},
         open_sources=int(body["open_sources"]),
@@ -382,6 +379,6 @@ def _take(request: ErasureRequest, event: Event) -> None:
         case "erasure.completed":
             request.completed_us = event.time_us
         case "erasure.extended":
-            request.extension, request.extended_us = str(body["reason"]), event.time_us
+            request.extension = str(body["reason"])
         case "erasure.letter":
             request.letters.append({**body, "at_us": event.time_us})

@@ -37,11 +37,11 @@ def contents_checks(
     ]
 
 
-def remaining_checks(ledger: OrderLedger, vault: Path, catalog: Catalog) -> list[Check]:
+def remaining_checks(ledger: OrderLedger, vault: Path, catalog: Catalog, key: VaultKey) -> list[Check]:
     """Look for what is left of the rows of a disposed order: files, what the catalog remembers, interrupted writes."""
     segments = doomed_segments(ledger)
     names = {each.source for each in segments}
-    remembered = remembers_order(catalog, ledger.order)
+    remembered = remembers_order(catalog, key, ledger.order)
     temporary = list(_temporary_files(ledger, vault))
     return [
         Check("files of segments", len(segments), len(left_of_segments(ledger, segments))),

@@ -87,19 +87,22 @@ class Register:
         self._numbers: dict[Evidence, int] = {}
         self._logs: dict[str, OrderLedger] = {log.ledger.origin: log.ledger}
 
-    def event(self, event: Event, log: Log | None = None, *, sha256_hex: str | None = None) -> int:
-        """Name an event of the order's log, or of another; `sha256_hex` is of the file that it tells of."""
-        place = log or self._log
-        return self._add(
-            Evidence(
-                event.kind,
-                self._origin(place),
-                place.index_of(event),
-                EVENTS_SOURCE,
-                event.seq,
-                sha256_hex,
-            )
-        )
+    def event(self, event: Event, *, sha256_hex: str | None = None) -> int:
+        """Name an event of the order's log; `sha256_hex` is of the file that it tells of."""
+        return self._event(event, self._log, sha256_hex)
+
+    def event_of_vault(self, event: Event, vault: Log, *, is_placed: bool) -> int:
+        """Name an event of the vault's own log; with its place only where there are no walls.
+
+        Places there, and the log's size, would tell how much happened of which a report says nothing.
+        """
+        if is_placed:
+            return self._event(event, vault)
+        return self._add(Evidence(event.kind, vault.ledger.origin, source=EVENTS_SOURCE))
+
+    def _event(self, event: Event, log: Log, sha256_hex: str | None = None) -> int:
+        at = log.index_of(event)
+        return self._add(Evidence(event.kind, self._origin(log), at, EVENTS_SOURCE, event.seq, sha256_hex))
 
     def events(self, found: Iterable[Event]) -> tuple[int, ...]:
         """Name several events of the order's log."""

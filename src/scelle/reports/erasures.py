@@ -121,7 +121,7 @@ def _answer_row(case: Case, register: Register, vault: Log, request: ErasureRequ
         ABSENT if request.extension is None else Text(request.extension),
         answered,
     )
-    return Row(cells, (register.event(asked, vault),))
+    return Row(cells, (register.event_of_vault(asked, vault, is_placed=case.is_solo),))
 
 
 def _is_late(case: Case, request: ErasureRequest) -> bool:

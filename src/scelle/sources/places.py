@@ -235,7 +235,9 @@ def _listed(folder: bytes, name: bytes) -> list[bytes]:
 
     A name that is not there and whose letters are composed otherwise is there under that name.
     """
-    there = [status for each in respelled(name) if (status := _status(os.path.join(folder, each))) is not None]
+    there = [
+        status for each in respelled(name) if (status := _status(os.path.join(folder, each))) is not None
+    ]
     own = _status(os.path.join(folder, name)) if there else None
     if own is None:
         composed = (each for each in forms(name) if there and _status(os.path.join(folder, each)) is not None)
@@ -247,7 +249,9 @@ def _listed(folder: bytes, name: bytes) -> list[bytes]:
     except OSError:
         return [name]
     alike = folded(name)
-    return [each for each in names if folded(each) == alike and _is_at(own, os.path.join(folder, each))] or [name]
+    return [each for each in names if folded(each) == alike and _is_at(own, os.path.join(folder, each))] or [
+        name
+    ]
 
 
 def _is_at(own: os.stat_result, path: bytes) -> bool:

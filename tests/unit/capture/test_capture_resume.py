@@ -377,7 +377,7 @@ def test_a_source_that_is_learned_in_portions_is_learned_wholly(
     world.run()
     world.lose_catalog()
     ledger, _, catalog = world.begin()
-    index = CaptureIndex(catalog, "o1", ALIAS)
+    index = CaptureIndex(catalog, world.key, "o1", ALIAS)
     index.catch_up(ledger, ALIAS)
     keys = ItemKeys(world.key, "docs")
     index.look_up([keys.item(b"00003"), keys.item(b"00399"), keys.item(b"none")])

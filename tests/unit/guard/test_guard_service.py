@@ -10,6 +10,7 @@ from scelle.errors import ContentMissing
 from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import NULL, text_value
 from scelle.guard import Facts, Guard, Hold, ref_of
+from scelle.guard.model import decide
 from scelle.guard.service import with_loaded_accounts
 from scelle.orders.lifecycle import ClauseLife, Life, Term
 from scelle.orders.model import Moment, Order
@@ -164,3 +165,26 @@ def test_a_closed_guard_holds_everything_and_names_nothing() -> None:
     verdict = Guard.closed(KEY).decide(Facts("whatever", b"x"))
     assert (verdict.held, verdict.holds, verdict.ref) == (True, (), ref_of(KEY, "whatever", b"x"))
     assert verdict.restricted
+
+
+def test_readings_under_several_sources_are_decided_as_the_definition_says() -> None:
+    """Each reading is asked of the clauses over its own source; any that holds counts, and the ref is the first's."""
+    orders = {
+        "o1": life(Clause("a", ("docs",), paths=("hr/**",))),
+        "o2": life(Clause("b", ("mail",), paths=("x/*",))),
+    }
+    guard = Guard(orders, KEY)
+    first, second = Facts("copy", b"a.txt", b"a.txt"), Facts("docs", b"hr/a.txt", b"hr/a.txt")
+    verdict = guard.decide(first, second)
+    assert verdict == decide(orders, (first, second), guard.ref("copy", b"a.txt"))
+    assert [each.order for each in verdict.holds] == ["o1"]
+    assert not guard.decide(first).held
+
+
+@pytest.mark.parametrize("path", [b"./hr/a.txt", b"/hr/a.txt", b"x/../hr/a.txt", b"hr//a.txt", b""])
+def test_a_path_that_no_source_spells_so_is_not_known(path: bytes) -> None:
+    orders = {"o1": life(Clause("a", ("docs",), paths=("hr/**",)))}
+    facts = Facts("docs", path, path)
+    verdict = Guard(orders, KEY).decide(facts)
+    assert (verdict.held, verdict.doubt) == (True, "path-unknown")
+    assert verdict == decide(orders, (facts,), verdict.ref or "")

@@ -56,18 +56,21 @@ def test_a_file_cut_anywhere_gives_its_whole_frames(tmp_path: Path) -> None:
         path.write_bytes(whole[:size])
         [file] = read_spool(tmp_path, KEY)
         assert len(file.frames) == (size >= one) + (size == len(whole))
-    path.write_bytes(whole[:one] + b"\xff" * 40)  # a torn tail that claims 4 GiB
+        assert file.damaged == ()
+    path.write_bytes(whole[:one] + b"\xff" * 40)  # a frame that claims 4 GiB
     [file] = read_spool(tmp_path, KEY)
-    assert len(file.frames) == 1
+    assert (file.frames[:1], file.damaged) == (((refusal(1),),), (1,))
 
 
 def test_a_frame_that_was_moved_or_is_another_vaults_is_none(tmp_path: Path) -> None:
     with RefusalSpool(tmp_path, KEY) as spool:
         spool.note([refusal()])
     [path] = refusals_folder(tmp_path).iterdir()
-    assert [file.frames for file in read_spool(tmp_path, VaultKey(bytes(32)))] == [()]
+    [file] = read_spool(tmp_path, VaultKey(bytes(32)))
+    assert (file.frames, file.damaged) == (((),), (0,))
     path.rename(path.with_name("0" * 32))
-    assert [file.frames for file in read_spool(tmp_path, KEY)] == [()]
+    [file] = read_spool(tmp_path, KEY)
+    assert (file.frames, file.damaged) == (((),), (0,))
 
 
 def test_a_file_to_which_a_process_may_append_is_not_removed(tmp_path: Path) -> None:
@@ -89,3 +92,21 @@ def test_each_process_has_a_file_of_its_own(tmp_path: Path) -> None:
         one.note([refusal(1)])
         other.note([refusal(2)])
     assert sorted(file.frames[0][0].native for file in read_spool(tmp_path, KEY)) == ["p1", "p2"]
+
+
+def test_a_damaged_frame_is_told_and_loses_none_of_the_others(tmp_path: Path) -> None:
+    with RefusalSpool(tmp_path, KEY) as spool:
+        for number in range(3):
+            spool.note([refusal(number)])
+    [path] = refusals_folder(tmp_path).iterdir()
+    whole = path.read_bytes()
+    one = 4 + int.from_bytes(whole[:4], "big")
+    for at in (4, one - 1, one + 4, len(whole) - 1):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        [file] = read_spool(tmp_path, KEY)
+        assert file.damaged == (at // one,)
+        expected = [() if number == at // one else (refusal(number),) for number in range(3)]
+        assert list(file.frames) == expected
+    path.write_bytes(whole[:one] + b"\0" * 40)  # what a disk may give behind a crash
+    [file] = read_spool(tmp_path, KEY)
+    assert (len(file.frames), file.damaged) == (2, (1,))

@@ -7,7 +7,7 @@ from typing import Any
 from scelle.ledger.events import Event
 from scelle.operators.keys import OperatorKey
 from scelle.operators.model import Role
-from scelle.operators.registry import ADDED, REMOVED, People, operator_body, people_of
+from scelle.operators.registry import ADDED, REMOVED, People, people_of, public_body
 from scelle.operators.requests import APPROVED, EXECUTED, MADE, WITHDRAWN, Act, Request
 
 ORIGIN = "platform.example/po/vault"
@@ -31,7 +31,9 @@ class Log:
         request: str | None = None, added_by: str | None = None,
     ) -> OperatorKey:  # fmt: skip
         key = self.keys.setdefault(name, OperatorKey.generate(name))
-        self.note(by, ADDED, {**operator_body(key, role, orders, added_by), "request": request})
+        self.note(
+            by, ADDED, {**public_body(key.vkey, key.recipient, role, orders, added_by), "request": request}
+        )
         return key
 
     def remove(self, name: str, by: str) -> None:
@@ -44,10 +46,13 @@ class Log:
         ready_us = self.now_us + DAY_US
         expires_us = ready_us + 14 * DAY_US
         request = Request(id, act, order, body or {}, by, "asked", self.now_us, ready_us, expires_us)
+        self.put(request, by, signer)
+        return request
+
+    def put(self, request: Request, by: str | None, signer: OperatorKey | None = None) -> None:
         key = signer or (None if by is None else self.keys[by])
         signature = b"" if key is None else key.sign(request.signed_text(ORIGIN))
         self.note(by or "root", MADE, {"asked": request.to_json(), "signature": signature.hex()})
-        return request
 
     def approve(
         self, request: Request, by: str | None, *, signed: Request | None = None, origin: str = ORIGIN

@@ -5,20 +5,24 @@ import pytest
 from scelle.errors import NotAllowed, OperatorNameWrong, OperatorUnknown
 from scelle.operators.keys import OperatorKey
 from scelle.operators.model import Power, Role
-from scelle.operators.registry import operator_body
+from scelle.operators.registry import public_body
 from scelle.operators.requests import Act, Request
 
 from .log import DAY_US, HOUR_US, Log, staffed
 
 
 def counsel(name: str) -> dict[str, Any]:
-    return operator_body(OperatorKey.generate(name), Role.COUNSEL, None, None)
+    return body_of(OperatorKey.generate(name))
+
+
+def body_of(key: OperatorKey) -> dict[str, Any]:
+    return public_body(key.vkey, key.recipient, Role.COUNSEL, None, None)
 
 
 def asked_in(log: Log, name: str = "mallory", *, by: str = "alice", second: str | None = "bob") -> Request:
     """Ask that somebody be brought in, have it approved, and let it cool off."""
     log.keys[name] = OperatorKey.generate(name)
-    body = operator_body(log.keys[name], Role.COUNSEL, None, None)
+    body = body_of(log.keys[name])
     request = log.ask(by, Act.OPERATOR_ADD, None, id=f"add-{name}", body=body)
     if second is not None:
         log.approve(request, second)
@@ -75,15 +79,21 @@ def test_an_approved_request_brings_in_nobody_else_and_nobody_before_it_cooled_o
     assert sorted(log.people.operators) == ["alice", "bob"]
 
 
-def test_one_counsel_alone_may_still_bring_in_the_second_and_never_again() -> None:
+def test_one_counsel_alone_brings_others_in_until_there_are_two_who_can_approve_one_another_and_never_again() -> (
+    None
+):
     log = Log()
     log.add("alice")
     log.note("alice", "note", {"age": "", "readers": 1})
     log.add("bob", by="alice")
-    assert "bob" in log.people.operators
-    log.remove("bob", "alice")
+    assert log.people.operators["bob"].added_by == "alice"
+    assert log.people.is_in_setup
     log.add("carol", by="alice")
-    assert "carol" not in log.people.operators
+    assert not log.people.is_in_setup
+    log.remove("bob", "alice")
+    log.remove("carol", "alice")
+    log.add("dora", by="alice")
+    assert sorted(log.people.operators) == ["alice"]
 
 
 def test_a_name_and_a_key_mean_one_person_for_ever() -> None:
