@@ -167,7 +167,11 @@ def test_clocks_that_are_torn_or_anothers_are_made_anew(ending: Platform) -> Non
 def test_of_an_order_that_still_runs_nothing_but_its_clock_is_looked_at(
     ending: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: Any) -> None:
+    write = Session.writer
+
+    def fail(*arguments: Any) -> Any:
+        if arguments[-1] == "vault":  # the vault's own log is recovered whatever the command is
+            return write(*arguments)
         raise AssertionError("the whole order was read")
 
     monkeypatch.setattr("scelle.bootstrap.lapses.sealed_order", fail)

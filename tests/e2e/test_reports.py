@@ -17,6 +17,7 @@ from scelle.bootstrap.reporting import read_report
 from scelle.formats.entries import Count
 from scelle.ledger.events import events, record_event
 from scelle.release.certificate import Check, certificate
+from tests.integration.two_people import let_go
 
 from .conftest import ORDER, Platform
 
@@ -240,9 +241,10 @@ def test_days_without_an_order_are_told_as_such(ordered: Platform) -> None:
 
 @pytest.mark.parametrize("found", [0, 1])
 def test_a_disposal_is_certified_as_it_was_sealed(ordered: Platform, found: int) -> None:
+    request = let_go(ordered, ORDER, us("2027-02-01T09:00:00+00:00"))
     body = certificate(
         order=ORDER,
-        request="r1",
+        request=request,
         ground="lifted",
         begun_us=us("2027-03-01T09:00:00+00:00"),
         finished_us=us("2027-03-01T09:05:00+00:00"),
@@ -253,7 +255,6 @@ def test_a_disposal_is_certified_as_it_was_sealed(ordered: Platform, found: int)
         checks=[Check("contents", 7, found)],
         erasures={"requests": 2, "items": 5},
     )
-    record(ordered, "2027-02-01T09:00:00+00:00", "released", {"request": "r1", "ground": "lifted"})
     record(ordered, "2027-03-01T09:05:00+00:00", "disposed", body)
     report = report_at(ordered, "disposal", "2027-03-02T09:00:00+00:00")
     destroyed = {

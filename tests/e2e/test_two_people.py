@@ -221,9 +221,15 @@ def test_a_guard_that_goes_on_follows_a_true_release_and_no_other(staffed: Platf
 
 
 def test_clauses_that_two_people_did_not_change_go_on_growing(growing: Platform) -> None:
-    narrower = {"id": "users", "sources": ["posts"], "accounts": ["u9"], "custodians": [], "from_us": None}
+    narrower: dict[str, Any] = {
+        "id": "users",
+        "sources": ["posts"],
+        "accounts": ["u9"],
+        "custodians": [],
+        "from_us": None,
+    }
     narrower |= {"to_us": None, "keep": "content", "media_types": [], "paths": [], "restricted": False}
-    body = {"clauses": [], "stopped": [], "reference": None, "diff": {}, "document": None}
+    body: dict[str, Any] = {"clauses": [], "stopped": [], "reference": None, "diff": {}, "document": None}
     before = growing("order", "show", ORDER, "--json").json["clauses"]
     forge(growing, "clause.stopped", {"id": "sub"})
     forge(growing, "amended", {**body, "act": "add-clause", "stopped": ["sub"], "request": None})

@@ -23,6 +23,8 @@ from scelle.bootstrap.erasure_list import (
     write_letter,
 )
 from scelle.bootstrap.operators import build_wall
+from scelle.bootstrap.releasing import ask_release
+from scelle.bootstrap.requests import approve
 from scelle.cli.output import write_new
 from scelle.errors import ErasureNotDone, HeldError, NotAllowed
 from scelle.ledger.clock import CONFIRMED_BY
@@ -54,7 +56,7 @@ TERMS = {
 def platform(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setenv(CONFIRMED_BY, datetime.now(UTC).date().isoformat())
     made = make_platform(tmp_path, capsys, monkeypatch)
-    made("init", made.vault, "--host", "platform.example", "--json")
+    made("init", made.vault, "--host", "platform.example", "--cooling-off", "0s", "--json")
     return made
 
 
@@ -105,12 +107,17 @@ def ask(session: Session, account: str = "u0", reference: str = "DSR-1", **more:
     return request_erasure(session, accounts=[account], reference=reference, **more)
 
 
-def end(session: Session, order: str, *kinds: str) -> None:
-    """Seal in an order's log that it was released, and perhaps disposed of, as the commands for it do."""
-    ledger = session.writer(order)
-    for kind in kinds:
+def end(session: Session, order: str, kind: str) -> None:
+    """Release an order with a second confirmation, or seal in its log that it was disposed of."""
+    ledger = session.order_writer(order)
+    if kind == "released":
+        record_event(ledger, session.now_us(), session.actor, "lifted", {"document": None})
+        ledger.seal(session.now_us())
+        request, _ = ask_release(session, order, "over")
+        assert approve(session, request.id).outcome["released"]
+    else:
         record_event(ledger, session.now_us(), session.actor, kind, {"request": "q1"})
-    ledger.seal(session.now_us())
+        ledger.seal(session.now_us())
 
 
 def letter_of(session: Session, platform: Platform, reference: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import ORDER, Platform
 from tests.integration.platforms import make_platform
+from tests.integration.two_people import let_go, stop_clause
 
 from scelle.bootstrap import KeyChoice, Session, opened
 from scelle.bootstrap.acting import ActingAs
@@ -96,7 +97,12 @@ def operator(platform: Platform, *orders: str) -> Path:
 
 
 def add_operator(platform: Platform, key: OperatorKey, orders: tuple[str, ...]) -> None:
-    act(platform, RESERVED_ORDER_ID, "operator.added", public_body(key.vkey, key.recipient, Role.COUNSEL, orders, None))
+    act(
+        platform,
+        RESERVED_ORDER_ID,
+        "operator.added",
+        public_body(key.vkey, key.recipient, Role.COUNSEL, orders, None),
+    )
 
 
 def asked(
@@ -122,7 +128,7 @@ def test_a_cleared_operator_is_told_of_his_order_as_if_it_were_alone(platform: P
     ann = operator(platform, ORDER)
     questions = [(ids["sub/b.txt"], None), ("sub/b.txt", "docs"), ("a.txt", "docs")]
     beside_another = [asked(platform, ann, *each) for each in questions]
-    act(platform, OTHER, "released", {"request": "r1"})
+    let_go(platform, OTHER)
     assert [asked(platform, ann, *each) for each in questions] == beside_another
     for text, document in beside_another:
         assert OTHER not in text + repr(document)
@@ -149,9 +155,9 @@ def test_outside_the_wall_an_item_is_held_and_has_a_ref_and_no_more(platform: Pl
     assert one[0] == f"sub/b.txt: held, ref {ref}"
     assert asked(platform, ann, ref)[0] == f"{ref}: held, ref {ref}"
     assert asked(platform, ann, ref)[1]["native"] is None  # the refusal knows it, and he need not
-    act(platform, ORDER, "released", {"request": "r1"})
+    let_go(platform, ORDER)
     assert asked(platform, ann, "sub/b.txt", "docs") == one  # whichever and however many hold
-    act(platform, OTHER, "released", {"request": "r1"})
+    let_go(platform, OTHER)
     assert asked(platform, ann, "sub/b.txt", "docs")[0] == "sub/b.txt: not held"
 
 
@@ -182,7 +188,7 @@ def test_a_fault_in_an_unseen_order_names_nothing_and_holds(platform: Platform) 
     before = asked(platform, ann, "sub/b.txt", "docs")
     (platform.vault / "po" / OTHER / "secrets").write_bytes(b"damaged")
     assert asked(platform, ann, "sub/b.txt", "docs") == before
-    act(platform, ORDER, "released", {"request": "r1"})
+    let_go(platform, ORDER)
     assert "a.txt: held, ref" in asked(platform, ann, "a.txt", "docs")[0]
     with pytest.raises(ItemUnknown) as raised:
         asked(platform, ann, "i" + "a" * 26)
@@ -193,7 +199,7 @@ def test_a_fault_in_an_unseen_order_names_nothing_and_holds(platform: Platform) 
 
 
 def test_lapse_holds_stop_keeps_and_release_lets_go(platform: Platform) -> None:
-    act(platform, OTHER, "clause.stopped", {"id": "hidden-clause"})
+    stop_clause(platform, OTHER, "hidden-clause")
     with session_of(platform) as session:
         grows = {each.order: each.grows for each in explain(session, "sub/b.txt", "docs").holds}
         assert grows == {ORDER: True, OTHER: False}
@@ -202,7 +208,7 @@ def test_lapse_holds_stop_keeps_and_release_lets_go(platform: Platform) -> None:
         } == set()
     act(platform, ORDER, "lifted", {"document": None})
     platform("may-delete", "docs", "a.txt", code=3)
-    act(platform, ORDER, "released", {"request": "r1"})
+    let_go(platform, ORDER)
     assert platform("may-delete", "docs", "sub/b.txt").out == "sub/b.txt: not held\n"
     with session_of(platform) as session:
         assert [each.order for each in holds_of_item(session, "sub/b.txt", "docs")] == [OTHER]
@@ -221,7 +227,7 @@ def test_a_guard_at_work_follows_orders_that_come_and_end(platform: Platform) ->
         assert guard.decide("docs", b"a.txt").held
         first = guard.guard
         assert guard.guard is first
-        act(platform, ORDER, "released", {"request": "r1"})
+        let_go(platform, ORDER)
         assert not guard.decide("docs", b"a.txt").held
         assert guard.decide("docs", b"sub/b.txt").held
         platform.clauses = [clause("new", "a.txt")]
@@ -299,19 +305,19 @@ def test_a_row_is_held_by_whoever_else_sealed_it_or_covers_it(platform: Platform
         newest = list(sealed_rows(session, ORDER))[-1]
         (hold,) = RowHolds(session, without=ORDER).unsealed("docs", *newest)
         assert (hold.order, hold.grows) == (OTHER, True), "a version that the other never sealed"
-    act(platform, OTHER, "clause.stopped", {"id": "hidden-clause"})
+    stop_clause(platform, OTHER, "hidden-clause")
     with session_of(platform) as session:
         holds = RowHolds(session, without=ORDER)
         assert {each.grows for each in holds.of("docs", *both)} == {False}, "it has sealed it"
         assert holds.of("docs", *newest) == ()
-    act(platform, OTHER, "released", {"request": "r1"})
+    let_go(platform, OTHER)
     with session_of(platform) as session:
         assert RowHolds(session, without=ORDER).of("docs", *both) == ()
 
 
 def test_an_item_of_a_released_order_is_known_and_not_held(platform: Platform) -> None:
     item = item_ids(platform)["a.txt"]
-    act(platform, ORDER, "released", {"request": "r1"})
+    let_go(platform, ORDER)
     with session_of(platform) as session:
         assert explain(session, item).lines() == [f"{item}: not held"]
         with pytest.raises(ItemUnknown):

@@ -1,7 +1,8 @@
 """Quarantine on a real vault: what leaves every query and export, what stays, and proofs that close all the same."""
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -11,7 +12,7 @@ from tests.e2e.conftest import ORDER, Platform
 from tests.integration.platforms import make_platform
 from tests.unit.sources.git_repositories import Work, needs_git
 
-from scelle.bootstrap import KeyChoice, now_us, opened
+from scelle.bootstrap import KeyChoice, Session, now_us, opened
 from scelle.bootstrap.acting import ActingAs
 from scelle.bootstrap.finding import find_items
 from scelle.bootstrap.quarantining import (
@@ -21,10 +22,10 @@ from scelle.bootstrap.quarantining import (
     execute_quarantine,
     list_quarantined,
 )
-from scelle.bootstrap.requests import run_due
+from scelle.bootstrap.requests import ask, run_due
 from scelle.errors import OrderUnknown, QuarantineWrong
 from scelle.ledger.events import events
-from scelle.operators.requests import Act, Request
+from scelle.operators.requests import APPROVED, Act, Request
 from scelle.release.quarantine import QUARANTINED, quarantined
 from scelle.verify.scelle_verify import main as scelle_verify
 
@@ -63,18 +64,29 @@ def found(platform: Platform, query: str, *more: str) -> dict[str, Any]:
     return platform("find", ORDER, query, "--json", *more).json
 
 
-def request(act: Act, items: list[str], name: str = "q1", **body: Any) -> Request:
-    return Request(name, act, ORDER, {"items": items, **body}, None, "reason", 0, 0, 1)
+@contextmanager
+def approved(
+    platform: Platform, act: Act, items: list[str], order: str = ORDER, **body: Any
+) -> Iterator[tuple[Session, Request]]:
+    """Ask two days ago and confirm now; it is yet to be carried out, and will not be noted as carried out."""
+    keys, before_us = KeyChoice(platform.root / "keys"), now_us() - 2 * 86_400_000_000
+    with opened(platform.vault, keys, writing=True, clock=lambda: before_us) as session:
+        request_id = ask(session, act, order, {"items": items, **body}, "reason").id
+    with opened(platform.vault, keys, writing=True) as session:
+        session.record(APPROVED, {"request": request_id, "operator": None, "signature": ""})
+        yield session, session.people.requests[request_id]
 
 
-def quarantine(platform: Platform, items: list[str], ground: str = "privileged") -> dict[str, Any]:
-    with opened(platform.vault, KeyChoice(platform.root / "keys"), writing=True) as session:
-        return execute_quarantine(session, request(Act.QUARANTINE, items, ground=ground))
+def quarantine(
+    platform: Platform, items: list[str], ground: str = "privileged", order: str = ORDER
+) -> dict[str, Any]:
+    with approved(platform, Act.QUARANTINE, items, order, ground=ground) as (session, request):
+        return execute_quarantine(session, request)
 
 
 def lift(platform: Platform, items: list[str]) -> dict[str, Any]:
-    with opened(platform.vault, KeyChoice(platform.root / "keys"), writing=True) as session:
-        return execute_lift_quarantine(session, request(Act.LIFT_QUARANTINE, items, "q2"))
+    with approved(platform, Act.LIFT_QUARANTINE, items) as (session, request):
+        return execute_lift_quarantine(session, request)
 
 
 @pytest.mark.parametrize("query", QUESTIONS)
@@ -139,9 +151,7 @@ def test_a_record_that_comes_back_in_the_same_state_stays_quarantined(platform: 
         return platform("find", "second", 'source = "more"', "--json").json
 
     first = sealed("privileged")["items"][0]["id"]
-    with opened(platform.vault, KeyChoice(platform.root / "keys"), writing=True) as session:
-        asked = request(Act.QUARANTINE, [first], ground="privileged")
-        execute_quarantine(session, replace(asked, order="second"))
+    quarantine(platform, [first], order="second")
     assert sealed("harmless now")["count"] == 1
     (platform.docs / "b.jsonl").unlink()
     platform("preserve", "second")
@@ -157,7 +167,8 @@ def test_a_request_is_carried_out_once(platform: Platform) -> None:
         assert len(list(events(ledger, QUARANTINED))) == 1
         assert len(quarantined(ledger)) == 1
         (listed,) = list_quarantined(session, ORDER)
-        assert (listed["item"], listed["ground"], listed["request"]) == (first, "privileged", "q1")
+        (request,) = session.people.requests.values()
+        assert (listed["item"], listed["ground"], listed["request"]) == (first, "privileged", request.id)
 
 
 def test_two_people_quarantine_and_one_alone_does_not(platform: Platform) -> None:
@@ -204,8 +215,7 @@ def test_a_restored_repository_lacks_what_is_quarantined(platform: Platform) -> 
             session, "second", 'source = "code" and type = "blob"', 9, lambda done, total: None
         )
         items = [each.id for each in listed.items if each.id is not None]
-        asked = request(Act.QUARANTINE, items, ground="privileged")
-        assert execute_quarantine(session, replace(asked, order="second"))["items"] == 1
+    assert quarantine(platform, items, order="second")["items"] == 1
     cut = platform("git", "restore", "second", "code", "--to", platform.root / "two.git", "--json", code=1)
     assert cut.json["objects"] == whole["objects"] - 1
     assert "quarantined was left out" in cut.err
@@ -225,7 +235,8 @@ def test_each_order_is_asked_for_by_a_request_of_its_own(platform: Platform) -> 
         assert all(dict(each.body) == {"items": [first], "ground": "private"} for each, _ in asked)
         ((one, said),) = ask_quarantine(session, [first], "private", ORDER)
         assert said == {"order": ORDER, "items": 1, "records": 1, "ground": "private"}
-        execute_quarantine(session, replace(one, id="q9"))
+        assert one.id in {each.id for each, _ in asked}, "it is asked for once"
+    quarantine(platform, [first], "privileged")
     assert found(platform, 'account = "u0"')["count"] == 4
     assert platform("find", "civil-1", 'account = "u0"', "--json").json["count"] == 5
 

@@ -385,6 +385,7 @@ class Session:
         """
         for ledger in self._ledgers.values():
             ledger.close()
+        self._ledgers.clear()  # they know this session, so that neither would go by itself
         if self._packs is not None:
             self._packs.__exit__(None if failure is None else type(failure), failure, None)
         if self._catalog is not None:

@@ -143,8 +143,9 @@ def test_who_asks_gives_himself_no_other_times_than_the_settings_do(
     made: int, ready: int, expires: int, counts: bool
 ) -> None:
     log = staffed("alice", "bob")
-    times = {"made_us": log.now_us + made, "ready_us": log.now_us + ready, "expires_us": log.now_us + expires}
-    log.put(replace(log.ask("alice", id="r0"), id="r1", **times), "alice")
+    now_us, asked = log.now_us, log.ask("alice", id="r0")
+    times = (now_us + made, now_us + ready, now_us + expires)
+    log.put(replace(asked, id="r1", made_us=times[0], ready_us=times[1], expires_us=times[2]), "alice")
     assert ("r1" in log.people.requests) is counts
 
 
