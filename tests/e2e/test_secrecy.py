@@ -55,6 +55,7 @@ def build(platform: Platform, *, with_secret: bool) -> None:
     if with_secret:
         platform("--as", "alice", "order", "wall", SECRET, "--only", "alice", "--only", "bob")
         platform("--as", "alice", "preserve", SECRET)
+        platform("--as", "alice", "note", "add", f"why {SECRET} is there", "--about", SECRET)
         platform("--as", "alice", "order", "extend", SECRET, "--until", "2027-06-30")
         item = item_of(platform, SECRET)
         platform("--as", "alice", "quarantine", item, "--ground", "private", "--order", SECRET)
@@ -135,6 +136,8 @@ ROLE_COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ("dispose", "--json"),
         ("dispose", SECRET),
         ("dispose", ORDER),
+        ("note", "list"),
+        ("note", "list", "--json"),
         ("operator", "log", "--json"),
         ("status", "--json"),
         ("status", ORDER, "--items", "failed", "--json"),

@@ -177,7 +177,14 @@ def test_two_people_quarantine_and_one_alone_does_not(platform: Platform) -> Non
         platform("operator", "add", name, "--role", "counsel")
     asked = platform("--as", "alice", "quarantine", first, "--ground", "private", "--json").json
     assert asked["requests"] == [
-        {"request": asked["request"], "order": ORDER, "items": 1, "records": 1, "ground": "private"}
+        {
+            "request": asked["request"],
+            "note": None,
+            "order": ORDER,
+            "items": 1,
+            "records": 1,
+            "ground": "private",
+        }
     ]
     platform("--as", "alice", "request", "approve", asked["request"], code=2)
     platform("--as", "bob", "request", "approve", asked["request"])

@@ -176,7 +176,9 @@ class ErasureOrders:
                     yield fresh.line(line.item, self.lives)
                     continue
                 sealed = ()
-                if line.source in sources:  # what is not sealed any more is held where a clause still may cover it
+                if (
+                    line.source in sources
+                ):  # what is not sealed any more is held where a clause still may cover it
                     live = tuple(order for order in live if order in sources[line.source].live_in)
             elif line.source in sources:
                 now = sources[line.source].live_in

@@ -157,9 +157,10 @@ def history(session: Session) -> list[dict[str, Any]]:
     session.require(Power.SEE_COUNTS)
     hidden = frozenset(order for order in session.every_order_named() if not session.sees(order))
     unseen = session.people.requests.keys() - {each.id for each in visible_requests(session)}
+    readable = {event.seq for event, _ in _notes(session)}
     found = []
     for event in events(session.ledger(RESERVED_ORDER_ID), *KINDS, NOTE, REFUSED, ACCESS):
-        if not _tells_of(event, hidden, unseen):
+        if event.seq in readable if event.kind == NOTE else not _tells_of(event, hidden, unseen):
             body = {} if event.kind == NOTE else dict(event.body)
             found.append({"time_us": event.time_us, "by": event.actor, "kind": event.kind, "body": body})
     return found
@@ -168,8 +169,6 @@ def history(session: Session) -> list[dict[str, Any]]:
 def _tells_of(event: Event, hidden: Collection[str], unseen: Collection[str]) -> bool:
     """Tell whether an event is about one of these orders or requests: by its fields, since an id may be any word."""
     body = event.body
-    if event.kind == NOTE:
-        return False  # neither the text nor what it is about is listed
     if event.kind == REFUSED:  # what was refused names requests, and no orders
         return names_any(json.dumps(dict(body)), unseen)
     if event.kind == MADE:
@@ -293,14 +292,18 @@ def execute_setting(session: Session, request: Request) -> dict[str, Any]:
 
 
 def add_note(session: Session, text: str, about: str | None = None) -> int:
-    """Keep a text that only today's counsel can read, and what it is about; return its number.
+    """Keep a text that only those of today's counsel can read who may know of what it is about; return its number.
 
     In solo mode there is nobody to encrypt to, so that it is sealed as every other row is. Raises NoteWrong.
     """
     _require_note(session, about)
-    operators = session.people.operators.values()
-    session.record(NOTE, note_body(Note(check_note(text), about), operators))
-    return sum(1 for _ in _notes(session))
+    order = None if about is None else _order_of(session, about)
+    people = session.people.operators.values()
+    readers = [each for each in people if order is None or session.people.sees(each, order)]
+    if people and not any(each.role is Role.COUNSEL for each in readers):
+        raise NoteWrong("there is no counsel who may read it: nothing was kept")
+    session.record(NOTE, note_body(Note(check_note(text), about), readers))
+    return len(_notes(session))
 
 
 def _require_note(session: Session, about: str | None) -> None:
@@ -311,41 +314,46 @@ def _require_note(session: Session, about: str | None) -> None:
 
 
 def read_notes(session: Session) -> list[dict[str, Any]]:
-    """Return the notes with their numbers; of those that who acts cannot read, no text. For counsel alone."""
+    """Return the notes that who acts can read, numbered: that there are others does not show. For counsel."""
     session.require(Power.AMEND)
-    return [_described(session, number, event) for number, event in enumerate(_notes(session), 1)]
+    return [
+        {
+            "number": number,
+            "time_us": event.time_us,
+            "by": event.actor,
+            "about": note.about,
+            "text": note.text,
+        }
+        for number, (event, note) in enumerate(_notes(session), 1)
+    ]
 
 
 def read_one_note(session: Session, number: int) -> dict[str, Any]:
-    """Return one note; raise NoteWrong where there is none of that number, or not for who acts."""
-    session.require(Power.AMEND)
-    for count, event in enumerate(_notes(session), 1):
-        if count == number:
-            found = _described(session, number, event)
-            if found["text"] is None:
-                raise NoteWrong(f"note {number} was not encrypted to you: ask {event.actor}")
+    """Return one note; raise NoteWrong where who acts can read none of that number."""
+    for found in read_notes(session):
+        if found["number"] == number:
             return found
-    raise NoteWrong(f"there is no note {number}: see `scelle note list`")
+    raise NoteWrong(f"there is no note {number} that you can read: see `scelle note list`")
 
 
-def _notes(session: Session) -> list[Event]:
-    return list(events(session.ledger(RESERVED_ORDER_ID), NOTE))
+def _notes(session: Session) -> list[tuple[Event, Note]]:
+    """Return the notes that who acts can read, the oldest first."""
+    found = []
+    for event in events(session.ledger(RESERVED_ORDER_ID), NOTE):
+        note = read_note(event.body, session.operator_key)
+        if note is not None and (note.about is None or not _is_hidden(session, note.about)):
+            found.append((event, note))
+    return found
 
 
-def _described(session: Session, number: int, event: Event) -> dict[str, Any]:
-    note = read_note(event.body, session.operator_key)
-    is_shown = note is not None and (note.about is None or not _is_hidden(session, note.about))
-    return {
-        "number": number,
-        "time_us": event.time_us,
-        "by": event.actor,
-        "about": note.about if note is not None and is_shown else None,
-        "text": note.text if note is not None and is_shown else None,
-    }
+def _order_of(session: Session, about: str) -> str | None:
+    """Return the order that a note is about, by its id or by that of a request."""
+    request = session.people.requests.get(about)
+    order = about if request is None else request.order
+    return order if order in session.every_order_named() else None
 
 
 def _is_hidden(session: Session, about: str) -> bool:
     """Tell whether what a note is about lies behind a wall."""
-    request = session.people.requests.get(about)
-    order = about if request is None else request.order
-    return order in session.every_order_named() and not session.sees(order or "")
+    order = _order_of(session, about)
+    return order is not None and not session.sees(order)

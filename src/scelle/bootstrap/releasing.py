@@ -232,7 +232,7 @@ def dispose_due(session: Session, order: str | None = None) -> list[dict[str, An
         if life.released_us is None:
             continue
         ends_us = life.released_us + session.setting_us("grace")
-        if session.now_us() >= ends_us or is_released(ledger):
+        if session.now_us() >= ends_us or (is_released(ledger) and _has(ledger, BEGUN)):
             done.append(dispose(session, each))
         elif order is not None:
             raise RequestRefused(
