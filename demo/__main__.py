@@ -4,6 +4,7 @@ import argparse
 import datetime as dt
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ class Demo:
     def scelle(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
         """Run one command with --json and return its document; stop when its exit code is another."""
         command = ["scelle", *arguments, "--json"]
-        print("   $ " + " ".join(command).replace(str(self.work), "DEMO"))
+        print("   $ " + shlex.join(command).replace(str(self.work), "DEMO"))
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode != expect:
             sys.exit(f"   exit code {done.returncode} instead of {expect}:\n{done.stdout}{done.stderr}")

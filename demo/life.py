@@ -52,6 +52,7 @@ def run(demo: "Demo", order: str, package: "Path", trust: "Path", query: "Path")
     demo.scelle("--as", "alice", "order", "lift", order)
     request = demo.scelle("--as", "alice", "order", "release", order)["request"]
     demo.scelle("--as", "alice", "request", "approve", request, expect=2)
+    print("   REFUSED: she asked for it; another person approves it")
     demo.scelle("--as", "bob", "request", "approve", request)
     certificate = demo.scelle("--as", "alice", "dispose", order)["certificates"][0]
     done, planned = certificate["destroyed"], certificate["planned"]

@@ -108,6 +108,9 @@ def ask_erasure(
             ledger, targets, ground=ground, basis=basis, document=None, time_us=session.now_us()
         )
     said["places"] = [list(target) for target in targets]
+    said["records"] = [f"{alias}:{seq}" for alias, seq in _named(ledger, targets)]
+    said["items"] = sorted({item for item in items if _ITEM.fullmatch(item)})
+    said["sealed_again"] = _still_growing(ledger, targets)
     letter = None if document is None else read_letter(document)
     paper = None if letter is None else {"name": letter[0], "sha256": sha256(letter[1]).hexdigest()}
     request = open_twin(session, Act.DISPOSE_EARLY, order, {**said, "document": paper}, without_places)

@@ -169,7 +169,11 @@ def letter(
         raise ErasureWrong(f"--lang {printable(lang)}: give fr or en")
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         document = write_letter(session, name, Language(lang), to, write_new)
-    emit(document, [f"{to}: the {document['variant']} text, {document['language']}"], as_json)
+    lines = [
+        f"{to}: the {document['variant']} text, {document['language']}",
+        "send it only once the platform itself has erased what it may, and shows the rest to nobody: the text says so",
+    ]
+    emit(document, lines, as_json)
 
 
 @app.command("certificate")

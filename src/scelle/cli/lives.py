@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from scelle.cli.output import utc
+from scelle.cli.output import fact_lines, utc
 
 if TYPE_CHECKING:
     from scelle.orders.lifecycle import Life, Term, Without
@@ -79,14 +79,21 @@ def life_lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+_ON_THE_LINE = ("id", "sources", "keep", "carve_out", "restricted", "since", "stopped")
+"""What of a clause its first line says; everything else that limits it stands below."""
+
+
 def clause_lines(document: dict[str, Any]) -> list[str]:
-    """Return a line for each clause that grows, and each carve-out that stands."""
-    return [
-        f"  {_named(each)}: sources {', '.join(each['sources'])}; "
-        + (f"taken out since {each['since']}" if each["carve_out"] else f"keep {each['keep']}")
-        for each in document["clauses"]
-        if each["stopped"] is None
-    ]
+    """Return the lines of each clause that grows, and each carve-out that stands, with all that limits it."""
+    lines: list[str] = []
+    for each in document["clauses"]:
+        if each["stopped"] is None:
+            does = f"taken out since {each['since']}" if each["carve_out"] else f"keep {each['keep']}"
+            shut = "; restricted" if each["restricted"] else ""
+            lines.append(f"  {_named(each)}: sources {', '.join(each['sources'])}; {does}{shut}")
+            limits = {name: value for name, value in each.items() if name not in _ON_THE_LINE and value}
+            lines += [f"  {line}" for line in fact_lines(limits)]
+    return lines
 
 
 def _named(clause: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from scelle.errors import InputError
 from scelle.vault.service import CONFIG_NAME
@@ -20,6 +20,10 @@ _SHOWN_EVERY_S = 0.1
 _SEARCHED_EVERY_S = 0.2
 _SEARCHED_AFTER_S = 1.0
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+_SPANS: Final = ("grace_us", "value_us")
+"""What of a request is a span of time in microseconds; everything else that ends in `_us` is a moment."""
 
 
 def emit(document: Mapping[str, Any], lines: list[str], as_json: bool) -> None:
@@ -146,6 +150,36 @@ def search_progress() -> Callable[[int, int], None]:
 def shown_json(shown: "Iterable[Shown]") -> list[dict[str, Any]]:
     """Return checkpoints that somebody else holds, as commands print them."""
     return [{"size": each.size, "at": utc(each.at_us), "how": each.how} for each in shown]
+
+
+def fact_lines(facts: Mapping[str, Any], within: str = "") -> list[str]:
+    """Return nested facts for people, a line each: names joined by dots, times and spans as people write them."""
+    lines: list[str] = []
+    for name, value in facts.items():
+        path = f"{within}{name}"
+        if isinstance(value, Mapping) and value:
+            lines += fact_lines(value, f"{path}.")
+        elif isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            for number, each in enumerate(value, 1):
+                lines += fact_lines(each, f"{path}[{number}].")
+        else:
+            lines.append(f"  {path}: {_shown(name, value)}")
+    return lines
+
+
+def _shown(name: str, value: Any) -> str:
+    """Write a value: nothing as a dash, a list with commas, microseconds as a time or as a span of time."""
+    from scelle.operators.settings import duration_text  # start-up time of --help
+
+    if value is None or value in ([], {}, ""):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_shown("", each) for each in value)
+    if name.endswith("_us") and str(value).lstrip("-").isdigit():
+        return duration_text(int(value)) if name in _SPANS else str(utc(int(value)))
+    return str(value)
 
 
 def utc(time_us: int | None) -> str | None:

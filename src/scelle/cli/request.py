@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
-from scelle.cli.output import emit
+from scelle.cli.output import emit, fact_lines
 from scelle.operators.model import Power
 
 app = typer.Typer(
@@ -52,8 +52,8 @@ def show(
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         document = describe(session, find_request(session, request_id))
     lines = [*_solo(document["solo"]), *_line(document)]
-    lines += [f"  {name}: {value}" for name, value in document["asked"].items()]
-    lines += [f"  outcome, {name}: {value}" for name, value in document["outcome"].items()]
+    lines += fact_lines(document["asked"])
+    lines += [f"  outcome, {line.lstrip()}" for line in fact_lines(document["outcome"])]
     emit(document, lines, as_json)
 
 
@@ -76,7 +76,7 @@ def approve(
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         document = describe(session, approve_request(session, request_id))
-    lines = [f"  outcome, {name}: {value}" for name, value in document["outcome"].items()]
+    lines = [f"  outcome, {line.lstrip()}" for line in fact_lines(document["outcome"])]
     emit(document, [*_solo(document["solo"]), *_line(document), *lines], as_json)
 
 

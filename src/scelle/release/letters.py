@@ -137,8 +137,9 @@ vous concernant (article 17 du règlement (UE) 2016/679, « RGPD »).
 Veuillez agréer, Madame, Monsieur, l'expression de nos salutations distinguées.
 """,
     "executed": """\
-Il a été fait droit à votre demande. Les données associées aux identifiants que vous nous avez indiqués ont
-été effacées ; aucune n'est conservée au titre d'une exception prévue à l'article 17, paragraphe 3, du RGPD.
+Il a été fait droit à votre demande. Les données éventuellement associées aux identifiants que vous nous avez
+indiqués ont été effacées ; aucune n'est conservée au titre d'une exception prévue à l'article 17, paragraphe 3,
+du RGPD.
 """,
     "reasoned": """\
 Les données qui pouvaient être effacées l'ont été. D'autres ne peuvent pas l'être pour l'instant, pour le motif
@@ -201,8 +202,8 @@ Regulation (EU) 2016/679, "GDPR").
 Yours faithfully
 """,
     "executed": """\
-Your request has been granted. The data associated with the identifiers that you gave us have been erased; none
-are kept under an exception of Article 17(3) GDPR.
+Your request has been granted. The data associated with the identifiers that you gave us, as far as there were any,
+have been erased; none are kept under an exception of Article 17(3) GDPR.
 """,
     "reasoned": """\
 The data that could be erased have been erased. Other data cannot be erased at present, on the ground given here:
