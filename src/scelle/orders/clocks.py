@@ -144,7 +144,8 @@ def _missing_end(order: Order) -> tuple[str, ...]:
 def _own_readings(order: Order) -> tuple[Reading, ...]:
     if order.until is None:
         return ()
-    return (Reading(OWN_DATE, order.until.at_us, f"the order {order.reference}"),)
+    by = f"the order {order.reference}" if order.extended_by is None else f"the extension {order.extended_by}"
+    return (Reading(OWN_DATE, order.until.at_us, by),)
 
 
 def _acknowledgement(order: Order) -> tuple[Reading, ...]:

@@ -345,7 +345,13 @@ def _after(life: Life, event: Event) -> Life:
         case "authenticated":
             return replace(life, authenticated_us=time_us)
         case "extended":
-            order = replace(life.order, until=_moment(body, "until"), is_extended=True)
+            reference = body.get("reference")
+            order = replace(
+                life.order,
+                until=_moment(body, "until"),
+                is_extended=True,
+                extended_by=None if reference is None else str(reference),
+            )
             return _on_new_terms(replace(life, order=order), time_us)
         case "mark":
             mark = {Mark(str(body["mark"]))}

@@ -69,6 +69,7 @@ class Order:
     authority_key: str | None = None
     document: str | None = None
     is_extended: bool = False
+    extended_by: str | None = None
     is_open_ended: bool = False
 
     @property

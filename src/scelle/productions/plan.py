@@ -178,8 +178,7 @@ def _open_sources(entries: Sequence[Entry], query: Query) -> list[Notice]:
             "source.open",
             alias,
             f"captured until {utc_text(mark)} only, and the period ends at {utc_text(query.until_us)}: the "
-            "verifier will say so; "
-            "capture again, or ask for an earlier end",
+            "verifier will call the package NOT VALID; capture again, or ask for an earlier end",
         )
         for alias, mark in sorted(watermarks.items())
         if query.until_us is not None and mark < query.until_us

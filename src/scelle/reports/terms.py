@@ -10,7 +10,7 @@ from scelle.formats.values import Content, decode_value
 from scelle.ledger.events import Event
 from scelle.ledger.service import ORDER_SOURCE
 from scelle.orders.calendars import CalendarRule
-from scelle.orders.clocks import ClockReading, Reading, hold_end
+from scelle.orders.clocks import OWN_DATE, ClockReading, Reading, hold_end
 from scelle.orders.model import Moment, Order
 from scelle.reports.case import Case, Register
 from scelle.reports.model import (
@@ -127,6 +127,8 @@ def _label(reading: Reading) -> Value:
 def _basis(order: Order, reading: Reading) -> Value:
     """Return the ground of a reading: the order itself, or the row of the type, whose law is named once."""
     if _LAW_READING.fullmatch(reading.label) is None:
+        if reading.label == OWN_DATE and order.extended_by is not None:
+            return Said("say.by-the-extension", {"reference": Text(order.extended_by)})
         return Said("say.by-the-order", {"reference": Text(order.reference)})
     rule = order.rule
     return Said(

@@ -20,7 +20,10 @@ def test_orders_come_back_exactly() -> None:
         validating_authority="Court of Exampleton",
         authority_key="any text",
     )
-    assert None not in {getattr(full, field.name) for field in fields(Order)}
+    told = [
+        field.name for field in fields(Order) if field.name != "extended_by"
+    ]  # which comes of a later event
+    assert None not in {getattr(full, name) for name in told}
     for order in (ORDER, full, replace(ORDER, until=None, effective=None, addressee=None, document=None)):
         sealed = canonical_json(order_to_json(order))
         assert order_from_json(parse_json_strict(sealed)) == order
