@@ -135,6 +135,11 @@ class Session:
 
     def _key_of(self, acting_as: ActingAs) -> OperatorKey:
         path = acting_as.key_file or self.operator_key_file(check_operator_name(acting_as.name or ""))
+        if acting_as.key_file is None and not path.exists():
+            raise OperatorUnknown(
+                f"no key of an operator {acting_as.name} lies in {path.parent}: compare the name with `scelle operator "
+                "list`, or name the key file by SCELLE_OPERATOR_KEY"
+            )
         key = read_operator_key(path, acting_as.passphrase(path))
         if acting_as.name not in (None, key.name):
             raise NotAllowed(
