@@ -252,6 +252,20 @@ def test_what_another_order_claims_outlives_the_only_order_that_sealed_it(ready:
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def test_nothing_is_destroyed_where_a_claimed_content_is_missing(ready: Platform) -> None:
+    (ready.docs / "a.txt").unlink()
+    second_order(ready)
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    for path in (ready.vault / "packs").rglob("*.pack"):
+        path.unlink()
+    ready("--as", "alice", "rebuild-catalog")
+    rows = sorted((ready.vault / "po" / ORDER / "seg" / "s0001").rglob("rows"))
+    answer = ready("--as", "alice", "dispose", ORDER, code=1)
+    assert "its content is held and is not there" in answer.err
+    assert rows
+    assert sorted((ready.vault / "po" / ORDER / "seg" / "s0001").rglob("rows")) == rows
+
+
 def test_only_what_is_claimed_is_carried_over(ready: Platform) -> None:
     second_order(ready, '[[clause]]\nid = "sub"\nsources = ["docs"]\npaths = ["sub/*"]\n')
     ready("--as", "bob", "request", "approve", lifted(ready))

@@ -17,6 +17,7 @@ from scelle.capture.families import Family
 from scelle.capture.identity import ItemNames
 from scelle.capture.sealed import is_by_hand
 from scelle.capture.store import without_pass
+from scelle.errors import ContentMissing
 from scelle.formats.compartments import is_restricted_row
 from scelle.formats.entries import Segment
 from scelle.formats.records import RECORD_KEY_BYTES, SALT_BYTES, ChunkRoot
@@ -59,16 +60,19 @@ class _Shape(NamedTuple):
         return "/" in self.alias
 
 
-def carry_over(session: Session, ledger: OrderLedger, places: Collection[Place] | None = None) -> None:
+def carry_over(
+    session: Session, ledger: OrderLedger, places: Collection[Place] | None = None, *, has_begun: bool = False
+) -> None:
     """Seal in the logs of other living orders what they claim of this order's rows, or of these `places` of them.
 
     Durable and sealed when it returns: then the rows may go. What is quarantined here is quarantined there. A second
-    time finds nothing to do; of what a crash left durable before the commit see `_settle`.
+    time finds nothing to do; of what a crash left durable before the commit see `_settle`. Raises `ContentMissing`
+    where a content that is claimed is not there, unless the destruction `has_begun`: then it went before the claim.
     """
     holds = RowHolds(session, without=ledger.order)
     for order in holds.orders:
         _settle(session, session.writer(order))
-    carrying = _Carrying(session, holds.orders)
+    carrying = _Carrying(session, holds.orders, has_begun=has_begun)
     grounds, names = quarantine_codes(ledger), sealed_order(ledger).source_names
     for at, manifest in _segments(ledger, places):
         source = called(names, manifest.source)
@@ -138,8 +142,8 @@ def _living(
 class _Carrying:
     """What is being sealed, in the logs of how many orders ever."""
 
-    def __init__(self, session: Session, orders: Collection[str]) -> None:
-        self._session = session
+    def __init__(self, session: Session, orders: Collection[str], *, has_begun: bool) -> None:
+        self._session, self._has_begun = session, has_begun
         self._orders = {order: sealed_order(session.ledger(order)) for order in orders}
         self.sources = {name for sealed in self._orders.values() for name in sealed.aliases}
         """What people call the sources that one of these orders names."""
@@ -195,7 +199,12 @@ class _Carrying:
         if is_document and _KEPT_IN_PLACE in values[_META]:
             return same_salt, rest
         if not all(map(self._session.packs.contains, contents_of(shape.schema, row))):
-            return None
+            if self._has_begun:
+                return None
+            raise ContentMissing(
+                f"{shape.alias}, record {row.seq}: its content is held and is not there, so that nothing is destroyed: "
+                "run `scelle verify`, and restore the pack from a copy"
+            )
         if not is_document:
             return key, rest
         content = decode_value(values[_CONTENT])[1] if values[_CONTENT][:1] == b"h" else None

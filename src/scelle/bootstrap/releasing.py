@@ -252,7 +252,7 @@ def dispose(session: Session, order: str) -> dict[str, Any]:
     ledger.seal(session.now_us())  # what a crash left open is part of what goes
     segments = doomed_segments(ledger)
     if not _has(ledger, CONTENTS):
-        carry_over(session, ledger)
+        carry_over(session, ledger, has_begun=_has(ledger, BEGUN))
     if not _has(ledger, CONTENTS) or left_of_segments(ledger, segments):
         named = _named(session, ledger)
         _begin(session, ledger, len(named))
