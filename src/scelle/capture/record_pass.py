@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final
 
-from scelle.capture.content import keep_content, lock_content
-from scelle.capture.families import Family
 from scelle.capture.interfaces import NamedSource, PassTools, batches_of, pushdown_over
 from scelle.capture.model import Counts, Problem, SourceReport
 from scelle.capture.preview import NO_READER
 from scelle.capture.problems import ProblemLog, event_recorder, open_copies_note
 from scelle.capture.record_rows import RecordKeys, SealedStates, record_side, sealed_states
-from scelle.capture.restricted_records import RESTRICTED_MEMBER, record_document
+from scelle.capture.record_sealing import RecordSealer
 from scelle.capture.sealed import RECORDS_RETURNED, RECORDS_VANISHED, vanished_records
 from scelle.capture.store import ItemKeys
 from scelle.capture.units import KnownUnit, UnitCounts, UnitIndex
 from scelle.errors import (
-    CompartmentMissing,
     InputError,
     ItemChanged,
     ItemError,
@@ -31,18 +27,13 @@ from scelle.errors import (
     UnitRewritten,
 )
 from scelle.formats.canonical_json import canonical_json
-from scelle.formats.tokens import TIME_MAX, TIME_MIN
-from scelle.formats.values import NULL, UNDATED, content_value, text_value
-from scelle.ledger.segments import SegmentWriter
 from scelle.ledger.service import Looked
-from scelle.scope.compiled import compile_record_clauses
-from scelle.scope.model import Clause, Match
+from scelle.scope.model import Clause
 from scelle.scope.records import RecordView
 from scelle.scope.sealed import clause_to_json
 from scelle.sources.interfaces import (
     BadRecord,
     Batch,
-    Member,
     Record,
     RecordSource,
     Trouble,
@@ -55,15 +46,6 @@ GROUP_US: Final = 5_000_000
 _ROW_BYTES: Final = 256
 _KEYS_AT_ONCE: Final = 8192
 _SAID_AT_ONCE: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What a pass knows of one member: its log source and the decision of its records."""
-
-    member: Member
-    alias: str
-    decide: Callable[[RecordView], Match]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +81,6 @@ class RecordPass:
         self._pushdown = pushdown_over(named, clauses)
         self._keys = RecordKeys(tools.vault_key, named.name)
         self._item_keys = ItemKeys(tools.vault_key, named.name)
-        self._family = Family(ledger, named.alias)
         self._units = UnitIndex(tools.catalog, tools.vault_key, ledger.order, named.alias)
         self._report = SourceReport(named.name, named.alias)
         self._counts = self._report.counts
@@ -107,22 +88,16 @@ class RecordPass:
         self._failed = ProblemLog(self._record, "items.failed", self._report.failed)
         self._lost = ProblemLog(self._record, "items.lost", self._report.lost)
         self._waiting = ProblemLog(self._record, "items.waiting", self._report.waiting)
-        self._shapes: dict[str, _Shape] = {}
-        self._is_restricted = any(each.restricted for each in clauses if named.name in each.sources)
+        self._sealer = RecordSealer(tools, named, clauses, self._record, self._commit)
+        self._is_restricted = self._sealer.is_restricted
         self._open_copies = 0
-        self._restricted_alias = self._family.find(RESTRICTED_MEMBER)
-        """The log source of restricted records, once there is one: what lies there stays restricted."""
         self._tails: dict[int, SealedStates] = {}
         self._all_states: dict[int, SealedStates] | None = None
         self._seen_units: set[int] = set()
         self._hidden: list[bytes] = []
         """The beginnings of units below what could not be listed: whether they are still there is not known."""
-        self._record_keys: Iterator[bytes] = iter(())
-        self._group_bytes = 0
         self._group_started_us = tools.now_us()
         self._pending: dict[int, KnownUnit] = {}
-        self._marks_keep_up = True
-        """Whether the marks in `_pending` stand behind every row that was appended."""
 
     def run(self) -> SourceReport:
         """Read every unit; then note which are no longer there."""
@@ -154,16 +129,7 @@ class RecordPass:
 
     def looked(self) -> list[Looked]:
         """List the log sources that this pass looked at."""
-        found = [(shape.alias, shape.member) for shape in self._shapes.values()]
-        if self._restricted_alias is not None:
-            found.append((self._restricted_alias, RESTRICTED_MEMBER))
-        return [Looked(alias, member.schema, member.profile) for alias, member in found]
-
-    @property
-    def _restricted_number(self) -> int | None:
-        """Return the family number under which restricted records are sealed; None where there are none."""
-        alias = self._restricted_alias
-        return None if alias is None else int(alias.rpartition("/")[2])
+        return self._sealer.looked()
 
     # --- before: what is sealed already
 
@@ -178,41 +144,19 @@ class RecordPass:
     def _catch_up(self) -> None:
         """Find the rows that the catalog does not know of: after a crash, or all of them where it was lost."""
         ledger = self._tools.ledger
-        for alias, seq in self._units.catch_up(ledger, self._family.aliases).items():
+        for alias, seq in self._units.catch_up(ledger, self._sealer.family.aliases).items():
             for unit, states in sealed_states(ledger, alias, seq, self._pass_id).items():
                 self._tails.setdefault(unit, SealedStates()).extend(states)
 
     def _name_members(self) -> None:
-        """Give every member its log source and say, once, which is whose."""
-        for member in self._source.members():
-            is_new = self._family.find(member) is None
-            alias = self._family.assign(member)
-            decide = compile_record_clauses(
-                self._clauses, self._named.name, member.schema, self._named.custodian, self._named.account
-            )
-            self._shapes[member.name] = _Shape(member, alias, decide)
-            self._report.notes += [f"{member.name}: {note}" for note in member.notes]
-            if is_new:
-                self._say_member(member, alias)
-        if self._is_restricted and self._restricted_alias is None:
-            self._restricted_alias = self._family.assign(RESTRICTED_MEMBER)
-            self._say_member(RESTRICTED_MEMBER, self._restricted_alias)
-
-    def _say_member(self, member: Member, alias: str) -> None:
-        self._record(
-            "source.member",
-            {
-                "log_source": alias,
-                "member": member.name,
-                "schema": member.schema.digest.hex(),
-                "profile": member.profile,
-                "notes": list(member.notes),
-            },
-        )
+        """Give every member its log source."""
+        members = self._source.members()
+        self._sealer.name_members(members)
+        self._report.notes += [f"{member.name}: {note}" for member in members for note in member.notes]
 
     def _basis(self, unit: Unit) -> bytes:
         """Digest what decides what becomes of a unit's records: shapes and clauses."""
-        members = [self._shapes[name].member for name in unit.members]
+        members = [self._sealer.shapes[name].member for name in unit.members]
         shapes = [[member.name, member.schema.digest.hex(), member.profile] for member in members]
         clauses = [clause_to_json(each) for each in self._clauses if self._named.name in each.sources]
         return sha256(canonical_json({"clauses": clauses, "members": shapes})).digest()
@@ -222,7 +166,7 @@ class RecordPass:
         if self._all_states is None:
             self._flush_rows()
             self._all_states = {}
-            for alias in self._family.aliases:
+            for alias in self._sealer.family.aliases:
                 found = sealed_states(self._tools.ledger, alias, 0, self._pass_id)
                 for unit, states in found.items():
                     self._all_states.setdefault(unit, SealedStates()).extend(states)
@@ -287,8 +231,8 @@ class RecordPass:
         return known.counts if known.pass_id == self._pass_id else known.counts.in_a_later_pass()
 
     def _read(self, reading: _Reading) -> None:
-        if reading.states is not None and self._restricted_number is not None:
-            reading.restricted = reading.states.items_in(self._restricted_number)
+        if reading.states is not None and self._sealer.restricted_number is not None:
+            reading.restricted = reading.states.items_in(self._sealer.restricted_number)
         try:
             for batch in self._batches(reading):
                 self._take_batch(reading, batch)
@@ -312,7 +256,7 @@ class RecordPass:
 
     def _remember(self, reading: _Reading) -> None:
         self._pending[reading.key] = reading.known(self._pass_id)
-        self._marks_keep_up = True
+        self._sealer.has_appended = False  # the marks in `_pending` stand behind every row now
 
     def _batches(self, reading: _Reading) -> Iterator[Batch]:
         """Read on; where nothing of the unit is sealed, the store may leave out what no clause covers.
@@ -341,7 +285,7 @@ class RecordPass:
 
     def _take_batch(self, reading: _Reading, batch: Batch) -> None:
         counts, states, keys, pass_id = reading.counts, reading.states, self._keys, self._pass_id
-        path, locked_in = reading.unit.native, self._restricted_number
+        path, locked_in = reading.unit.native, self._sealer.restricted_number
         name, shape, writer = "", None, None
         for record in batch.records:
             counts.offered += 1
@@ -349,7 +293,7 @@ class RecordPass:
                 self._fail_bad(counts, record, path)
                 continue
             if record.member != name or shape is None:
-                name, shape, writer = record.member, self._shapes[record.member], None
+                name, shape, writer = record.member, self._sealer.shapes[record.member], None
             match = shape.decide(RecordView(path, record.time_us, record.account, record.values))
             if not match.covered:
                 reason = match.excluded_by
@@ -376,12 +320,12 @@ class RecordPass:
             side = record_side(reading.key, item, version, pass_id)
             try:
                 if is_restricted:
-                    self._seal_restricted(record, side)
+                    self._sealer.seal_restricted(record, side)
                     self._open_copies += states is not None and states.take(item, version) is not None
                 else:
                     if writer is None or writer.records >= writer.max_records:
-                        writer = self._writer(shape.alias, shape.member)
-                    self._seal(writer, record, side)
+                        writer = self._sealer.writer(shape.alias, shape.member)
+                    self._sealer.seal(writer, record, side)
             except ItemError as error:  # of a content, before anything of the record was appended
                 self._fail_record(counts, record, error, is_restricted=is_restricted)
                 continue
@@ -391,37 +335,7 @@ class RecordPass:
         for code, left_out in batch.left_out.items():
             counts.offered += left_out
             counts.excluded_by[code] += left_out
-        self._group_bytes += sum(_weight(record) for record in batch.records)
-
-    def _seal(self, writer: SegmentWriter, record: Record, side: bytes) -> None:
-        """Append one record, its contents first; an ItemError of a content leaves no record."""
-        key, values = self._record_key(), record.values
-        for content in record.contents:
-            kept = keep_content(self._tools.packs, content.document, key[:16])
-            values[content.field - 2] = content_value(kept.digest, kept.size_bytes)
-            self._group_bytes += kept.size_bytes
-        time_us = record.time_us
-        if not TIME_MIN <= time_us <= TIME_MAX:
-            time_us = UNDATED
-        self._marks_keep_up = False
-        writer.append(key, time_us, values, side)
-
-    def _seal_restricted(self, record: Record, side: bytes) -> None:
-        """Put one record into the compartment, with its contents; its row says whose it is and when, and no more.
-
-        What a content's stream raises leaves no record, and nothing in the vault.
-        """
-        tools, alias = self._tools, self._restricted_alias
-        if tools.compartment is None or alias is None:
-            raise CompartmentMissing("the vault has no compartment: make one with `scelle restricted init`")
-        key, document = self._record_key(), record_document(self._shapes[record.member].member, record)
-        locked = lock_content(tools.packs, tools.compartment, document, record.native, key[:16], is_kept=True)
-        holder = NULL if record.account is None else text_value(record.account)
-        shadow = self._item_keys.shadow(record.native)
-        values = locked.row_values(holder, shadow, document.time_basis, is_kept=True)
-        self._group_bytes += locked.ciphertext.size_bytes
-        self._marks_keep_up = False
-        self._writer(alias, RESTRICTED_MEMBER).append(key, document.time_us, values, side)
+        self._sealer.group_bytes += sum(_weight(record) for record in batch.records)
 
     def _seal_again(self, reading: _Reading) -> None:
         """Seal the records that came back to an older state: what is sealed last of a record is what it was last.
@@ -431,14 +345,14 @@ class RecordPass:
         """
         counts = reading.counts
         for item, older in reading.older.items():
-            record, shape = older.record, self._shapes[older.record.member]
+            record, shape = older.record, self._sealer.shapes[older.record.member]
             side = record_side(reading.key, item, older.version, self._pass_id)
             counts.unchanged -= not older.was_new
             try:
                 if older.is_restricted:
-                    self._seal_restricted(record, side)
+                    self._sealer.seal_restricted(record, side)
                 else:
-                    self._seal(self._writer(shape.alias, shape.member), record, side)
+                    self._sealer.seal(self._sealer.writer(shape.alias, shape.member), record, side)
             except ItemError as error:
                 counts.new -= older.was_new
                 self._fail_record(counts, record, error, is_restricted=older.is_restricted)
@@ -471,21 +385,6 @@ class RecordPass:
         """Return what a unit is called in events: a keyed id where a clause of the source is restricted."""
         return self._item_keys.shadow(unit) if self._is_restricted else native_text(unit)
 
-    def _writer(self, alias: str, member: Member) -> SegmentWriter:
-        ledger, now_us = self._tools.ledger, self._tools.now_us()
-        if ledger.is_full(alias, now_us):
-            self._commit(now_us)
-        writer = ledger.writer(alias, member.schema, now_us, member.profile)
-        writer.before_frame = self._tools.packs.sync  # else a kill could leave rows whose contents never came
-        return writer
-
-    def _record_key(self) -> bytes:
-        for key in self._record_keys:
-            return key
-        drawn = secrets.token_bytes(32 * _KEYS_AT_ONCE)
-        self._record_keys = iter([drawn[at : at + 32] for at in range(0, len(drawn), 32)])
-        return self._record_key()
-
     # --- durable
 
     def _keep_pace(self, of_unit: UnitCounts) -> None:
@@ -495,7 +394,7 @@ class RecordPass:
         so_far.add(self._counts)
         of_unit.add_to(so_far)
         self._tools.progress(self._named.name, so_far)
-        if self._group_bytes >= GROUP_BYTES or not 0 <= now_us - self._group_started_us < GROUP_US:
+        if self._sealer.group_bytes >= GROUP_BYTES or not 0 <= now_us - self._group_started_us < GROUP_US:
             self._commit(now_us)
 
     def _flush_rows(self) -> None:
@@ -515,13 +414,13 @@ class RecordPass:
         for unit, known in self._pending.items():
             self._units.remember(unit, known)
         self._pending.clear()
-        if self._marks_keep_up:
-            self._units.learn(ledger, self._family.aliases)
+        if not self._sealer.has_appended:
+            self._units.learn(ledger, self._sealer.family.aliases)
         tools.catalog.commit()
-        full = tools.full_sources(self._family.aliases, now_us)
+        full = tools.full_sources(self._sealer.family.aliases, now_us)
         if full:
             ledger.seal(now_us, only=full)
-        self._group_bytes = 0
+        self._sealer.group_bytes = 0
         self._group_started_us = now_us
 
     # --- what is no longer there
