@@ -56,7 +56,7 @@ from scelle.sources.windows import Window
 from scelle.vault import durable
 from scelle.vault.catalog import CATALOG_NAME, Catalog, create_catalog, open_catalog
 from scelle.vault.contents import CatalogContentIndex
-from scelle.vault.lock import WriterLock
+from scelle.vault.lock import YIELDS, WriterLock
 from scelle.vault.packs import PackStore
 from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, open_vault, read_config
@@ -122,6 +122,8 @@ class Session:
         """The latest time that the vault's own log says from an event on, by its sequence number, ascending."""
         self.operator_key: OperatorKey | None = None
         self.operator: Operator | None = None
+        self.lock: WriterLock | None = None
+        """The writer lock that a writing session holds."""
 
     def act_as(self, acting_as: ActingAs) -> None:
         """Act as an operator from now on; raises for a key that does not open, and for who is no operator."""
@@ -414,10 +416,12 @@ def opened(
     acting_as: ActingAs | None = None,
     clock: Callable[[], int] = acting.now_us,
     warnings: list[str] | None = None,
+    yields: bool = False,
 ) -> Iterator[Session]:
     """Open the vault at `path` for one command, as an operator where one is given; `clock` gives microseconds.
 
-    `warnings` collects what is to be said beside the answer, and holds it also where the session never comes about.
+    A writing session that `yields` ends soon after `Session.lock` is wanted. `warnings` collects what is to be said
+    beside the answer, and holds it also where the session never comes about.
     """
     choice = key_choice
     if choice.key_file is None and choice.passphrase is None:
@@ -436,9 +440,11 @@ def opened(
         finally:
             session.close()
         return
-    with WriterLock(path).acquire(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")):
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    with WriterLock(path).acquire(f"{since} {YIELDS}" if yields else since) as lock:
         refuse_wrong_clock(path, clock())
         session = Session(vault, choice, writing=True, clock=clock, warnings=warnings)
+        session.lock = lock
         failure = None
         try:
             with _discreet(session):

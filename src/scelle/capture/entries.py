@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from scelle.capture.interfaces import NamedSource
-from scelle.capture.model import SourceReport
+from scelle.capture.model import Counts, SourceReport
 from scelle.formats.entries import Count, Entry, Gap
 from scelle.ledger.service import OrderLedger
 
@@ -13,28 +13,39 @@ VANISHED_WHILE_READ = "vanished-while-read"
 
 
 def pass_entries(
-    ledger: OrderLedger, named: NamedSource, report: SourceReport, started_us: int, now_us: int
+    ledger: OrderLedger,
+    named: NamedSource,
+    report: SourceReport,
+    started_us: int,
+    now_us: int,
+    lost_at_most: int | None = None,
 ) -> Iterator[Entry]:
     """Yield the gaps and the count of one source; every interval has a length, whatever the clock did.
 
     A source that could not be read to the end opens a gap, unless one is open; the next pass that reads it to
-    the end closes it.
+    the end closes it. `lost_at_most` is how much can have been lost in the gaps that it closes, where that is known.
     """
     end_us = max(now_us, started_us + 1)
     if report.counts.lost:
         yield _gap(ledger, named, (started_us, end_us), VANISHED_WHILE_READ, report.counts.lost)
-    open_gaps = list(_open_gaps(ledger, named.alias))
+    still_open = list(open_gaps(ledger, named.alias))
     if report.unreachable is None:
-        for index, gap in open_gaps:
+        for index, gap in still_open:
             start_us = gap.interval[0]
-            yield replace(gap, interval=(start_us, max(end_us, start_us + 1)), closes=index)
-    elif not open_gaps:
+            lost = gap.lost_at_most if lost_at_most is None else lost_at_most
+            interval = (start_us, max(end_us, start_us + 1))
+            yield replace(gap, interval=interval, lost_at_most=lost, closes=index)
+    elif not still_open:
         yield _gap(ledger, named, (started_us, None), UNREACHABLE, None)
-    counts = report.counts
-    yield Count(
+    yield count_entry(ledger, named, report.counts, (started_us, end_us))
+
+
+def count_entry(ledger: OrderLedger, named: NamedSource, counts: Counts, interval: tuple[int, int]) -> Count:
+    """Return the entry that says what became of what a source offered in an interval (microseconds)."""
+    return Count(
         order=ledger.order,
         source=named.alias,
-        interval=(started_us, end_us),
+        interval=interval,
         offered=counts.offered,
         sealed=counts.sealed,
         failed=counts.failed,
@@ -61,11 +72,11 @@ def _gap(
     )
 
 
-def _open_gaps(ledger: OrderLedger, alias: str) -> Iterator[tuple[int, Gap]]:
-    """Yield the gaps of a source that have no end yet, with their log index."""
+def open_gaps(ledger: OrderLedger, alias: str | None = None) -> Iterator[tuple[int, Gap]]:
+    """Yield the gaps of a source, or of all, that have no end yet, with their log index."""
     closed = {entry.closes for entry in ledger.entries if isinstance(entry, Gap)}
     for index, entry in enumerate(ledger.entries):
-        if not isinstance(entry, Gap) or entry.source != alias or index in closed:
+        if not isinstance(entry, Gap) or alias not in (None, entry.source) or index in closed:
             continue
         if entry.closes is None and entry.interval[1] is None:
             yield index, entry

@@ -78,6 +78,8 @@ class PassTools:
     progress: Progress = lambda name, counts: None
     compartment: str | None = None
     """The age recipient to which restricted documents are encrypted; None where the vault has no compartment."""
+    lost_at_most: int | None = None
+    """How many changes can have been lost in the gaps that a pass closes; None where nobody knows."""
     events_wait: bool = False
     """Set where the open segment of events holds the `pass` event of a run that a crash ended before its commit: it is
     sealed with the event of this run, which is the one that counts, and never before it."""

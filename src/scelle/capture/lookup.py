@@ -9,7 +9,7 @@ from contextlib import closing
 from hashlib import blake2b
 from typing import Final
 
-from scelle.capture.record_rows import RECORD_SIDE_BYTES
+from scelle.capture.record_rows import RECORD_SIDES
 from scelle.capture.store import DOCUMENT_SIDES, KEY_BYTES, order_key
 from scelle.ledger.search import Tombstones, frames_of, tombstones
 from scelle.ledger.segments import SegmentReader
@@ -49,7 +49,7 @@ def state_key(side: bytes) -> int | None:
     """
     if len(side) in DOCUMENT_SIDES:
         return int(_KEY(side, 0)[0] ^ _KEY(side, 2 * KEY_BYTES)[0])
-    if len(side) == RECORD_SIDE_BYTES:
+    if len(side) in RECORD_SIDES:
         return int(_KEY(side, 8)[0] ^ _KEY(side, 16)[0])
     return None
 

@@ -15,10 +15,14 @@ from typing import Final
 
 from scelle.ledger.rows import Row
 from scelle.ledger.service import OrderLedgerWriter
+from scelle.sources.interfaces import ChangePlace
 from scelle.vault.keys import VaultKey
 
 _SIDE: Final = struct.Struct(">QQQQ")
+_PLACE: Final = struct.Struct(">QI")
 RECORD_SIDE_BYTES: Final = _SIDE.size
+RECORD_SIDES: Final = (RECORD_SIDE_BYTES, RECORD_SIDE_BYTES + _PLACE.size)
+"""What is kept beside a record; behind it, for a change that was captured as it happened, its place."""
 _KEY_BYTES: Final = 8
 _SEQ_BITS: Final = 47
 _SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
@@ -60,6 +64,18 @@ def _number(state: "blake2b", data: bytes) -> int:
 def record_side(unit: int, item: int, version: int, pass_id: int) -> bytes:
     """Return the 32 bytes that are kept beside a record: keys of unit, native id and state; the pass."""
     return _pack(unit, item, version, pass_id)
+
+
+def change_side(unit: int, item: int, version: int, place: ChangePlace) -> bytes:
+    """Return the 44 bytes that are kept beside a change: no pass sealed it, and it stood at `place`."""
+    return _pack(unit, item, version, 0) + _PLACE.pack(*place)
+
+
+def place_of(row: Row) -> ChangePlace | None:
+    """Return where the change stood that a row holds; None where it was read otherwise."""
+    if len(row.side) != RECORD_SIDES[1]:
+        return None
+    return ChangePlace(*_PLACE.unpack_from(row.side, RECORD_SIDE_BYTES))
 
 
 class SealedStates:
@@ -183,8 +199,8 @@ def sealed_states(
     number = int(alias.rpartition("/")[2])
     found: dict[int, SealedStates] = {}
     for row in rows_from(ledger, alias, from_seq):
-        if len(row.side) == RECORD_SIDE_BYTES:
-            unit, item, version, sealed_by = _SIDE.unpack(row.side)
+        if len(row.side) in RECORD_SIDES:
+            unit, item, version, sealed_by = _SIDE.unpack_from(row.side)
             states = found.get(unit)
             if states is None:
                 states = found[unit] = SealedStates()
@@ -209,4 +225,4 @@ def _at_least(rows: Iterable[Row], from_seq: int) -> Iterator[Row]:
 
 def pass_of(row: Row) -> int | None:
     """Return the id of the pass that sealed a record's row; None where the row is no record's."""
-    return _SIDE.unpack(row.side)[3] if len(row.side) == RECORD_SIDE_BYTES else None
+    return _SIDE.unpack_from(row.side)[3] if len(row.side) in RECORD_SIDES else None

@@ -61,7 +61,9 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
         source_report, seen = _take(tools, clauses, named, pass_id, last, report)
         source_report.counts.reconcile(named.name)
         report.sources.append(source_report)
-        entries += pass_entries(ledger, named, source_report, report.started_us, tools.now_us())
+        entries += pass_entries(
+            ledger, named, source_report, report.started_us, tools.now_us(), tools.lost_at_most
+        )
         looked += seen
     report.finished_us = tools.now_us()
     _record_pass(tools, report)

@@ -27,6 +27,8 @@ DOCUMENT_SIDES: Final = (SIDE_BYTES, SIDE_BYTES + 1, SIDE_BYTES + KEY_BYTES)
 """How long what is kept beside a document's row may be: plainly, of a restricted one, of one kept by its digest."""
 _RESTRICTED: Final = b"r"
 _PASS_AT: Final = 48
+_RECORD_PASS_AT: Final = 24
+"""Where the pass stands beside a record (`record_rows`)."""
 """Where in what is kept beside a document's row the pass stands; behind everything else beside a record's."""
 _QUERIES: Final = load_queries("scelle.capture")
 TABLES: Final = _QUERIES["tables"]
@@ -88,7 +90,7 @@ def parse_side(row: Row) -> tuple[bytes, Known] | None:
 
 def without_pass(side: bytes) -> bytes:
     """Return what is kept beside a row that no pass made: the same, of pass 0 (`sealed.unfinished_pass`)."""
-    at = _PASS_AT if len(side) in DOCUMENT_SIDES else len(side) - 8
+    at = _PASS_AT if len(side) in DOCUMENT_SIDES else _RECORD_PASS_AT
     return side[:at] + bytes(8) + side[at + 8 :]
 
 

@@ -20,6 +20,7 @@ from scelle.cli import (
     erasing_records,
     erasure,
     find,
+    gap,
     git,
     initialise,
     key,
@@ -41,6 +42,7 @@ from scelle.cli import (
     status,
     verify,
     wall,
+    watch,
     why,
 )
 from scelle.cli.acting import take_acting
@@ -124,6 +126,8 @@ app.command("erase-records")(erasing_records.erase_records)
 app.command("consent-request")(erasing_records.consent_request)
 app.command("preview")(preview.preview)
 app.command("preserve")(preserve.preserve)
+app.command("watch")(watch.watch)
+app.add_typer(gap.app, name="gap")
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("find")(find.find)

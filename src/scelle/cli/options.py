@@ -36,6 +36,7 @@ PassphraseOption = Annotated[
         help="Where to take the passphrase from, for a vault that has one.",
     ),
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal.")]
 OrderArgument = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.")]
 HERE = Path()
 
@@ -55,17 +56,21 @@ def opened_vault(
     *,
     writing: bool,
     power: "Power | None" = None,
+    yields: bool = False,
 ) -> Iterator["Session"]:
     """Open the vault that the shared options name; print its warnings at the end, however that comes.
 
-    `power` is what whoever acts must be allowed to do; raises NotAllowed before anything of an order is looked at.
+    `power` is what whoever acts must be allowed to do; raises NotAllowed before anything of an order is looked at. With
+    `yields` the session lets go of the vault when others want to write.
     """
     from scelle.bootstrap import KeyChoice, opened  # start-up time of --help
 
     choice = KeyChoice(key_file, secret_from(passphrase))
     warnings: list[str] = []
     try:
-        with opened(vault, choice, writing=writing, acting_as=acting_as(), warnings=warnings) as session:
+        with opened(
+            vault, choice, writing=writing, acting_as=acting_as(), warnings=warnings, yields=yields
+        ) as session:
             if power is not None:
                 session.require(power)
             yield session

@@ -38,6 +38,7 @@ FINDINGS: Final = MappingProxyType({
     "segment.index_root": "the index entries do not lead to the manifest's index root",
     "segment.tree": "the kept leaf hashes are not what the records give",
     "segment.bounds": "the manifest's time bounds, or its count of undated records, are not those of its records",
+    "segment.position": "what is kept of where a source's own log stood is not what the manifest commits to",
     "segment.head": "the head of a segment does not say what its manifest says",
     "record.readable": "a record has a tombstone, and its row can be read all the same",
     "record.erased": "a record was erased, and no tombstone in the log says so",

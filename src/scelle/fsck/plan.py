@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged
+from scelle.capture.watch_state import WATCH_FOLDER
+from scelle.errors import NotAVault, StorageFailed, VaultConfigDamaged, WrongKey
 from scelle.formats.entries import Segment
 from scelle.formats.tokens import is_alias, is_order_id
 from scelle.fsck.disposals import Disposal
@@ -28,11 +29,13 @@ from scelle.fsck.segments import HEAD_MAX_BYTES, OPEN_SUFFIX, SegmentPlace, Stat
 from scelle.guard.spool import SPOOL_FOLDER
 from scelle.ledger.destroying import KEPT_FILES, is_doomed
 from scelle.ledger.erasure_journal import JOURNAL_NAME
+from scelle.ledger.positions import SUFFIX as POSITION_SUFFIX
+from scelle.ledger.positions import open_position, position_digest
 from scelle.ledger.segments import SegmentHead, alias_of, folder_name
 from scelle.vault.catalog import CATALOG_NAME
 from scelle.vault.frames import pack_id_of
 from scelle.vault.keys import VaultKey
-from scelle.vault.lock import LOCK_NAME
+from scelle.vault.lock import LOCK_NAME, WANTED_NAME
 from scelle.vault.posix import UNFINISHED_SUFFIX
 from scelle.vault.recovery import RECOVERY_NAME, check_recovery_file
 from scelle.vault.request_keys import REQUEST_KEYS_FOLDER
@@ -40,9 +43,9 @@ from scelle.vault.service import CONFIG_NAME, read_config
 
 ORDERS_FOLDER: Final = "po"
 PACKS_FOLDER: Final = "packs"
-_FOLDERS: Final = (ORDERS_FOLDER, PACKS_FOLDER, SPOOL_FOLDER, REQUEST_KEYS_FOLDER)
+_FOLDERS: Final = (ORDERS_FOLDER, PACKS_FOLDER, SPOOL_FOLDER, REQUEST_KEYS_FOLDER, WATCH_FOLDER)
 _CATALOG_NAMES: Final = tuple(f"{CATALOG_NAME}{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
-_FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, *_CATALOG_NAMES)
+_FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, WANTED_NAME, *_CATALOG_NAMES)
 _ORDER_NAMES: Final = ("log", "secrets", "seg")
 _TEMPORARY: Final = ".tmp"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -156,6 +159,7 @@ class OrderPlan:
     facts: LogFacts
     notes: Notebook
     first_ordinal: int
+    vault_key: VaultKey
     disposal: Disposal = Disposal.NONE
     _left: int = 0
     _indexes: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -167,6 +171,8 @@ class OrderPlan:
         self._indexes = {(entry.source, entry.number): index for index, entry in self.facts.manifests}
         found: list[SegmentPlace] = []
         for entry in manifests.values():
+            if entry.position[1] not in (None, entry.position[0]):
+                self._check_position(entry)
             if entry.records and not self._is_disposed(entry) and self._is_there(entry):
                 found.append(self._sealed(entry, self.first_ordinal + len(found)))
         for alias, name in self._folders():
@@ -197,6 +203,24 @@ class OrderPlan:
                 self.notes.remark("order.erasing", self._subject(name), detail)
             elif name not in _ORDER_NAMES:
                 self.notes.find("vault.stray", self._subject(name), "no part of Scellé puts it there")
+
+    def _check_position(self, entry: Segment) -> None:
+        """Compare what is kept of where the source's own log stood with what the manifest commits to."""
+        path = self._folder_of(entry).with_name(f"{entry.number}{POSITION_SUFFIX}")
+        subject = f"order {self.facts.order}, {self._relative(path)}"
+        try:
+            sealed = read_file(path)
+            kept = open_position(sealed, self.facts.origin, entry.source, entry.number, self.vault_key)
+        except Unreadable as error:
+            self.notes.find(error.code, subject, str(error))
+            return
+        except WrongKey:
+            self.notes.find("segment.position", subject, "it is not as it was written")
+            return
+        if position_digest(*kept) != entry.position[1]:
+            self.notes.find(
+                "segment.position", subject, "it is not the position that the manifest commits to"
+            )
 
     def _is_there(self, entry: Segment) -> bool:
         folder = self._folder_of(entry)
@@ -266,7 +290,8 @@ class OrderPlan:
                 self._stray(f"seg/{parent}", "it is not the folder of a log source")
                 continue
             for name in names_in(path):
-                yield alias, name
+                if not name.removesuffix(_TEMPORARY).endswith(POSITION_SUFFIX):
+                    yield alias, name
 
     def _stray(self, name: str, detail: str) -> None:
         self.notes.find("vault.stray", self._subject(name), detail)

@@ -219,7 +219,7 @@ class _Run:
         for each in facts:
             disposal = disposal_of(self._vault, self._key, each)
             folder = self._vault / ORDERS_FOLDER / each.order
-            plan = OrderPlan(folder, each, self._notes, ordinal, disposal)
+            plan = OrderPlan(folder, each, self._notes, ordinal, self._key, disposal)
             places = self._guarded(f"order {each.order}, seg", plan.places) or []
             ordinal += len(places)
             if self._sample is None:

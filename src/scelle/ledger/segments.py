@@ -312,7 +312,13 @@ class SegmentWriter:
         self._frames.sync()
 
     def close(
-        self, *, order: str, watermark_to: int, previous: bytes | None, anchor: bytes | None
+        self,
+        *,
+        order: str,
+        watermark_to: int,
+        previous: bytes | None,
+        anchor: bytes | None,
+        position: tuple[bytes | None, bytes | None] = (None, None),
     ) -> Segment:
         """Write index and tree, rename the folder to its number, and return the manifest to be logged.
 
@@ -322,7 +328,9 @@ class SegmentWriter:
         self._write_frame()
         self._frames.sync()
         record_root, index_root = self._write_index()
-        manifest = self._manifest(order, watermark_to, previous, anchor, record_root, index_root)
+        manifest = self._manifest(
+            order, watermark_to, previous, anchor, record_root, index_root, position=position
+        )
         self._rows_file.close()
         self._keys_file.close()
         durable.sync_directory(self.folder)
@@ -382,6 +390,8 @@ class SegmentWriter:
         anchor: bytes | None,
         record_root: bytes,
         index_root: bytes,
+        *,
+        position: tuple[bytes | None, bytes | None],
     ) -> Segment:
         bounds, columns = None, self._columns
         if columns.minimum_us is not None and columns.maximum_us is not None:
@@ -400,7 +410,7 @@ class SegmentWriter:
             record_root=record_root,
             index_size=self.records * len(self.schema.dimensions),
             index_root=index_root,
-            position=(None, None),
+            position=position,
             anchor=anchor,
             prev=previous,
         )

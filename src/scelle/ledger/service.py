@@ -16,6 +16,7 @@ from scelle.ledger.crew import CommitCrew
 from scelle.ledger.erasure_journal import read_journal, remove_journal
 from scelle.ledger.log import LogReader, LogWriter
 from scelle.ledger.model import Chain, LogState
+from scelle.ledger.positions import keep_position, read_position
 from scelle.ledger.rewriting import SegmentFiles, is_settled, settle
 from scelle.ledger.search import Tombstones, tombstones
 from scelle.ledger.segments import (
@@ -156,6 +157,15 @@ class OrderLedger:
             raise LogDamaged(f"{self.folder / 'log'}: entry {at} is no segment: run `scelle verify`")
         return self._files(manifest)
 
+    def position(self, alias: str) -> bytes | None:
+        """Return the token of the newest position that a manifest of `alias` commits to; None where none does."""
+        for _, manifest in reversed(list(self.manifests())):
+            before, last = manifest.position
+            if manifest.source == alias and last is not None and last != before:
+                parent = self.folder / "seg" / folder_name(alias)
+                return read_position(parent, manifest.number, self.origin, alias, last, self._vault_key)
+        return None
+
     def _files(self, manifest: Segment) -> SegmentFiles:
         folder = self.folder / "seg" / folder_name(manifest.source) / str(manifest.number)
         return SegmentFiles(folder, self.origin, manifest, self.schema(manifest.schema), self._vault_key)
@@ -177,6 +187,7 @@ class OrderLedgerWriter(OrderLedger):
         self.is_closed = False
         self.crew = CommitCrew()
         self._writers: dict[str, SegmentWriter] = {}
+        self._positions: dict[str, bytes] = {}
         super().__init__(vault, order, origin, vault_key)
         self.settle_erasures()
         self._resume_open_segments()
@@ -330,6 +341,19 @@ class OrderLedgerWriter(OrderLedger):
             writer.records >= writer.max_records or now_us - writer.head.opened_us >= MAX_OPEN_US
         )
 
+    def stand_at(self, alias: str, token: bytes) -> None:
+        """Note where the source's own log stands (an LSN, a commit): the next manifest of `alias` commits to it."""
+        self._positions[alias] = token
+
+    def _position(self, alias: str, chain: Chain) -> tuple[bytes | None, bytes | None]:
+        """Return a manifest's `position`: that of the last one, and where the source stands now, if that is known."""
+        token = self._positions.pop(alias, None)
+        if token is None:
+            return chain.position, chain.position
+        parent = self.folder / "seg" / folder_name(alias)
+        last = keep_position(parent, chain.next_number, self.origin, alias, token, self._vault_key)
+        return chain.position, last
+
     def flush(self) -> None:
         """Make every record appended so far durable."""
         for writer in self._writers.values():
@@ -378,6 +402,7 @@ class OrderLedgerWriter(OrderLedger):
             watermark_to=max(now_us, writer.head.watermark_from + 1),
             previous=chain.prev,
             anchor=self.newest_anchor(),
+            position=self._position(alias, chain),
         )
         del self._writers[alias]
         return manifest
@@ -401,7 +426,7 @@ class OrderLedgerWriter(OrderLedger):
             record_root=EMPTY_ROOT,
             index_size=0,
             index_root=EMPTY_ROOT,
-            position=(chain.position, chain.position),
+            position=self._position(alias, chain),
             anchor=self.newest_anchor(),
             prev=chain.prev,
         )

@@ -218,6 +218,75 @@ class PushdownSource(RecordSource, Protocol):
         """
 
 
+# --- changes as they happen --------------------------------------------------------------------------------
+
+
+class ChangeKind(Enum):
+    """Say what became of a record."""
+
+    INSERTED = "insert"
+    UPDATED = "update"
+    DELETED = "delete"
+    """The record as it was is given whole."""
+    KEY_DELETED = "delete-key"
+    """Of the record only its identity is given; what it was is in the states before."""
+
+
+class ChangePlace(NamedTuple):
+    """Say where a change stands: `commit` where its transaction was committed, `number` among its changes, from 0.
+
+    Places rise from one change to the next; the same change has the same place each time it is read.
+    """
+
+    commit: int
+    number: int
+
+
+class Notice(NamedTuple):
+    """Tell what happened to a whole unit: `kind` is a code such as `truncated`, `place` where it stands."""
+
+    kind: str
+    unit: bytes
+    detail: str
+    place: ChangePlace
+
+
+class ChangeBatch(NamedTuple):
+    """Carry consecutive changes; `places` and `kinds` are those of `records`, whose order within a member is theirs.
+
+    `transactions` gives, by `ChangePlace.commit`, the store's number of the transaction. All that stands before
+    `reached` was given, and may be forgotten by the store once it is durable. `committed_us` is when the last of them
+    was committed, microseconds since 1970, 0 where none was.
+    """
+
+    records: Sequence[Record | BadRecord]
+    kinds: Sequence[ChangeKind]
+    places: Sequence[ChangePlace]
+    transactions: Mapping[int, int]
+    notices: Sequence[Notice]
+    reached: int
+    committed_us: int
+
+
+class ChangeStream(Protocol):
+    """Give the changes of one live system from a place on, each once, in the order in which they were committed."""
+
+    def members(self) -> Sequence[Member]:
+        """List the shapes of the records that were given so far, those that came last included."""
+
+    def receive(self, seconds: float) -> ChangeBatch:
+        """Give what came, waiting up to `seconds` for something; raises a SourceError where the stream broke."""
+
+    def stay_alive(self) -> None:
+        """Keep the stream open while nothing is received; to be called every few seconds."""
+
+    def confirm(self, reached: int) -> None:
+        """Let the store forget what stands before `reached`: it is durable."""
+
+    def close(self) -> None:
+        """End the stream; what was not confirmed comes again."""
+
+
 def native_text(native: bytes) -> str:
     """Write a native id as text: bytes outside UTF-8 percent-encoded, and then `%` as `%25` (ledger.md §2).
 

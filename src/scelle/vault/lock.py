@@ -6,6 +6,9 @@ so no stale lock can stay. The file's text only names the holder for the message
 
 Whoever verifies asks for a moment whether somebody writes, with a shared lock. So a lock that is taken is asked for
 again for half a second before anybody is told that the vault is busy.
+
+Who holds the lock for long and can let go of it (`watch`) says so, and asks `is_wanted` now and then: others wait for
+it a minute then, each with a shared lock on <vault>/writer.wanted.
 """
 
 import fcntl
@@ -19,8 +22,11 @@ from scelle.errors import StorageFailed, VaultBusy
 from scelle.vault.durable import AppendFile
 
 LOCK_NAME: Final = "writer.lock"
+WANTED_NAME: Final = "writer.wanted"
+YIELDS: Final = "and lets go when it is asked"
 _HOLDER_MAX_BYTES: Final = 200
 _PATIENCE_SECONDS: Final = 0.5
+_LONG_PATIENCE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.02
 
 
@@ -29,21 +35,59 @@ class WriterLock:
 
     def __init__(self, vault: Path) -> None:
         self._path = vault / LOCK_NAME
+        self._wanted = vault / WANTED_NAME
         self._descriptor = -1
 
     def acquire(self, since: str) -> Self:
         """Take the lock; `since` says since when, for whoever finds it taken. Raises `VaultBusy`."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not self._take():
-            if time.monotonic() >= deadline:
-                raise VaultBusy(f"{self._path.parent} is being written to by {self._holder()}: wait for it")
-            time.sleep(_PAUSE_SECONDS)
+        if not self._take():
+            self._wait()
         try:
             self._name_holder(since)
         except BaseException:  # nobody would get the lock to let go of
             self.release()
             raise
         return self
+
+    def _wait(self) -> None:
+        """Wait until the lock is had: for a moment, or longer for a holder who lets go when it is asked."""
+        started, wanted = time.monotonic(), -1
+        try:
+            while not self._take():
+                waited = time.monotonic() - started
+                if YIELDS in self._holder() and wanted < 0:
+                    wanted = self._want()
+                if waited >= (_PATIENCE_SECONDS if wanted < 0 else _LONG_PATIENCE_SECONDS):
+                    raise VaultBusy(
+                        f"{self._path.parent} is being written to by {self._holder()}: wait for it"
+                    )
+                time.sleep(_PAUSE_SECONDS)
+        finally:
+            if wanted >= 0:
+                os.close(wanted)
+
+    def _want(self) -> int:
+        """Say that the lock is wanted, until the descriptor is closed."""
+        if not self._wanted.exists():
+            AppendFile(self._wanted).close()
+        descriptor = os.open(self._wanted, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return descriptor
+
+    @property
+    def is_wanted(self) -> bool:
+        """Tell whether somebody waits for the lock."""
+        try:
+            descriptor = os.open(self._wanted, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def _name_holder(self, since: str) -> None:
         note = AppendFile(self._path)

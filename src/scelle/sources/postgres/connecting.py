@@ -45,8 +45,16 @@ class ConnectionLost(SourceUnreadable):
     """Say that the server ended a connection; others may still be there."""
 
 
-def connect(settings: PostgresSettings, beside: "Connection[Any] | None" = None) -> "Connection[Any]":
-    """Open a connection; `beside` another, to the very same server.
+def connect(
+    settings: PostgresSettings,
+    beside: "Connection[Any] | None" = None,
+    *,
+    replication: bool = False,
+    parameters: str = "",
+) -> "Connection[Any]":
+    """Open a connection; `beside` another, to the very same server; for `replication`, one that streams changes.
+
+    `parameters` are given to the server as options of the session: `-c name=value`.
 
     Raises SourceMissing where no server or database answers, SourceUnreadable where it refuses.
     """
@@ -68,6 +76,8 @@ def connect(settings: PostgresSettings, beside: "Connection[Any] | None" = None)
         "connect_timeout": _CONNECT_TIMEOUT_S,
         "keepalives_idle": 30,
         "tcp_user_timeout": 60_000,
+        "replication": "database" if replication else None,
+        "options": parameters or None,
         **where,
     }
     try:

@@ -21,7 +21,9 @@ SET LOCAL statement_timeout = 0;
 
 -- name: export
 SELECT pg_export_snapshot(), (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint,
-  pg_is_in_recovery(), current_setting('server_encoding');
+  pg_is_in_recovery(), current_setting('server_encoding'),
+  CASE WHEN current_setting('server_version_num')::integer >= 130000 THEN pg_current_snapshot()::text ELSE txid_current_snapshot()::text END,
+  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text;
 
 -- name: held_back
 SELECT coalesce(age(backend_xmin), 0)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid();
@@ -62,6 +64,17 @@ LEFT JOIN pg_collation co ON co.oid = a.attcollation
 LEFT JOIN pg_namespace cn ON cn.oid = co.collnamespace
 WHERE a.attrelid = ANY(%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum;
+
+-- name: types
+-- What the stream names by number only, where the table itself is gone.
+WITH RECURSIVE base (oid, base) AS (
+  SELECT oid, oid FROM pg_type WHERE typtype <> 'd'
+  UNION ALL
+  SELECT d.oid, b.base FROM pg_type d JOIN base b ON d.typbasetype = b.oid WHERE d.typtype = 'd'
+)
+SELECT b.oid::bigint, CASE WHEN n.nspname = 'pg_catalog' THEN t.typname ELSE n.nspname || '.' || t.typname END, t.typlen
+FROM base b JOIN pg_type t ON t.oid = b.base JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE b.oid = ANY(%s::oid[]);
 
 -- name: keys
 SELECT i.indrelid, k.attnum
@@ -106,3 +119,33 @@ FROM pg_largeobject_metadata m JOIN (/*rows*/) r ON r.oid = m.oid
 WHERE m.oid > %s
 GROUP BY m.oid, m.lomowner
 ORDER BY m.oid;
+
+-- name: server
+-- Which server this is, and how far its WAL is.
+SELECT (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id, current_setting('wal_level'),
+  (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), pg_is_in_recovery(),
+  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text,
+  CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text,
+  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+-- name: live_tables
+SELECT c.oid::bigint, n.nspname, c.relname, c.relreplident::text,
+  EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), c.relpersistence = 'u'
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'scelle_guard', 'scelle_probe')
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";
+
+-- name: slot
+SELECT plugin, database, active, confirmed_flush_lsn::text, wal_status,
+  (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - restart_lsn)::bigint
+FROM pg_replication_slots WHERE slot_name = %s;
+
+-- name: publications
+SELECT pubname, pubdelete FROM pg_publication WHERE pubname = ANY(%s);
+
+-- name: published
+SELECT p.pubname, n.nspname, c.relname
+FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = ANY(%s);

@@ -145,7 +145,7 @@ class RowReader:
             head = self._account_head
             accounts = [None if text is None else head + text for text in self._texts(shape.account, rows)]
             whose = _values_of(accounts)
-        times = repeat(self._time_us) if shape.time is None else times_us_of(rows.columns[shape.time + 2])
+        times = self._times(rows)
         dimensions = [_values_of(self._texts(place, rows)) for place in shape.dimensions]
         heads = map(add, map(len, rows.columns[0]), map(len, rows.columns[1]))
         lines = data[:-1].split(b"\n")
@@ -166,18 +166,23 @@ class RowReader:
         self._give_contents(rows, records)
         return records
 
-    def _rows(self, data: bytes) -> "_Rows":
+    def _rows(self, data: bytes) -> "Rows":
         """Cut lines into cells, column by column; every line must have as many as the query."""
         flat = data.replace(b"\n", b"\t\n\t").split(b"\t")
         step = self._cells + 1
         count, rest = divmod(len(flat) - 1, step)
         if rest or flat[self._cells :: step] != [b"\n"] * count:
             raise _Misread
-        return _Rows([flat[at:-1:step] for at in range(self._cells)], False)
+        return Rows([flat[at:-1:step] for at in range(self._cells)], False)
 
     # --- roles
 
-    def _texts(self, place: int, rows: "_Rows") -> list[str | None]:
+    def _times(self, rows: "Rows") -> Iterable[int]:
+        """Give each row's time: its column's, else the snapshot's."""
+        time = self._shape.time
+        return repeat(self._time_us) if time is None else times_us_of(rows.columns[time + 2])
+
+    def _texts(self, place: int, rows: "Rows") -> list[str | None]:
         """Give identifiers as text; raise _TooLong where one is longer than anybody would ask for."""
         cells = rows.columns[place + 2]
         if max(map(len, cells)) > IDENTIFIER_BYTES or any(place in _left_out(cell) for cell in rows.tails):
@@ -188,7 +193,7 @@ class RowReader:
             return [*joined.decode("utf-8").split("\t")]
         return [None if cell == COPY_NULL else native_text(unescaped(cell)) for cell in cells]
 
-    def _native_ids(self, rows: "_Rows") -> list[bytes]:
+    def _native_ids(self, rows: "Rows") -> list[bytes]:
         """Write primary keys as JSON arrays; without one the places, with their partitions where there are many."""
         if not self._key:
             places = rows.columns[1]
@@ -202,7 +207,7 @@ class RowReader:
             return [b"[%b]" % part for part in parts[0]]
         return [b"[%b]" % b",".join(each) for each in zip(*parts, strict=True)]
 
-    def _json_texts(self, place: int, rows: "_Rows", *, is_plain: bool) -> list[bytes]:
+    def _json_texts(self, place: int, rows: "Rows", *, is_plain: bool) -> list[bytes]:
         cells = rows.columns[place + 2]
         if is_plain and COPY_NULL not in cells:
             return cells
@@ -218,15 +223,16 @@ class RowReader:
         place = cells[1].decode("ascii", "replace")
         return f"{self._leaf(cells[0])}{place}" if cells[0].isdigit() else self._shape.table.text
 
-    def _origins_of(self, rows: "_Rows") -> list[bytes]:
+    def _origins_of(self, rows: "Rows") -> list[bytes]:
+        """Write `origin` of each row."""
         oids = rows.columns[0]
         for oid in set(oids) - set(self._origins):
-            self._origin(oid)
+            self._origins[oid] = structure_value(canonical_json(self._origin(oid, b"")))
         return list(map(self._origins.__getitem__, oids))
 
     # --- contents
 
-    def _give_contents(self, rows: "_Rows", records: list[Record | BadRecord]) -> None:
+    def _give_contents(self, rows: "Rows", records: list[Record | BadRecord]) -> None:
         """Put contents into the records that have some, or that hold more than a value may."""
         if not (self._bytea or rows.tails or max(record[6] for record in records) > VALUE_BYTES):  # type: ignore[misc]
             return
@@ -259,7 +265,7 @@ class RowReader:
         parts = self._parts(values, left_out, where) if large is not None else []
         if large is not None and parts:
             contents.append(Content(large, _joined(parts, time_us)))
-            origin = self._origin(cells[0], parts)
+            origin = self._origin_of_large(cells, parts)
         return tuple(contents), origin
 
     def _bytea_contents(
@@ -292,21 +298,23 @@ class RowReader:
             values[place] = NULL
         return sorted(parts)
 
-    def _origin(self, table_oid: bytes, parts: list[_Part] | None = None) -> bytes:
-        """Write `origin`: the snapshot, the table or partition, and the columns whose values `raw` holds."""
+    def _origin(self, table_oid: bytes, place: bytes) -> dict[str, Any]:
+        """Say where a row was read: the snapshot, the table or partition."""
         body: dict[str, Any] = {"snapshot": self._snapshot, "table": self._leaf(table_oid)}
         if self._shard:
             body["shard"] = self._shard
-        if parts:
-            columns = self._shape.table.columns
-            body[LARGE] = [[columns[part.column].name, part.size_bytes] for part in parts]
-            return structure_value(canonical_json(body))
-        self._origins[table_oid] = structure_value(canonical_json(body))
-        return self._origins[table_oid]
+        return body
+
+    def _origin_of_large(self, cells: list[bytes], parts: list[_Part]) -> bytes:
+        """Write `origin` of a row of which `raw` holds values, with the columns whose values these are."""
+        columns = self._shape.table.columns
+        body = self._origin(cells[0], cells[1])
+        body[LARGE] = [[columns[part.column].name, part.size_bytes] for part in parts]
+        return structure_value(canonical_json(body))
 
 
 @dataclass(slots=True)
-class _Rows:
+class Rows:
     """Cells by column; `is_plain` says that none has an escape."""
 
     columns: list[list[bytes]]

@@ -41,7 +41,7 @@ class Snapshot:
         try:
             self._opened_s = clock_s()
             self._holder.execute(_begin(self._holder, None))
-            ((name, time_us, is_standby, encoding),) = self._holder.execute(
+            ((name, time_us, is_standby, encoding, sees, lsn),) = self._holder.execute(
                 QUERIES["export"].encode()
             ).fetchall()
         except psycopg.Error as error:
@@ -51,6 +51,10 @@ class Snapshot:
         self.time_us: int = time_us
         self.is_standby: bool = is_standby
         self.encoding: str = encoding
+        self.sees: str = sees
+        """What transactions it sees, as `pg_current_snapshot()` writes them."""
+        self.lsn: str = lsn
+        """A place in the WAL behind everything that it sees."""
         self.is_open = True
 
     @property

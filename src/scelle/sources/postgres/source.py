@@ -96,6 +96,8 @@ class PostgresSource:
         self._clock_s, self._wait_s, self._now_s = clock_s, wait_s, now_s
         self._throttle = Throttle(settings.max_bytes_per_second, clock_s, wait_s)
         self._pass: _Pass | None = None
+        self.seam: tuple[str, str] | None = None
+        """What the first snapshot since it was last None saw, and a place in the WAL behind all of that."""
 
     def __enter__(self) -> PostgresSource:
         return self
@@ -246,6 +248,7 @@ class PostgresSource:
         except (SourceError, InputError):
             snapshot.close()
             raise
+        self.seam = self.seam or (snapshot.sees, snapshot.lsn)
         shapes, troubles = {}, list(catalog.troubles)
         for table in catalog.tables:
             native = table.text.encode("utf-8")

@@ -1,0 +1,80 @@
+"""List the gaps of orders: what was, or may have been, missed, and what closed it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from scelle.bootstrap.session import Session
+from scelle.formats.entries import Gap
+from scelle.orders.days import utc_text
+from scelle.orders.service import sealed_order
+
+
+@dataclass(frozen=True, slots=True)
+class ListedGap:
+    """One gap: where its entry stands in the log, and the entry that closes it; times in microseconds."""
+
+    order: str
+    source: str
+    index: int
+    gap: Gap
+    closing: Gap | None
+    closed_at: int | None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the gap has no end yet."""
+        return self.closing is None and self.gap.interval[1] is None
+
+    @property
+    def until_us(self) -> int | None:
+        """Return the end of what may have been missed; None while the gap is open."""
+        return self.gap.interval[1] if self.closing is None else self.closing.interval[1]
+
+    @property
+    def lost_at_most(self) -> int | None:
+        """Return how many changes can have been lost; None where nobody knows."""
+        return self.gap.lost_at_most if self.closing is None else self.closing.lost_at_most
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the gap as `gap list --json` prints it."""
+        until_us = self.until_us
+        return {
+            "order": self.order,
+            "source": self.source,
+            "cause": self.gap.cause,
+            "from": utc_text(self.gap.interval[0], "auto"),
+            "to": None if until_us is None else utc_text(until_us, "auto"),
+            "lost_at_most": self.lost_at_most,
+            "open": self.is_open,
+            "entry": self.index,
+            "closed_by": self.closed_at,
+        }
+
+    def line(self) -> str:
+        """Return the gap for people."""
+        until_us, lost = self.until_us, self.lost_at_most
+        until = "now" if until_us is None else utc_text(until_us, "auto")
+        what = "how much may be lost is not known" if lost is None else f"at most {lost} lost"
+        state = "OPEN" if self.is_open else "closed" if self.closing is not None else "bounded"
+        return (
+            f"{state}: order {self.order}, {self.source}: {self.gap.cause}, "
+            f"{utc_text(self.gap.interval[0], 'auto')} to {until}; {what}"
+        )
+
+
+def list_gaps(session: Session, order: str | None = None) -> list[ListedGap]:
+    """List the gaps of an order, or of all that who acts may know of, in the order of their entries."""
+    orders = session.orders() if order is None else [session.check_order(order)]
+    return [gap for each in orders for gap in _gaps_of(session, each)]
+
+
+def _gaps_of(session: Session, order: str) -> Iterator[ListedGap]:
+    ledger = session.order_ledger(order)
+    names = {alias: name for name, alias in sealed_order(ledger).aliases.items()}
+    found = [(at, entry) for at, entry in enumerate(ledger.entries) if isinstance(entry, Gap)]
+    closing = {entry.closes: (at, entry) for at, entry in found if entry.closes is not None}
+    for at, entry in found:
+        if entry.closes is None:
+            closed_at, by = closing.get(at, (None, None))
+            yield ListedGap(order, names.get(entry.source, entry.source), at, entry, by, closed_at)

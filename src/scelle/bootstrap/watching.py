@@ -1,0 +1,540 @@
+"""Keep sealing what changes in databases, for every order that asks for it, until told to stop.
+
+One stream serves all orders over a source, so that the database's people see neither an order nor how many there are.
+The watcher holds the vault's writer lock in turns: whoever else must write gets it within a second, and the stream
+waits meanwhile, unconfirmed, so that nothing is lost. Each turn reads orders and clauses anew.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from scelle.bootstrap.orders import refuse_capture
+from scelle.bootstrap.restricted import with_compartment
+from scelle.bootstrap.session import Session
+from scelle.capture.entries import open_gaps
+from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
+from scelle.capture.live import LiveCapture, Seam
+from scelle.capture.model import Counts, PassReport
+from scelle.capture.service import run_pass
+from scelle.capture.watch_state import (
+    WatchState,
+    new_lineage,
+    read_state,
+    slot_name,
+    watch_lock,
+    write_state,
+)
+from scelle.errors import AuthorityError, InputError, SourceError, SourceUnreadable, VaultBusy
+from scelle.formats.entries import Gap
+from scelle.ledger.events import events, record_event
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+from scelle.orders.service import sealed_order, with_accounts
+from scelle.sources.interfaces import ChangeStream
+from scelle.sources.postgres import PostgresSource
+from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
+
+if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
+    from scelle.sources.postgres.slots import Statement
+    from scelle.sources.postgres.watched import Standing, WatchedDatabase
+
+BEGAN: Final = "watch.began"
+"""The event that says from where on a source is watched for an order: the stream, and the snapshot that it joins."""
+CONNECTION_LOST: Final = "connection-lost"
+
+GROUP_S: Final = 0.25
+"""So long a change waits for others before it is made durable."""
+GROUP_BYTES: Final = 16 << 20
+SEAL_S: Final = 15 * 60.0
+"""So often what was captured is sealed, changes or none: the heartbeat."""
+LOOK_S: Final = 2.0
+"""So often the server is asked how the stream stands, and told how far it may forget where nothing came."""
+LOST_S: Final = 5.0
+"""A stream that is broken for longer opens a gap."""
+_ROW_WAL_BYTES: Final = 8
+_RECEIVE_S: Final = 0.1
+_PAUSE_S: Final = 0.2
+
+Opening = Callable[[], AbstractContextManager[Session]]
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Watched:
+    """One source that is watched: its stream, how far it was received, and how far it is durable (`state`)."""
+
+    name: str
+    slot: str
+    database: "WatchedDatabase"
+    state: WatchState
+    stream: ChangeStream | None = None
+    received: int = 0
+    target: int = 0
+    unflushed_s: float | None = None
+    looked_s: float = 0.0
+    broken_s: float | None = None
+    partly: tuple[tuple[str, str], ...] = ()
+    captures: dict[str, LiveCapture] = field(default_factory=dict)
+
+    def token(self, reached: int) -> bytes:
+        """Write where the stream stands, for manifests."""
+        from scelle.sources.postgres.watched import position_token  # the driver is an extra
+
+        return position_token(self.state.system_id, self.state.timeline, self.slot, reached)
+
+    def close_stream(self) -> None:
+        """Let the stream go; what was not confirmed comes again."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+
+
+@dataclass(slots=True)
+class WatchReport:
+    """What a watch did for the order it was started for: counts by source, where each stream stands, open gaps."""
+
+    order: str
+    counts: dict[str, Counts] = field(default_factory=dict)
+    reached: dict[str, str] = field(default_factory=dict)
+    passes: list[PassReport] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `watch --json` prints."""
+        sources = {
+            name: {**counts.to_json(), "reached": self.reached.get(name)}
+            for name, counts in self.counts.items()
+        }
+        return {
+            "order": self.order,
+            "sources": sources,
+            "snapshots": [each.to_json() for each in self.passes],
+            "gaps": len(self.gaps),
+            "notes": self.notes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPlan:
+    """What a watch would run on one server, and what it would cost there.
+
+    ``partly`` are the tables whose UPDATE and DELETE the stream cannot show, each with the reason.
+    """
+
+    source: str
+    place: str
+    statements: tuple["Statement", ...]
+    partly: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `watch plan --json` prints."""
+        return {
+            "source": self.source,
+            "server": self.place,
+            "statements": [
+                {"sql": each.sql, "lock": each.lock, "needs": each.needs, "undo": each.undo}
+                for each in self.statements
+            ],
+            "updates_and_deletes_not_shown": [list(each) for each in self.partly],
+        }
+
+    def lines(self) -> list[str]:
+        """Return the plan for people: SQL that can be run as it stands, and the script that undoes it."""
+        lines = [f"-- {self.source}: {self.place}"]
+        for each in self.statements:
+            lines += [f"-- lock: {each.lock}", f"-- needs: {each.needs}", f"{each.sql};"]
+        if not self.statements:
+            lines.append("-- all is there: nothing would be run")
+        for table, why in self.partly:
+            lines.append(
+                f"-- {table}: {why}; its UPDATE and DELETE are not shown, since publishing them would make the service "
+                f"fail. Offered: ALTER TABLE {table} REPLICA IDENTITY FULL (each UPDATE then writes the old row, too)"
+            )
+        undo = [f"--   {each.undo};" for each in reversed(self.statements) if each.undo]
+        return [*lines, *(["-- undo:", *undo] if undo else [])]
+
+
+def watch_plans(session: Session, order: str) -> list[WatchPlan]:
+    """Plan the watch of an order's databases; changes nothing there."""
+    from scelle.sources.postgres.watched import WatchedDatabase  # the driver is an extra
+
+    ledger = session.order_ledger(order)
+    plans = []
+    for named in session.named(sealed_order(ledger)):
+        if isinstance(named.source, PostgresSource):
+            database = WatchedDatabase(named.source.settings, slot_name(session.key, named.name))
+            try:
+                statements = tuple(database.plan())
+                partly = database.unidentified()
+            finally:
+                database.close()
+            plans.append(WatchPlan(named.name, named.source.settings.place, statements, partly))
+    if not plans:
+        raise _nothing_to_watch(order)
+    return plans
+
+
+def _nothing_to_watch(order: str) -> InputError:
+    return InputError(
+        f"order {order} has no source whose changes are captured as they happen: `scelle preserve` seals what is there"
+    )
+
+
+class Watcher:
+    """Watch the sources of one order; other orders that are watched over the same sources are served as well."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        order: str,
+        *,
+        until_caught_up: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
+        say: Say = lambda line: None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._opening, self._order = opening, order
+        self._until_caught_up, self._should_stop = until_caught_up, should_stop
+        self._say, self._clock_s = say, clock_s
+        self._watched: list[Watched] = []
+        self.report = WatchReport(order)
+
+    def run(self) -> WatchReport:
+        """Watch until told to stop, or caught up; raises InputError, and SourceError where it cannot begin."""
+        try:
+            with ExitStack() as stack:
+                with self._turn_open() as session:
+                    self._begin(session, stack)
+                while True:
+                    self._turn()
+                    if self._is_done():
+                        return self.report
+        finally:
+            for each in self._watched:
+                each.close_stream()
+                each.database.close()
+
+    def _is_done(self) -> bool:
+        if self._should_stop():
+            return True
+        return self._until_caught_up and all(each.state.confirmed >= each.target for each in self._watched)
+
+    # --- begin
+
+    def _begin(self, session: Session, stack: ExitStack) -> None:
+        ledger = session.order_writer(self._order)
+        sealed = sealed_order(ledger)
+        refuse_capture(session, sealed)
+        for named in session.named(sealed):
+            if not isinstance(named.source, PostgresSource):
+                self.report.notes.append(f"{named.name} is not watched: `scelle preserve` seals it")
+                continue
+            slot = slot_name(session.key, named.name)
+            stack.enter_context(watch_lock(session.path, slot))
+            each = self._prepared(session, named, named.source, slot)
+            self._watched.append(each)
+            self._join(session, each, self._order)
+            self.report.counts[named.name] = Counts()
+            each.target = each.database.end()
+        if not self._watched:
+            raise _nothing_to_watch(self._order)
+
+    def _prepared(self, session: Session, named: NamedSource, source: PostgresSource, slot: str) -> Watched:
+        """Make what the stream needs, and find out whether it continues what is durable."""
+        from scelle.sources.postgres.watched import WatchedDatabase  # the driver is an extra
+
+        database = WatchedDatabase(source.settings, slot)
+        state = read_state(session.path, session.key, slot)
+        if state is None:
+            state = self._new_state(session, database, slot)
+            return Watched(named.name, slot, database, state)
+        each = Watched(named.name, slot, database, state)
+        self._look(session, each)
+        return each
+
+    def _new_state(self, session: Session, database: "WatchedDatabase", slot: str) -> WatchState:
+        """Make slot and publications, and remember where the stream begins before anything is read behind it."""
+        database.prepare()
+        standing = database.look()
+        server = standing.server
+        if standing.slot is None:
+            raise SourceUnreadable(
+                f"slot {slot} of {database.settings.place} went as soon as it was made: run again"
+            )
+        state = WatchState(
+            new_lineage(),
+            server.system_id,
+            server.timeline,
+            standing.slot.confirmed_lsn,
+            server.time_us,
+        )
+        write_state(session.path, session.key, slot, state)
+        return state
+
+    def _join(self, session: Session, each: Watched, order: str, most: int | None = None) -> None:
+        """Seal what is there now, in a snapshot that the stream joins without a seam; once for each stream.
+
+        A crash leaves the pass without its event: it is run again, and seals nothing twice.
+        """
+        ledger = session.writer(order)
+        sealed = sealed_order(ledger)
+        alias = sealed.aliases[each.name]
+        if _began(ledger, alias, each.state.lineage) is not None:
+            return
+        (named,) = session.named(sealed, [each.name])
+        source = named.source
+        assert isinstance(source, PostgresSource)  # noqa: S101  `_begin` has looked
+        tools = replace(self._tools(session, ledger), lost_at_most=most)
+        report = run_pass(tools, with_accounts(sealed, session.packs).clauses, [named])
+        if order == self._order:
+            self.report.passes.append(report)
+        unreachable = report.sources[0].unreachable
+        if unreachable is not None or source.seam is None:
+            raise SourceUnreadable(f"{each.name} could not be read to its end: {unreachable}")
+        sees, lsn = source.seam
+        body = {"source": alias, "lineage": each.state.lineage, "slot": each.slot, "sees": sees, "lsn": lsn}
+        record_event(ledger, session.now_us(), session.actor, BEGAN, body)
+        ledger.seal(session.now_us())
+
+    def _tools(self, session: Session, ledger: OrderLedgerWriter) -> PassTools:
+        return with_compartment(session, session.pass_tools(ledger, lambda name, counts: None))
+
+    # --- turns
+
+    def _turn(self) -> None:
+        """Hold the lock until somebody wants it, or until it is done; seal what was captured before letting go."""
+        with self._turn_open() as session:
+            for each in self._watched:
+                each.captures = dict(self._captures(session, each))
+            sealed_s = self._clock_s()
+            while not (self._is_done() or (session.lock is not None and session.lock.is_wanted)):
+                for each in self._watched:
+                    self._step(session, each)
+                if self._clock_s() - sealed_s >= SEAL_S:
+                    self._seal(session)
+                    sealed_s = self._clock_s()
+            self._seal(session)
+            ledger = session.ledger(self._order)
+            self.report.gaps = [gap for _, gap in open_gaps(ledger)]
+            for each in self._watched:
+                each.captures = {}
+
+    def _turn_open(self) -> AbstractContextManager[Session]:
+        """Open the vault for writing; while others write, wait, and keep the streams open."""
+        while True:
+            opening = self._opening()
+            try:
+                return _Entered(opening, opening.__enter__())
+            except VaultBusy:
+                if self._should_stop():
+                    raise
+                for each in self._watched:
+                    if each.stream is not None:
+                        with suppress(SourceError):
+                            each.stream.stay_alive()
+
+    def _captures(self, session: Session, each: Watched) -> Iterator[tuple[str, LiveCapture]]:
+        """Open the capture of every order that is watched over a source, whoever may know of it."""
+        for order, began in self._joined(session, each):
+            ledger = session.writer(order)
+            sealed = with_accounts(sealed_order(ledger), session.packs)
+            with suppress(AuthorityError, InputError):  # the order is over
+                refuse_capture(session, sealed)
+                (named,) = session.named(sealed, [each.name])
+                seam = Seam(parse_lsn(began["lsn"]), _sees(began["sees"]))
+                clauses = clauses_over(sealed.clauses, [named])
+                tools = self._tools(session, ledger)
+                yield order, LiveCapture(tools, named, clauses, seam=seam, token=each.token)
+
+    def _joined(self, session: Session, each: Watched) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the orders that a stream is captured for, each with its event."""
+        for order in session.all_orders():
+            ledger = session.ledger(order)
+            alias = sealed_order(ledger).aliases.get(each.name)
+            began = None if alias is None else _began(ledger, alias, each.state.lineage)
+            if began is not None:
+                yield order, began
+
+    # --- one source
+
+    def _step(self, session: Session, each: Watched) -> None:
+        """Take what came, make it durable when it is due, and look at the server now and then."""
+        try:
+            if each.stream is None:
+                each.stream = each.database.open(each.state.confirmed)
+                self._mended(session, each)
+            batch = each.stream.receive(_RECEIVE_S)
+            members = each.stream.members()
+        except SourceError as error:
+            self._broke(session, each, error)
+            return
+        for capture in each.captures.values():
+            capture.take(batch, members)
+        each.received = max(each.received, batch.reached)
+        now_s, has_come = self._clock_s(), bool(batch.records or batch.notices)
+        if has_come and each.unflushed_s is None:
+            each.unflushed_s = now_s
+        waiting = sum(capture.waiting_bytes for capture in each.captures.values())
+        is_due = each.unflushed_s is not None and (
+            not has_come or now_s - each.unflushed_s >= GROUP_S or waiting >= GROUP_BYTES
+        )
+        is_quiet = each.unflushed_s is None and (
+            now_s - each.looked_s >= LOOK_S or each.state.confirmed < each.target <= each.received
+        )
+        if is_due or is_quiet:
+            self._flush(session, each)
+        if now_s - each.looked_s >= LOOK_S:
+            with suppress(SourceError):  # the stream itself says so
+                self._look(session, each)
+
+    def _flush(self, session: Session, each: Watched) -> None:
+        """Make durable what was captured, remember how far that is, and only then let the server forget it."""
+        if each.unflushed_s is not None:
+            for capture in each.captures.values():
+                capture.flush()
+            each.unflushed_s = None
+        if each.received > each.state.confirmed:
+            each.state = replace(each.state, confirmed=each.received)
+            write_state(session.path, session.key, each.slot, each.state)
+            if each.stream is not None:
+                with suppress(SourceError):  # it is sent again, and known again
+                    each.stream.confirm(each.state.confirmed)
+
+    def _seal(self, session: Session) -> None:
+        """Seal what was captured for every order."""
+        for each in self._watched:
+            self._flush(session, each)
+            for order, capture in each.captures.items():
+                counts = capture.seal()
+                if order == self._order:
+                    self.report.counts[each.name].add(counts)
+            self.report.reached[each.name] = lsn_text(each.state.confirmed)
+
+    # --- what goes wrong
+
+    def _broke(self, session: Session, each: Watched, error: SourceError) -> None:
+        """Let a broken stream go, find out why, and open a gap where it stays broken."""
+        each.close_stream()
+        now_s = self._clock_s()
+        if each.broken_s is None:
+            each.broken_s = now_s
+            self._say(f"{each.name}: {error}")
+        try:
+            self._look(session, each)
+        except SourceError:
+            if now_s - each.broken_s >= LOST_S:
+                self._open_gap(session, each, CONNECTION_LOST)
+        time.sleep(_PAUSE_S)
+
+    def _mended(self, session: Session, each: Watched) -> None:
+        """Close the gap of a lost connection: the slot is the same, and gives all that came meanwhile."""
+        if each.broken_s is None:
+            return
+        each.broken_s = None
+        for order, _ in self._joined(session, each):
+            ledger = session.writer(order)
+            alias = sealed_order(ledger).aliases[each.name]
+            closing = [
+                replace(gap, interval=(gap.interval[0], session.now_us()), lost_at_most=0, closes=index)
+                for index, gap in open_gaps(ledger, alias)
+                if gap.cause == CONNECTION_LOST
+            ]
+            if closing:
+                ledger.commit_entries(closing, session.now_us())
+        self._say(f"{each.name}: the stream goes on where it was")
+
+    def _look(self, session: Session, each: Watched) -> None:
+        """Ask the server how the stream stands; where it is not whole any more, open a gap and begin another."""
+        standing = each.database.look()
+        each.looked_s = self._clock_s()
+        cause = breach_of(each.state, standing)
+        if cause is None:
+            server = standing.server
+            each.partly = standing.partly
+            each.state = replace(each.state, timeline=server.timeline, at_us=server.time_us)
+            return
+        self._say(f"{each.name}: {cause}")
+        self._open_gap(session, each, cause)
+        self._begin_anew(session, each, standing)
+
+    def _open_gap(self, session: Session, each: Watched, cause: str) -> None:
+        """Declare, in the log of every order that is captured, that changes may be missing since the last look."""
+        for order, _ in self._joined(session, each):
+            ledger = session.writer(order)
+            alias = sealed_order(ledger).aliases[each.name]
+            if any(gap.cause == cause for _, gap in open_gaps(ledger, alias)):
+                continue
+            gap = Gap(order, alias, (each.state.at_us, None), cause, None, None)
+            ledger.commit_entries([gap], session.now_us())
+
+    def _begin_anew(self, session: Session, each: Watched, standing: "Standing") -> None:
+        """Begin another stream, and close the gap by a snapshot of what is there now."""
+        self._flush(session, each)
+        each.close_stream()
+        orders, before = [order for order, _ in self._joined(session, each)], each.state
+        each.captures = {}
+        each.state = self._new_state(session, each.database, each.slot)
+        each.received = 0
+        for order in orders:
+            self._join(session, each, order, lost_at_most(before, each.state))
+        each.captures = dict(self._captures(session, each))
+
+
+class _Entered(AbstractContextManager[Session]):
+    """A session that was entered already."""
+
+    def __init__(self, opening: AbstractContextManager[Session], session: Session) -> None:
+        self._opening, self._session = opening, session
+
+    def __enter__(self) -> Session:
+        return self._session
+
+    def __exit__(self, *failure: Any) -> bool | None:
+        return self._opening.__exit__(*failure)
+
+
+def breach_of(state: WatchState, standing: "Standing") -> str | None:
+    """Return the code of what broke the stream since `state`; None where it goes on without a gap."""
+    from scelle.sources.postgres.slots import LOST  # the driver is an extra
+
+    slot, server = standing.slot, standing.server
+    if server.system_id != state.system_id:
+        return "other-server"
+    if server.lsn < state.confirmed:
+        return "server-set-back"
+    if slot is None:
+        return "slot-missing"
+    if slot.wal_status == LOST:
+        return "slot-lost"
+    if slot.confirmed_lsn > state.confirmed:
+        return "slot-recreated"
+    if standing.unpublished:
+        return "table-not-published"
+    return None
+
+
+def lost_at_most(before: WatchState, after: WatchState) -> int | None:
+    """Return how many rows can have been written between two streams, by the WAL between them.
+
+    A row takes at least 8 bytes there (the header of a tuple in a multi-insert record). The server's own counts would
+    be nearer, but they come late: a bound may not be too low. None where the WAL is another server's, or was set back.
+    """
+    is_same = before.system_id == after.system_id and before.confirmed <= after.confirmed
+    return (after.confirmed - before.confirmed) // _ROW_WAL_BYTES if is_same else None
+
+
+def _began(ledger: OrderLedger, alias: str, lineage: str) -> dict[str, Any] | None:
+    """Return what was sealed when an order joined a stream; None where it did not."""
+    for event in events(ledger, BEGAN):
+        if event.body["source"] == alias and event.body["lineage"] == lineage:
+            return dict(event.body)
+    return None
+
+
+def _sees(snapshot: str) -> Callable[[int], bool]:
+    from scelle.sources.postgres.watched import sees  # the driver is an extra
+
+    return sees(snapshot)

@@ -1,0 +1,285 @@
+"""Seal the changes of one source for one order, as they happen.
+
+A change is durable before its place is confirmed to the store (`LiveCapture.flush`, then `ChangeStream.confirm`). A
+crash between the two makes the store send it again: each row keeps its place beside it, so that it is known again.
+"""
+
+import struct
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scelle.capture.entries import count_entry
+from scelle.capture.interfaces import NamedSource, PassTools
+from scelle.capture.model import Counts, Problem
+from scelle.capture.problems import ProblemLog
+from scelle.capture.record_rows import (
+    RECORD_SIDES,
+    RecordKeys,
+    change_side,
+    place_of,
+    rows_from,
+)
+from scelle.capture.record_sealing import RecordSealer
+from scelle.capture.restricted_records import RESTRICTED_MEMBER
+from scelle.capture.store import ItemKeys
+from scelle.errors import ItemError
+from scelle.ledger.events import record_event
+from scelle.ledger.segments import SegmentWriter
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
+from scelle.scope.model import Clause
+from scelle.scope.records import RecordView
+from scelle.sources.interfaces import (
+    BadRecord,
+    ChangeBatch,
+    ChangeKind,
+    ChangePlace,
+    Member,
+    Record,
+    native_text,
+)
+
+SEALED: Final = "watch.sealed"
+"""The event that says what was captured since the last one: counts, and where the source's own log stood."""
+NOTICED: Final = "watch.noticed"
+"""The event that says what happened to a whole unit: emptied, other columns."""
+
+NOT_SEALED: Final = "record-not-sealed"
+"""Why a deletion is left out that gives a key only: the record is not sealed, so no clause covered it."""
+
+_ITEM: Final = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Join a snapshot to a stream: what the snapshot saw is not sealed again.
+
+    ``below``: no transaction committed at this place or later was seen. Before it, `sees` tells by the store's number.
+    """
+
+    below: int
+    sees: Callable[[int], bool]
+
+    def covers(self, place: ChangePlace, transactions: Mapping[int, int]) -> bool:
+        """Tell whether the snapshot saw a change."""
+        if place.commit >= self.below:
+            return False
+        transaction = transactions.get(place.commit)
+        return transaction is not None and self.sees(transaction)
+
+
+class LiveCapture:
+    """One source of one order while it is watched.
+
+    Changes up to `resume` are sealed already. `token` writes where the source's own log stands, for manifests.
+    """
+
+    def __init__(
+        self,
+        tools: PassTools,
+        named: NamedSource,
+        clauses: Sequence[Clause],
+        *,
+        seam: Seam | None,
+        token: Callable[[int], bytes],
+    ) -> None:
+        self._tools, self._named, self._seam, self._token = tools, named, seam, token
+        self._keys = RecordKeys(tools.vault_key, named.name)
+        self._item_keys = ItemKeys(tools.vault_key, named.name)
+        self._sealer = RecordSealer(tools, named, clauses, self._record, self._make_room)
+        self._resume = newest_place(tools.ledger, self._sealer.family.aliases)
+        self._failed = ProblemLog(self._record, "items.failed", [])
+        self._known: set[int] | None = None
+        """The records that are sealed, once it had to be asked."""
+        self._restricted: set[int] | None = None
+        self._members: dict[str, Member] = {}
+        self.counts = Counts()
+        """What was captured since `seal`."""
+        self._since_us = tools.now_us()
+        self.reached = 0
+
+    @property
+    def name(self) -> str:
+        """Return the source's name."""
+        return self._named.name
+
+    @property
+    def alias(self) -> str:
+        """Return the source's alias in the order's log."""
+        return self._named.alias
+
+    # --- changes
+
+    def take(self, batch: ChangeBatch, members: Sequence[Member]) -> None:
+        """Append what the order covers of a batch. Nothing of it is durable before `flush`."""
+        self._name(members)
+        for notice in batch.notices:
+            if notice.place > self._resume:
+                self._notice(notice.kind, notice.unit, notice.detail, notice.place)
+        writers: dict[str, SegmentWriter] = {}
+        for record, kind, place in zip(batch.records, batch.kinds, batch.places, strict=True):
+            if place <= self._resume or (
+                self._seam is not None and self._seam.covers(place, batch.transactions)
+            ):
+                continue
+            self.counts.offered += 1
+            if isinstance(record, BadRecord):
+                self._fail(record.place, record.cause, record.detail)
+            else:
+                self._take(record, kind, place, writers)
+        self.reached = max(self.reached, batch.reached)
+
+    def _name(self, members: Sequence[Member]) -> None:
+        fresh = [member for member in members if self._members.get(member.name) != member]
+        if fresh:
+            self._sealer.name_members(fresh)
+            self._members.update((member.name, member) for member in fresh)
+
+    def _take(
+        self, record: Record, kind: ChangeKind, place: ChangePlace, writers: dict[str, SegmentWriter]
+    ) -> None:
+        sealer, keys, counts = self._sealer, self._keys, self.counts
+        shape, unit = sealer.shapes[record.member], record.member.encode("utf-8")
+        item = keys.item(record.native)
+        match = shape.decide(RecordView(unit, record.time_us, record.account, record.values))
+        reason = None if match.excluded_by is None else match.excluded_by.value
+        is_covered = match.covered
+        if (
+            kind is ChangeKind.KEY_DELETED
+        ):  # no clause can be asked of a key: it is the order's where its record is
+            is_covered, reason = item in self._sealed_items(), NOT_SEALED
+        if not is_covered:
+            counts.excluded_by["rule" if reason is None else reason] += 1
+            return
+        side = change_side(keys.unit(unit), item, keys.version(record.version), place)
+        try:
+            if match.restricted or (sealer.restricted_alias is not None and item in self._restricted_items()):
+                sealer.seal_restricted(record, side)
+                self._restricted_items().add(item)
+            else:
+                writer = writers.get(record.member)
+                if writer is None or writer.records >= writer.max_records:
+                    writer = writers[record.member] = sealer.writer(shape.alias, shape.member)
+                sealer.seal(writer, record, side)
+        except ItemError as error:
+            called = self._item_keys.shadow(record.native) if match.restricted else native_text(record.native)
+            self._fail(called, error.cause, "" if match.restricted else str(error))
+            return
+        if self._known is not None:
+            self._known.add(item)
+        counts.new += 1
+        counts.bytes += record.size_bytes
+        sealer.group_bytes += record.size_bytes
+
+    def _sealed_items(self) -> set[int]:
+        """Return the records that are sealed: a deletion that gives a key only is of the order where its record is."""
+        if self._known is None:
+            self._known = self._items_under(self._sealer.family.aliases)
+        return self._known
+
+    def _restricted_items(self) -> set[int]:
+        if self._restricted is None:
+            alias = self._sealer.family.find(RESTRICTED_MEMBER)
+            self._restricted = set() if alias is None else self._items_under([alias])
+        return self._restricted
+
+    def _items_under(self, aliases: Collection[str]) -> set[int]:
+        self._sync()
+        return {
+            _ITEM.unpack_from(row.side, _ITEM.size)[0]
+            for alias in aliases
+            for row in rows_from(self._tools.ledger, alias, 0)
+            if len(row.side) in RECORD_SIDES
+        }
+
+    def _fail(self, place: str, cause: str, detail: str) -> None:
+        self.counts.failed += 1
+        self.counts.failed_by[cause] += 1
+        self._failed.add(Problem(place, cause, detail))
+
+    def _notice(self, kind: str, unit: bytes, detail: str, place: ChangePlace) -> None:
+        called = self._item_keys.shadow(unit) if self._sealer.is_restricted else native_text(unit)
+        body = {"kind": kind, "unit": called, "detail": "" if self._sealer.is_restricted else detail}
+        self._record(NOTICED, {**body, "commit": str(place.commit), "number": place.number})
+
+    def _record(self, kind: str, body: Mapping[str, Any]) -> None:
+        tools = self._tools
+        record_event(tools.ledger, tools.now_us(), tools.actor, kind, {"source": self._named.alias, **body})
+
+    # --- durable
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much was appended since `flush`."""
+        return self._sealer.group_bytes
+
+    def flush(self) -> None:
+        """Make durable what was appended; segments that are full, or were open for 15 minutes, are sealed."""
+        self._make_room(self._tools.now_us())
+
+    def _make_room(self, now_us: int) -> None:
+        self._sync()
+        full = self._tools.full_sources(self._sealer.family.aliases, now_us)
+        if full:
+            self._stand(full)
+            self._tools.ledger.seal(now_us, only=full)
+
+    def _sync(self) -> None:
+        self._failed.flush()
+        self._tools.packs.sync()
+        self._tools.ledger.flush()
+        self._tools.catalog.commit()
+        self._sealer.group_bytes = 0
+
+    def _stand(self, aliases: Collection[str]) -> None:
+        for alias in aliases:
+            if alias != EVENTS_SOURCE:
+                self._tools.ledger.stand_at(alias, self._token(self.reached))
+
+    def seal(self) -> Counts:
+        """Seal what was captured: a manifest for each member, the counts, and the event; all under one checkpoint.
+
+        A crash before leaves the rows durable and open: the next time they are sealed, and the store sends nothing
+        twice that the order keeps twice. Returns the counts that were sealed.
+        """
+        tools, now_us, counts = self._tools, self._tools.now_us(), self.counts
+        counts.reconcile(self._named.name)
+        looked = self._sealer.looked()
+        self._record(
+            SEALED,
+            {
+                "from_us": str(self._since_us),
+                "to_us": str(now_us),
+                "position": self._token(self.reached).decode("ascii"),
+                **counts.to_json(),
+            },
+        )
+        self._sync()
+        self._stand([each.alias for each in looked])
+        entry = count_entry(
+            tools.ledger, self._named, counts, (self._since_us, max(now_us, self._since_us + 1))
+        )
+        names = [each.alias for each in looked]
+        tools.ledger.seal(now_us, only=[*names, EVENTS_SOURCE], looked=looked, entries=[entry])
+        self.counts, self._since_us = Counts(), now_us
+        return counts
+
+
+def newest_place(ledger: OrderLedgerWriter, aliases: Collection[str]) -> ChangePlace:
+    """Return the place of the newest change that is durable under these log sources; the first of all where none is.
+
+    Closed segments say theirs by their last row, open ones are read: a crash may have left what was never confirmed.
+    """
+    newest = ChangePlace(0, -1)
+    for alias in aliases:
+        for row in rows_from(ledger, alias, _first_open_seq(ledger, alias)):
+            place = place_of(row)
+            if place is not None and place > newest:
+                newest = place
+    return newest
+
+
+def _first_open_seq(ledger: OrderLedgerWriter, alias: str) -> int:
+    """Return where the newest closed segment of a log source begins: what stands before it was confirmed long ago."""
+    starts = [entry.seq[0] for _, entry in ledger.manifests() if entry.source == alias and entry.records]
+    return starts[-1] if starts else 0

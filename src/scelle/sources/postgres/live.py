@@ -1,0 +1,461 @@
+"""Make records of the changes that a replication slot gives: of every row that is written, in whole transactions.
+
+A row becomes the line that COPY would print of it, and then the record that a snapshot would give: the same bytes, so
+that a later pass knows it again. Only `origin` differs: it says which change it was, and where in the WAL.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from json import dumps
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+
+from scelle.errors import FormatError, SchemaWrong, SourceError, SourceUnreadable
+from scelle.formats.canonical_json import canonical_json
+from scelle.formats.values import structure_value
+from scelle.sources.interfaces import (
+    BadRecord,
+    ChangeBatch,
+    ChangeKind,
+    ChangePlace,
+    Member,
+    Notice,
+    Record,
+)
+from scelle.sources.postgres.catalog import QUERIES, Column, Leaf, Table, read_catalog
+from scelle.sources.postgres.connecting import connect, source_error_of
+from scelle.sources.postgres.names import is_selected, parse_patterns, table_text
+from scelle.sources.postgres.pgoutput import (
+    UNCHANGED,
+    Begin,
+    Cell,
+    Relation,
+    Unchanged,
+    lsn_text,
+    read_begin,
+    read_change,
+    read_commit,
+    read_relation,
+    read_truncate,
+)
+from scelle.sources.postgres.replication import SESSION, ReplicationStream
+from scelle.sources.postgres.rows import LargeValue, Place, RowReader, Rows, Stream, in_pieces
+from scelle.sources.postgres.settings import PostgresSettings
+from scelle.sources.postgres.shapes import INLINE_BYTES, VALUE_BYTES, Shape, shape_of
+from scelle.sources.postgres.types import COPY_NULL
+
+RECEIVED_BYTES: Final = 8 << 20
+"""So much is taken at once; a single row may be larger."""
+
+_SPECIAL: Final = (b"\\", b"\n", b"\r", b"\b", b"\f", b"\v")
+_ESCAPES: Final = (
+    (b"\\", b"\\\\"),
+    (b"\b", b"\\b"),
+    (b"\t", b"\\t"),
+    (b"\n", b"\\n"),
+    (b"\v", b"\\v"),
+    (b"\f", b"\\f"),
+    (b"\r", b"\\r"),
+)
+_NOTHING: Final = b"\0"
+"""Stands for NULL while a line is made: no value of PostgreSQL holds this byte."""
+_KIND_BY_LETTER: Final = {
+    b"I": ChangeKind.INSERTED,
+    b"U": ChangeKind.UPDATED,
+    b"D": ChangeKind.DELETED,
+    b"K": ChangeKind.KEY_DELETED,
+}
+
+
+class ChangeReader(RowReader):
+    """Make records of lines whose place is `@LSN-number-letter-microseconds[-column.column..]`.
+
+    The columns are those, by number, whose values an UPDATE left as they were and the server did not send.
+    """
+
+    def _leaf(self, table_oid: bytes) -> str:
+        return self._leaves.get(int(table_oid)) or self._shape.table.text
+
+    def _times(self, rows: Rows) -> Iterable[int]:
+        """Give each row's own time; of a row of which only the key is known, that of its deletion."""
+        committed = [int(place.split(b"-", 4)[3]) for place in rows.columns[1]]
+        if self._shape.time is None:
+            return committed
+        if not any(b"-K-" in place for place in rows.columns[1]):
+            return super()._times(rows)
+        return [
+            time_us if b"-K-" in place else own_us
+            for place, time_us, own_us in zip(rows.columns[1], committed, super()._times(rows), strict=True)
+        ]
+
+    def _origins_of(self, rows: Rows) -> list[bytes]:
+        table = dumps(self._leaf(rows.columns[0][0]), ensure_ascii=False).encode("utf-8")
+        if self._shard or any(place.count(b"-") > 3 for place in rows.columns[1]):
+            return [
+                structure_value(canonical_json(self._origin(oid, place)))
+                for oid, place in zip(rows.columns[0], rows.columns[1], strict=True)
+            ]
+        found = []
+        for place in rows.columns[1]:
+            lsn, number, letter, time_us = place[1:].split(b"-")
+            kind = _KIND_BY_LETTER[letter].value.encode()
+            body = b'{"change":"%b","committed":"%b","lsn":"%b","number":%b,"table":%b}'
+            found.append(structure_value(body % (kind, time_us, lsn, number, table)))
+        return found
+
+    def _origin(self, table_oid: bytes, place: bytes) -> dict[str, Any]:
+        lsn, number, letter, time_us, *unsent = place[1:].decode("ascii").split("-")
+        body: dict[str, Any] = {
+            "change": _KIND_BY_LETTER[letter.encode()].value,
+            "committed": time_us,
+            "lsn": lsn,
+            "number": int(number),
+            "table": self._leaf(table_oid),
+        }
+        if unsent:
+            columns = self._shape.table.columns
+            body["unchanged"] = [columns[int(column)].name for column in unsent[0].split(".")]
+        if self._shard:
+            body["shard"] = self._shard
+        return body
+
+
+@dataclass(slots=True)
+class _LiveTable:
+    """One table as its rows come now: `order` are the places of its columns among the cells, -1 for one not sent."""
+
+    shape: Shape
+    reader: ChangeReader
+    oid: bytes
+    order: tuple[int, ...] | None
+    lines: list[bytes] = field(default_factory=list)
+    kinds: list[ChangeKind] = field(default_factory=list)
+    places: list[ChangePlace] = field(default_factory=list)
+
+
+class LiveTables:
+    """Give the changes of a database's tables from a slot, from a place in the WAL on.
+
+    Opens one connection that streams, and another, when a table is seen first, that asks what the catalogs say of it.
+    Not safe for several threads.
+    """
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        slot: str,
+        publications: Sequence[str],
+        *,
+        from_lsn: int,
+    ) -> None:
+        """Start streaming; raises a SourceError."""
+        self.settings = settings
+        self._patterns = parse_patterns(settings.tables)
+        try:
+            connection = connect(settings, replication=True, parameters=SESSION)
+            self._stream = ReplicationStream(connection, slot, publications, from_lsn=from_lsn)
+        except psycopg.Error as error:
+            raise source_error_of(error, f"slot {slot} of {settings.place}") from error
+        self._asking = _Asking(settings)
+        self._relations: dict[int, _LiveTable | None] = {}
+        self._names: dict[int, bytes] = {}
+        self._shapes: dict[str, Shape] = {}
+        self._begin: Begin | None = None
+        self._number = 0
+        self._reached, self._committed_us = from_lsn, 0
+        self._transactions: dict[int, int] = {}
+        self._notices: list[Notice] = []
+        self._touched: list[_LiveTable] = []
+        self._large: dict[tuple[bytes, int], bytes] = {}
+        self._waiting: deque[bytes] = deque()
+        self._learn()
+
+    def _learn(self) -> None:
+        """Learn the shapes of the tables that are there, so that a quiet one is looked at, too."""
+        try:
+            for table in read_catalog(self._asking, self.settings.tables, is_standby=False).tables:
+                self._shapes[table.text] = self._shaped(table)
+        except SourceError:
+            self.close()
+            raise
+
+    # --- the stream
+
+    def members(self) -> Sequence[Member]:
+        """List the shapes of the tables that changes were given of."""
+        return [shape.member for shape in self._shapes.values()]
+
+    def receive(self, seconds: float) -> ChangeBatch:
+        """Give what came, waiting up to `seconds` for something; raises a SourceError where the stream broke."""
+        waiting = self._waiting
+        if not waiting:
+            try:
+                waiting += self._stream.receive(RECEIVED_BYTES, seconds)
+            except psycopg.Error as error:
+                raise source_error_of(error, f"the stream of {self.settings.place}") from error
+            if not waiting and self._begin is None:
+                self._reached = max(self._reached, self._stream.received_lsn)
+        while waiting:
+            message = waiting.popleft()
+            if (
+                message[:1] == b"R" and self._touched
+            ):  # what came before it is read by the shapes that are known
+                waiting.appendleft(message)
+                break
+            self._take(message)
+        return self._drained()
+
+    def stay_alive(self) -> None:
+        """Keep the stream open while nothing is received."""
+        try:
+            self._stream.stay_alive()
+        except psycopg.Error as error:
+            raise source_error_of(error, f"the stream of {self.settings.place}") from error
+
+    def confirm(self, reached: int) -> None:
+        """Let the server forget what lies before `reached`."""
+        try:
+            self._stream.confirm(reached)
+        except psycopg.Error as error:
+            raise source_error_of(error, f"the stream of {self.settings.place}") from error
+
+    def close(self) -> None:
+        """End the stream."""
+        self._stream.close()
+        self._asking.close()
+
+    # --- messages
+
+    def _take(self, message: bytes) -> None:
+        kind = message[:1]
+        if kind in (b"I", b"U", b"D"):
+            self._take_change(message)
+        elif kind == b"B":
+            self._begin = begin = read_begin(message)
+            self._number = 0
+            self._transactions[begin.commit_lsn] = begin.xid
+        elif kind == b"C":
+            commit = read_commit(message)
+            self._begin = None
+            self._reached, self._committed_us = commit.end_lsn, commit.time_us
+        elif kind == b"R":
+            self._describe(read_relation(message))
+        elif kind == b"T":
+            self._take_truncate(message)
+        # what else there is says nothing of rows: a type's name (Y), where a row came from (O), a message (M)
+
+    def _place(self) -> ChangePlace:
+        if self._begin is None:
+            raise SourceUnreadable(f"{self.settings.place} sent a change outside a transaction: run again")
+        place = ChangePlace(self._begin.commit_lsn, self._number)
+        self._number += 1
+        return place
+
+    def _take_change(self, message: bytes) -> None:
+        place = self._place()
+        change = read_change(message)
+        table = self._relations.get(change.relation)
+        if table is None:
+            return  # of a table that is not asked for
+        old, new = change.old, change.new
+        if new is None:
+            letter = b"D" if change.old_kind == "O" else b"K"
+            self._add(table, old or [], place, letter)
+            return
+        if old is not None and change.old_kind == "O":
+            new = [was if isinstance(cell, Unchanged) else cell for cell, was in zip(new, old, strict=True)]
+        self._add(table, new, place, change.kind.encode())
+
+    def _add(self, table: _LiveTable, cells: list[Cell], place: ChangePlace, letter: bytes) -> None:
+        begin = self._begin
+        assert begin is not None  # noqa: S101  `_place` has looked
+        if table.order is not None:
+            cells = [None if at < 0 else cells[at] for at in table.order]
+        text = b"@%b-%d-%b-%d" % (lsn_text(place.commit).encode(), place.number, letter, begin.time_us)
+        if UNCHANGED in cells:
+            unsent = [str(at) for at, cell in enumerate(cells) if isinstance(cell, Unchanged)]
+            text += b"-" + ".".join(unsent).encode()
+        if not table.lines:
+            self._touched.append(table)
+        table.lines.append(self._line(table, text, cells))
+        table.kinds.append(_KIND_BY_LETTER[letter])
+        table.places.append(place)
+
+    def _line(self, table: _LiveTable, place: bytes, cells: Sequence[Cell]) -> bytes:
+        """Write a row as COPY would, what is too large for a line set aside."""
+        known = [cell if isinstance(cell, bytes) else _NOTHING for cell in cells]
+        tail = b""
+        if sum(map(len, known)) > INLINE_BYTES:
+            tail = self._set_aside(table.shape, place, known)
+        joined = b"\t".join(known)
+        if joined.count(b"\t") != len(known) - 1 or any(each in joined for each in _SPECIAL):
+            joined = b"\t".join(map(_escaped, known))
+        if _NOTHING in joined:
+            joined = joined.replace(_NOTHING, COPY_NULL)
+        return b"%b\t%b\t%b\t%b\n" % (table.oid, place, joined, tail)
+
+    def _set_aside(self, shape: Shape, place: bytes, known: list[bytes]) -> bytes:
+        told = []
+        for at, (cell, letter) in enumerate(zip(known, shape.letters, strict=True)):
+            if letter == "h" and (len(cell) - 2) // 2 > INLINE_BYTES:
+                data = bytes.fromhex(cell[2:].decode("ascii"))
+            elif letter != "h" and len(cell) > VALUE_BYTES:
+                data = cell
+            else:
+                continue
+            self._large[place, at] = data
+            told.append(f"{at}:{len(data)}:{sha256(data).hexdigest()}")
+            known[at] = _NOTHING
+        return " ".join(told).encode()
+
+    def _open(self, where: Place, out: LargeValue) -> Stream:
+        data = self._large[where.ctid.encode("ascii"), out.column]
+        return lambda: in_pieces([data])
+
+    def _take_truncate(self, message: bytes) -> None:
+        place = self._place()
+        for oid in read_truncate(message).relations:
+            if self._relations.get(oid) is not None:
+                self._notices.append(Notice("truncated", self._names[oid], "", place))
+
+    def _drained(self) -> ChangeBatch:
+        """Hand over what was gathered, table by table."""
+        records: list[Record | BadRecord] = []
+        kinds: list[ChangeKind] = []
+        places: list[ChangePlace] = []
+        for table in self._touched:
+            records += table.reader.records(b"".join(table.lines))
+            kinds += table.kinds
+            places += table.places
+            table.lines, table.kinds, table.places = [], [], []
+        self._touched = []
+        self._large = {}
+        batch = ChangeBatch(
+            records, kinds, places, self._transactions, self._notices, self._reached, self._committed_us
+        )
+        self._notices = []
+        begin = self._begin
+        self._transactions = {} if begin is None else {begin.commit_lsn: begin.xid}
+        return batch
+
+    # --- tables
+
+    def _describe(self, relation: Relation) -> None:
+        """Learn how a table's rows come from now on: what was gathered of it before is made into records first."""
+        text = table_text(relation.schema, relation.name)
+        self._names[relation.oid] = text.encode("utf-8")
+        if not is_selected(self._patterns, relation.schema, relation.name):
+            self._relations[relation.oid] = None
+            return
+        shape = self._shape(relation, text)
+        before = self._shapes.get(text)
+        if before is not None and before.table.columns != shape.table.columns:
+            self._notices.append(
+                Notice("columns-changed", text.encode(), _difference(before, shape), self._here())
+            )
+        self._shapes[text] = shape
+        settings = self.settings
+        reader = ChangeReader(shape, "", 0, settings.holder, settings.shard, self._open)
+        sent = {column.name: at for at, column in enumerate(relation.columns)}
+        order = tuple(sent.get(column.name, -1) for column in shape.table.columns)
+        is_straight = order == tuple(range(len(relation.columns)))
+        oid = str(shape.table.oid).encode()
+        self._relations[relation.oid] = _LiveTable(shape, reader, oid, None if is_straight else order)
+
+    def _here(self) -> ChangePlace:
+        return ChangePlace(0 if self._begin is None else self._begin.commit_lsn, self._number)
+
+    def _shape(self, relation: Relation, text: str) -> Shape:
+        return self._shaped(self._asking.table(relation, text))
+
+    def _shaped(self, table: Table) -> Shape:
+        settings = self.settings
+        try:
+            return shape_of(
+                table,
+                settings.schemas.get(table.text),
+                encoding=self._asking.encoding,
+                holder=settings.holder,
+            )
+        except (FormatError, SchemaWrong) as error:
+            raise SourceUnreadable(
+                f"{table.text} of {settings.place} cannot be read as it is now: {error}"
+            ) from error
+
+
+class _Asking:
+    """Ask the catalogs what a table is; keeps one connection, opened when it is needed first."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self._settings = settings
+        self._connection: Connection[Any] | None = None
+        self._encoding = ""
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def encoding(self) -> str:
+        """Name the server's encoding."""
+        if not self._encoding:
+            self._encoding = self.rows("SELECT current_setting('server_encoding')")[0][0]
+        return self._encoding
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Give all rows of an answer; raises a SourceError."""
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(self._settings)
+            return self._connection.execute(query.encode("utf-8"), parameters or None).fetchall()
+        except psycopg.Error as error:
+            raise source_error_of(error, self._settings.place) from error
+
+    def table(self, relation: Relation, text: str) -> Table:
+        """Return the table as the catalogs have it, or as the relation tells where they moved on meanwhile."""
+        names = [column.name for column in relation.columns]
+        for table in read_catalog(self, (text,), is_standby=False).tables:
+            if table.text == text and set(names) <= {column.name for column in table.columns}:
+                return table
+        return self._told(relation)
+
+    def _told(self, relation: Relation) -> Table:
+        """Make the table of what the stream itself says of it: it was dropped or changed since."""
+        types = {
+            row[0]: row[1:]
+            for row in self.rows(QUERIES["types"], ([each.type_oid for each in relation.columns],))
+        }
+        columns = []
+        for number, each in enumerate(relation.columns, 1):
+            base, length = types.get(each.type_oid, ("text", -1))
+            columns.append(
+                Column(number, each.name, base, base, length, each.modifier, False, None, None, None)
+            )
+        key = tuple(
+            number
+            for number, each in enumerate(relation.columns, 1)
+            if each.is_key and relation.identity != "f"
+        )
+        leaf = Leaf(relation.oid, table_text(relation.schema, relation.name))
+        return Table(relation.oid, relation.schema, relation.name, False, 0, tuple(columns), key, (leaf,))
+
+
+def _escaped(cell: bytes) -> bytes:
+    for byte, escape in _ESCAPES:
+        cell = cell.replace(byte, escape)
+    return cell
+
+
+def _difference(before: Shape, after: Shape) -> str:
+    """Name the columns that came and went."""
+    old = {column.name for column in before.table.columns}
+    new = {column.name for column in after.table.columns}
+    came, went = sorted(new - old), sorted(old - new)
+    return "; ".join(
+        f"{what}: {', '.join(names)}" for what, names in (("new", came), ("gone", went)) if names
+    )

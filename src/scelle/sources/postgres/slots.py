@@ -1,0 +1,238 @@
+"""Make and look at what a stream of changes needs on the server: publications, and a slot.
+
+A table without a replica identity can be in no publication of updates: PostgreSQL then refuses its UPDATE and DELETE,
+and the service stands still. Such tables go into a second publication, of INSERT and TRUNCATE only, and what it cannot
+show is said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import Connection
+
+from scelle.errors import SourceUnreadable
+from scelle.sources.clause_sql import quoted
+from scelle.sources.postgres.catalog import QUERIES
+from scelle.sources.postgres.connecting import connect
+from scelle.sources.postgres.names import is_selected, literal, parse_patterns, table_text
+from scelle.sources.postgres.pgoutput import parse_lsn
+from scelle.sources.postgres.settings import PostgresSettings
+
+PLUGIN: Final = "pgoutput"
+INSERTS: Final = "_inserts"
+"""What the name of the second publication ends with."""
+LOST: Final = "lost"
+"""The `wal_status` of a slot whose changes the server has thrown away."""
+_DENIED: Final = "42501"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTable:
+    """Describe a table whose changes are wanted; `identity` is `d`, `i`, `f` or `n`, as the catalogs have it."""
+
+    oid: int
+    schema: str
+    name: str
+    identity: str
+    has_key: bool
+    is_unlogged: bool
+
+    @property
+    def text(self) -> str:
+        """Give its name as it stands in units."""
+        return table_text(self.schema, self.name)
+
+    @property
+    def sql(self) -> str:
+        """Name it in SQL."""
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+    @property
+    def tells_rows_apart(self) -> bool:
+        """Tell whether its updates and deletes can be published without harm to the service."""
+        return self.identity in "fi" or (self.identity == "d" and self.has_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Say which server this is, and whether it can give changes."""
+
+    system_id: str
+    timeline: int
+    wal_level: str
+    may_replicate: bool
+    is_standby: bool
+    version: int
+    lsn: int
+    flushed_lsn: int
+    """How far the WAL is on the server's disk: no stream gives more. A few bytes before `lsn` where all of it is."""
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """Say how a slot stands: how far its changes were confirmed, and whether the server still has the rest."""
+
+    plugin: str
+    database: str
+    is_active: bool
+    confirmed_lsn: int
+    wal_status: str
+    kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement that is run: what it locks, the right it needs, and what undoes it."""
+
+    sql: str
+    lock: str
+    needs: str
+    undo: str
+
+
+def open_admin(settings: PostgresSettings) -> "Connection[Any]":
+    """Open a connection on which publications and slots are looked at and made."""
+    return connect(settings)
+
+
+def server_of(connection: "Connection[Any]") -> Server:
+    """Ask which server this is."""
+    row = _row(connection, "server", ())
+    assert row is not None  # noqa: S101  it has no FROM
+    system_id, timeline, level, may, standby, lsn, flushed, time_us = row
+    version = connection.info.server_version
+    places = parse_lsn(lsn), parse_lsn(flushed)
+    return Server(str(system_id), timeline, level, may, standby, version, *places, time_us)
+
+
+def wanted_tables(connection: "Connection[Any]", patterns: Sequence[str]) -> list[LiveTable]:
+    """List the tables that the patterns name, partition roots instead of their partitions, by name."""
+    parsed = parse_patterns(patterns)
+    rows = connection.execute(QUERIES["live_tables"].encode()).fetchall()
+    found = [LiveTable(*row) for row in rows]
+    return [table for table in found if is_selected(parsed, table.schema, table.name)]
+
+
+def slot_state(connection: "Connection[Any]", slot: str) -> SlotState | None:
+    """Return how a slot stands; None where there is none of this name."""
+    row = _row(connection, "slot", (slot,))
+    if row is None:
+        return None
+    plugin, database, active, confirmed, status, kept = row
+    return SlotState(
+        plugin or "", database or "", active, parse_lsn(confirmed or "0/0"), status or "", kept or 0
+    )
+
+
+def published(connection: "Connection[Any]", name: str) -> dict[str, tuple[bool, set[str]]]:
+    """Return, by publication, whether it publishes deletes, and the texts of its tables."""
+    found: dict[str, tuple[bool, set[str]]] = {}
+    names = [name, name + INSERTS]
+    for each, deletes in connection.execute(QUERIES["publications"].encode(), (names,)).fetchall():
+        found[each] = (deletes, set())
+    for each, schema, table in connection.execute(QUERIES["published"].encode(), (names,)).fetchall():
+        found[each][1].add(table_text(schema, table))
+    return found
+
+
+def plan_statements(connection: "Connection[Any]", name: str, tables: Sequence[LiveTable]) -> list[Statement]:
+    """List what must be run so that all tables are published, and the slot is there; empty where nothing is missing."""
+    there, planned = published(connection, name), []
+    whole = [table for table in tables if table.tells_rows_apart and not table.is_unlogged]
+    partly = [table for table in tables if not table.tells_rows_apart and not table.is_unlogged]
+    for publication, members, verbs in ((name, whole, ""), (name + INSERTS, partly, "insert, truncate")):
+        known = there.get(publication)
+        stale = [] if known is None else sorted(known[1] - {table.text for table in members})
+        if known is None:
+            planned.append(_created(publication, members, verbs))
+            continue
+        planned += [_dropped(publication, text) for text in stale]
+        planned += [_added(publication, table) for table in members if table.text not in known[1]]
+    slot = slot_state(connection, name)
+    if slot is not None and slot.wal_status == LOST:
+        planned.append(_slot_dropped(name))
+    if slot is None or slot.wal_status == LOST:
+        planned.append(
+            Statement(
+                f"SELECT pg_create_logical_replication_slot({literal(name)}, '{PLUGIN}')",
+                "none; waits for the transactions that are open now",
+                "REPLICATION on the role (RDS: GRANT rds_replication; Cloud SQL: ALTER USER .. WITH REPLICATION)",
+                f"SELECT pg_drop_replication_slot({literal(name)})",
+            )
+        )
+    return planned
+
+
+def run_statements(connection: "Connection[Any]", statements: Sequence[Statement], place: str) -> None:
+    """Run what was planned, one after the other; raises SourceUnreadable that names the right that is missing.
+
+    Each is whole or not at all; a crash leaves some of them, and the next plan lists the rest.
+    """
+    for each in statements:
+        try:
+            connection.execute(each.sql.encode("utf-8"))
+        except psycopg.Error as error:
+            said = error.diag.message_primary or type(error).__name__
+            needs = f"; it needs {each.needs}" if error.sqlstate in (_DENIED, "0A000", "55000") else ""
+            raise SourceUnreadable(
+                f"{place} refuses {each.sql.split('(')[0].strip()!r}: {said}{needs}; have its people run what "
+                "`scelle watch plan` prints"
+            ) from error
+
+
+def drop_statements(connection: "Connection[Any]", name: str) -> list[Statement]:
+    """List what must be run so that nothing of the stream is left on the server."""
+    planned = []
+    if slot_state(connection, name) is not None:
+        planned.append(
+            Statement(f"SELECT pg_drop_replication_slot({literal(name)})", "none", "REPLICATION", "")
+        )
+    for publication in published(connection, name):
+        planned.append(Statement(f"DROP PUBLICATION {quoted(publication)}", "none", "its owner", ""))
+    return planned
+
+
+def _slot_dropped(name: str) -> Statement:
+    return Statement(f"SELECT pg_drop_replication_slot({literal(name)})", "none", "REPLICATION", "")
+
+
+def _created(publication: str, tables: Sequence[LiveTable], verbs: str) -> Statement:
+    names = ", ".join(table.sql for table in tables)
+    options = ["publish_via_partition_root = true"]
+    if verbs:
+        options.insert(0, f"publish = '{verbs}'")
+    what = f" FOR TABLE {names}" if tables else ""
+    return Statement(
+        f"CREATE PUBLICATION {quoted(publication)}{what} WITH ({', '.join(options)})",
+        "SHARE UPDATE EXCLUSIVE on each table, for a moment: reads and writes go on",
+        "CREATE on the database, and ownership of the tables",
+        f"DROP PUBLICATION {quoted(publication)}",
+    )
+
+
+def _added(publication: str, table: LiveTable) -> Statement:
+    return Statement(
+        f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {table.sql}",
+        "SHARE UPDATE EXCLUSIVE on the table, for a moment: reads and writes go on",
+        "ownership of the publication and of the table",
+        f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {table.sql}",
+    )
+
+
+def _dropped(publication: str, text: str) -> Statement:
+    schema, _, name = text.partition(".")
+    sql = text if '"' in text else f"{quoted(schema)}.{quoted(name)}"
+    return Statement(
+        f"ALTER PUBLICATION {quoted(publication)} DROP TABLE {sql}",
+        "SHARE UPDATE EXCLUSIVE on the table, for a moment",
+        "ownership of the publication",
+        f"ALTER PUBLICATION {quoted(publication)} ADD TABLE {sql}",
+    )
+
+
+def _row(connection: "Connection[Any]", query: str, parameters: Sequence[object]) -> tuple[Any, ...] | None:
+    found: tuple[Any, ...] | None = connection.execute(QUERIES[query].encode(), parameters).fetchone()
+    return found

@@ -1,0 +1,167 @@
+"""Look at a database that is watched: whether its stream of changes is whole, and what broke it where it is not."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import Connection
+
+from scelle.errors import SourceUnreadable
+from scelle.formats.tokens import shown
+from scelle.sources.postgres.connecting import source_error_of
+from scelle.sources.postgres.live import LiveTables
+from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
+from scelle.sources.postgres.settings import PostgresSettings
+from scelle.sources.postgres.slots import (
+    INSERTS,
+    LiveTable,
+    Server,
+    SlotState,
+    Statement,
+    drop_statements,
+    open_admin,
+    plan_statements,
+    published,
+    run_statements,
+    server_of,
+    slot_state,
+    wanted_tables,
+)
+
+_XID_SPAN: Final = 1 << 32
+_PAGE_HEAD_BYTES: Final = 40
+_FLUSH_TRIES: Final = 40
+_FLUSH_PAUSE_S: Final = 0.05
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Say how a watched database stands at one moment: the server, the slot, and the tables that its stream leaves out.
+
+    `unpublished` are in no publication; `partly` are in the one that shows no UPDATE and DELETE, with the reason.
+    """
+
+    server: Server
+    slot: SlotState | None
+    unpublished: tuple[str, ...]
+    partly: tuple[tuple[str, str], ...]
+
+
+class WatchedDatabase:
+    """Prepare, look at and open the stream of one database; keeps one connection for its questions."""
+
+    def __init__(self, settings: PostgresSettings, slot: str) -> None:
+        self.settings, self.slot = settings, slot
+        self._connection: Connection[Any] | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def plan(self) -> list[Statement]:
+        """List what must be run on the server first; empty where all is there. Raises a SourceError."""
+        return self._asked(lambda admin: plan_statements(admin, self.slot, self._tables(admin)))
+
+    def prepare(self) -> list[Statement]:
+        """Run what `plan` lists, and return it; raises a SourceError that names the right that is missing."""
+        server = self._asked(server_of)
+        if server.wal_level != "logical":
+            raise SourceUnreadable(
+                f"{self.settings.place} has wal_level = {server.wal_level}: changes can be captured with logical only; "
+                "ALTER SYSTEM SET wal_level = logical, and restart it"
+            )
+        if not server.may_replicate:
+            raise SourceUnreadable(
+                f"user {shown(self.settings.user)} of {self.settings.place} may not replicate: ALTER ROLE "
+                f"{self.settings.user} REPLICATION (RDS: GRANT rds_replication)"
+            )
+        planned = self.plan()
+        self._asked(lambda admin: run_statements(admin, planned, self.settings.place))
+        return planned
+
+    def unidentified(self) -> tuple[tuple[str, str], ...]:
+        """List the tables whose UPDATE and DELETE no stream can show, each with the reason."""
+        tables = self._asked(self._tables)
+        return tuple((each.text, _why_partly(each)) for each in tables if not each.tells_rows_apart)
+
+    def drop(self) -> list[Statement]:
+        """Remove slot and publications; return what was run."""
+        planned = self._asked(lambda admin: drop_statements(admin, self.slot))
+        self._asked(lambda admin: run_statements(admin, planned, self.settings.place))
+        return planned
+
+    def look(self) -> Standing:
+        """Say how it stands now; raises a SourceError."""
+        return self._asked(self._look)
+
+    def end(self) -> int:
+        """Return a place in the WAL behind everything that is committed now, up to which a stream can come."""
+        wanted = self.look().server.lsn
+        for _ in range(
+            _FLUSH_TRIES
+        ):  # what was committed without waiting for the disk gets there a little later
+            flushed = self.look().server.flushed_lsn
+            if flushed + _PAGE_HEAD_BYTES >= wanted:
+                break
+            time.sleep(_FLUSH_PAUSE_S)
+        return flushed
+
+    def open(self, from_lsn: int) -> LiveTables:
+        """Open the stream behind a place in the WAL; raises a SourceError."""
+        return LiveTables(self.settings, self.slot, [self.slot, self.slot + INSERTS], from_lsn=from_lsn)
+
+    def _look(self, admin: "Connection[Any]") -> Standing:
+        tables = self._tables(admin)
+        there = published(admin, self.slot)
+        whole = there.get(self.slot, (False, set()))[1]
+        inserts = there.get(self.slot + INSERTS, (False, set()))[1]
+        unpublished = tuple(each.text for each in tables if each.text not in whole | inserts)
+        partly = tuple((each.text, _why_partly(each)) for each in tables if not each.tells_rows_apart)
+        return Standing(server_of(admin), slot_state(admin, self.slot), unpublished, partly)
+
+    def _tables(self, admin: "Connection[Any]") -> list[LiveTable]:
+        return wanted_tables(admin, self.settings.tables)
+
+    def _asked(self, ask: Callable[["Connection[Any]"], _Answer]) -> _Answer:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = open_admin(self.settings)
+            return ask(self._connection)
+        except psycopg.Error as error:
+            raise source_error_of(error, self.settings.place) from error
+
+
+def sees(snapshot: str) -> Callable[[int], bool]:
+    """Return what tells of a transaction, by the 32 bits of its number, whether `pg_current_snapshot()` saw it."""
+    oldest, following, running = snapshot.split(":")
+    low, high = int(oldest), int(following)
+    open_then = {int(each) for each in running.split(",") if each}
+
+    def does_see(transaction: int) -> bool:
+        # as the snapshot numbers it, in 64 bits: the nearest such number to the snapshot's end
+        offset = (transaction - high + _XID_SPAN // 2) % _XID_SPAN - _XID_SPAN // 2
+        whole = high + offset
+        return whole < low or (whole < high and whole not in open_then)
+
+    return does_see
+
+
+def position_token(system_id: str, timeline: int, slot: str, lsn: int) -> bytes:
+    """Write where the stream stands, for manifests: server, timeline, slot, place in the WAL."""
+    return f"postgres {system_id} {timeline} {slot} {lsn_text(lsn)}".encode("ascii")
+
+
+def token_lsn(token: bytes) -> int:
+    """Read the place in the WAL of a token."""
+    return parse_lsn(token.decode("ascii").rpartition(" ")[2])
+
+
+def _why_partly(table: LiveTable) -> str:
+    if table.identity == "n":
+        return "REPLICA IDENTITY NOTHING"
+    return "no primary key"

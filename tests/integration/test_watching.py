@@ -1,0 +1,282 @@
+"""Watch real databases: nothing is lost or sealed twice, whatever happens to the stream."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
+
+from scelle.cli.main import run
+
+ORDER = """
+[order]
+id = "{order}"
+matter = "m-1"
+type = "dsa-retention"
+authority = "European Commission"
+addressee = "Example Platform"
+legal_basis = "Regulation (EU) 2022/2065, Article 72"
+reference = "R-1"
+issued = 2026-01-08
+received = 2026-01-08T14:00:00Z
+until = 2036-12-31
+zone = "Europe/Brussels"
+temporal = "both"
+notify = "permitted"
+
+[[clause]]
+id = "c1"
+sources = ["app"]
+{accounts}
+"""
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    with serve_postgres(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def db(server: PostgresServer) -> Iterator[Connection]:
+    with server.database("app") as connection:
+        connection.execute(
+            "CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text, "
+            "created_at timestamptz DEFAULT now(), picture bytea)"
+        )
+        try:
+            yield connection
+        finally:
+            _drop_slots(connection)
+
+
+def _drop_slots(connection: Connection) -> None:
+    for name, pid in connection.execute("SELECT slot_name, active_pid FROM pg_replication_slots").fetchall():
+        if pid is not None:
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        for _ in range(100):
+            try:
+                connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+                break
+            except psycopg.errors.ObjectInUse:
+                time.sleep(0.05)
+
+
+class Vault:
+    """A vault made by the command line, and the commands on it."""
+
+    def __init__(self, folder: Path, server: PostgresServer) -> None:
+        self.folder = folder
+        self.env = {
+            **os.environ,
+            "XDG_CONFIG_HOME": str(folder / "keys"),
+            "SCELLE_VAULT": str(folder / "vault"),
+            "APP_PASSWORD": PASSWORD,
+        }
+        self.run("init", str(folder / "vault"), "--host", "platform.example")
+        url = f"postgresql://postgres@127.0.0.1:{server.port}/app"
+        self.run("source", "add", "app", url, "--credential", "env:APP_PASSWORD")
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "scelle.cli", *words],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, code: int | None = 0) -> str:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            found = run(list(words))
+        assert found == code or (code is None and found in (0, 1)), (
+            words,
+            found,
+            out.getvalue(),
+            err.getvalue(),
+        )
+        return out.getvalue()
+
+    def json(self, *words: str, code: int | None = 0) -> Any:
+        return json.loads(self.run(*words, "--json", code=code))
+
+    def order(self, order: str = "o-1", accounts: str = "") -> None:
+        path = self.folder / f"{order}.toml"
+        path.write_text(ORDER.format(order=order, accounts=accounts))
+        self.run("order", "add", str(path))
+
+    def watch(self, order: str = "o-1", code: int = 0) -> Any:
+        return self.json("watch", order, "--until-caught-up", code=code)["sources"]["app"]
+
+    def found(self, order: str, query: str) -> int:
+        total: int = self.json("find", order, query)["count"]
+        return total
+
+
+@pytest.fixture
+def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Vault:
+    return Vault(tmp_path, server)
+
+
+def _sealed(counts: Any) -> tuple[int, int, int]:
+    assert counts["offered"] == counts["sealed"] + counts["failed"] + counts["excluded"] + counts["lost"]
+    return counts["offered"], counts["sealed"], counts["excluded"]
+
+
+def test_every_change_is_sealed_once_and_a_pass_finds_nothing_new(vault: Vault, db: Connection) -> None:
+    db.execute("INSERT INTO posts SELECT i, 'a' || i % 2, 'before' FROM generate_series(1, 100) i")
+    vault.order(accounts='accounts = ["a1"]')
+    first = vault.json("watch", "o-1", "--until-caught-up")
+    assert first["snapshots"][0]["new"] == 50 + 5  # and what describes the columns
+    assert _sealed(first["sources"]["app"]) == (0, 0, 0)
+    db.execute(
+        "INSERT INTO posts VALUES (200, 'a1', E'tab\\t line\\n \\\\ é', now(), '\\x00ff'), "
+        "(201, 'a0', NULL, now(), NULL)"
+    )
+    db.execute("UPDATE posts SET body = NULL WHERE id = 200")
+    db.execute("INSERT INTO posts VALUES (202, 'a1', 'gone within a moment')")
+    db.execute("DELETE FROM posts WHERE id IN (201, 202)")
+    assert _sealed(vault.watch()) == (6, 4, 2)
+    assert _sealed(vault.watch()) == (0, 0, 0)
+    counts = vault.json("preserve", "o-1")["sources"]["app"]
+    assert (counts["new"], counts["failed"], counts["vanished"]) == (0, 0, 1)
+    assert vault.found("o-1", 'native = "[202]"') == 2
+    vault.run("verify")
+
+
+def test_what_was_written_while_the_snapshot_was_read_is_sealed_once(vault: Vault, db: Connection) -> None:
+    db.execute("INSERT INTO posts SELECT i, 'a', repeat('x', 500) FROM generate_series(1, 5000) i")
+    vault.order()
+    process = vault.start("watch", "o-1", "--json")
+    number = after = 0
+    while after < 150 and number < 5000:  # until the snapshot is well over
+        db.execute("INSERT INTO posts VALUES (%s, 'a', 'new')", (10_000 + number,))
+        number += 1
+        time.sleep(0.005)
+        has_slot = db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone()
+        after += has_slot == (1,)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    report = json.loads(out)
+    snapshot, streamed = report["snapshots"][0]["new"], report["sources"]["app"]["sealed"]
+    assert snapshot > 5005
+    assert streamed > 0
+    assert snapshot + streamed + vault.watch()["sealed"] == 5000 + number + 5
+    assert vault.json("preserve", "o-1")["sources"]["app"]["new"] == 0
+
+
+def test_kills_lose_nothing_and_seal_nothing_twice(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    written = 0
+    for round_ in range(4):
+        process = vault.start("watch", "o-1")
+        for _ in range(60):
+            db.execute("INSERT INTO posts VALUES (%s, 'a', repeat('y', 200))", (written,))
+            db.execute("DELETE FROM posts WHERE id = %s", (written,))
+            written += 1
+            time.sleep(0.02 * (round_ + 1) / 2)
+        process.kill()
+        process.communicate()
+    vault.watch()
+    assert vault.found("o-1", 'source = "app"') >= 2 * written
+    counts = sum(vault.found("o-1", f'native = "[{each}]"') for each in (0, 59, written - 1))
+    assert counts == 6
+    sealed = vault.json("status")["orders"][0]["sources"]
+    assert sealed
+    vault.run("verify")
+
+
+def test_a_slot_that_was_dropped_and_made_again_is_a_gap_that_a_snapshot_closes(
+    vault: Vault, db: Connection
+) -> None:
+    vault.order()
+    vault.watch()
+    (name,) = db.execute("SELECT slot_name FROM pg_replication_slots").fetchone() or ("",)
+    db.execute("INSERT INTO posts VALUES (1, 'a', 'never captured'), (2, 'a', 'still there')")
+    db.execute("DELETE FROM posts WHERE id = 1")
+    db.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+    db.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
+    report = vault.json("watch", "o-1", "--until-caught-up")
+    assert report["snapshots"][0]["new"] == 1
+    gaps = _gaps(vault)
+    assert [(gap["cause"], gap["open"], gap["lost_at_most"] >= 3) for gap in gaps] == [
+        ("slot-recreated", False, True)
+    ]
+    assert vault.watch()["offered"] == 0
+
+
+def test_a_slot_that_goes_under_load_is_noticed_within_five_seconds(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    process = vault.start("watch", "o-1")
+    (name,) = db.execute("SELECT slot_name FROM pg_replication_slots").fetchone() or ("",)
+    for _ in range(200):
+        row = db.execute("SELECT active_pid FROM pg_replication_slots").fetchone()
+        if row and row[0]:
+            break
+        time.sleep(0.05)
+    db.execute("INSERT INTO posts VALUES (1, 'a')")
+    _drop_slots(db)
+    db.execute("INSERT INTO posts VALUES (2, 'a')")
+    db.execute("DELETE FROM posts WHERE id = 2")
+    db.execute("INSERT INTO posts VALUES (3, 'a')")
+    began = time.monotonic()
+    while not _gaps(vault) and time.monotonic() - began < 20:
+        pass
+    assert time.monotonic() - began < 5 + 3  # the command that looks takes its time, too
+    while _gaps(vault)[0]["open"] and time.monotonic() - began < 20:
+        pass
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "slot-missing" in err
+    assert vault.found("o-1", 'native = "[3]"') == 1
+    assert name in [row[0] for row in db.execute("SELECT slot_name FROM pg_replication_slots").fetchall()]
+
+
+def test_others_may_write_while_it_watches(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    process = vault.start("watch", "o-1", "--json")
+    time.sleep(2.5)
+    db.execute("INSERT INTO posts VALUES (1, 'a')")
+    vault.order("o-2")
+    db.execute("INSERT INTO posts VALUES (2, 'a')")
+    time.sleep(1)
+    assert process.poll() is None
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["sources"]["app"]["sealed"] == 2
+
+
+def test_a_table_without_a_key_is_published_so_that_the_service_goes_on(vault: Vault, db: Connection) -> None:
+    db.execute("CREATE TABLE visits (who text, at timestamptz)")
+    vault.order()
+    vault.watch()
+    db.execute("INSERT INTO visits VALUES ('a', now())")
+    db.execute("UPDATE visits SET who = 'b'")  # PostgreSQL refuses this where such a table publishes updates
+    db.execute("DELETE FROM visits")
+    assert _sealed(vault.watch()) == (1, 1, 0)
+
+
+def _gaps(vault: Vault) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
+    return found
