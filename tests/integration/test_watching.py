@@ -277,6 +277,67 @@ def test_a_table_without_a_key_is_published_so_that_the_service_goes_on(vault: V
     assert _sealed(vault.watch()) == (1, 1, 0)
 
 
+def test_what_an_update_leaves_as_it_was_is_taken_from_the_state_before(vault: Vault, db: Connection) -> None:
+    db.execute("ALTER TABLE posts ALTER body SET STORAGE EXTERNAL, ALTER picture SET STORAGE EXTERNAL")
+    db.execute(
+        "INSERT INTO posts VALUES (1, 'a', repeat('old', 3000), now(), decode(repeat('ab', 9000), 'hex'))"
+    )
+    vault.order()
+    vault.watch()
+    db.execute("UPDATE posts SET account_id = 'b'")  # the state before lies in a segment that is closed
+    db.execute("INSERT INTO posts VALUES (2, 'a', repeat('new', 3000))")
+    db.execute("UPDATE posts SET account_id = 'c' WHERE id = 2")  # and here in the one that is open
+    assert _sealed(vault.watch()) == (3, 3, 0)
+    assert vault.found("o-1", f'body = "{"old" * 3000}"') == 2
+    assert vault.found("o-1", f'body = "{"new" * 3000}"') == 2
+    assert (
+        vault.json("preserve", "o-1")["sources"]["app"]["new"] == 1
+    )  # of a bytea only the digest was at hand
+
+
+def test_columns_that_come_and_go_and_emptied_tables_are_noticed(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    db.execute("INSERT INTO posts VALUES (1, 'a', 'before')")
+    db.execute("ALTER TABLE posts ADD COLUMN mood text, DROP COLUMN picture")
+    db.execute("INSERT INTO posts VALUES (2, 'a', 'after', now(), 'calm')")
+    db.execute("TRUNCATE posts")
+    db.execute("ALTER TABLE posts DROP COLUMN mood")
+    db.execute("INSERT INTO posts VALUES (3, 'a', 'last')")
+    assert _sealed(vault.watch()) == (3, 3, 0)
+    assert vault.found("o-1", 'mood = "calm"') == 1
+    assert vault.found("o-1", 'source = "app"') >= 3
+    vault.run("verify")
+
+
+def test_partitions_odd_names_and_large_values(vault: Vault, db: Connection) -> None:
+    db.execute(
+        'CREATE TABLE "Odd.Name" (id int PRIMARY KEY, account_id text, "a b" text) PARTITION BY RANGE (id)'
+    )
+    db.execute("""CREATE TABLE part PARTITION OF "Odd.Name" FOR VALUES FROM (0) TO (100)""")
+    vault.order()
+    vault.watch()
+    db.execute("""INSERT INTO "Odd.Name" VALUES (1, 'a', E'\\N'), (2, 'a', NULL)""")
+    db.execute(
+        "INSERT INTO posts VALUES (1, 'a', repeat('é', 9000000), now(), decode(repeat('00', 2000000), 'hex'))"
+    )
+    assert _sealed(vault.watch()) == (3, 3, 0)
+    assert vault.json("preserve", "o-1")["sources"]["app"]["new"] == 0
+    vault.run("verify")
+
+
+def test_a_rolled_back_transaction_leaves_nothing(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    with db.transaction(force_rollback=True):
+        db.execute("INSERT INTO posts VALUES (1, 'a')")
+    with db.transaction():
+        db.execute("INSERT INTO posts VALUES (2, 'a')")
+        with db.transaction(force_rollback=True):
+            db.execute("INSERT INTO posts VALUES (3, 'a')")
+    assert _sealed(vault.watch()) == (1, 1, 0)
+
+
 def _gaps(vault: Vault) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
     return found

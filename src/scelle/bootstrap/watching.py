@@ -367,12 +367,11 @@ class Watcher:
                 each.stream = each.database.open(each.state.confirmed)
                 self._mended(session, each)
             batch = each.stream.receive(_RECEIVE_S)
-            members = each.stream.members()
         except SourceError as error:
             self._broke(session, each, error)
             return
         for capture in each.captures.values():
-            capture.take(batch, members)
+            capture.take(batch, each.stream)
         each.received = max(each.received, batch.reached)
         now_s, has_come = self._clock_s(), bool(batch.records or batch.notices)
         if has_come and each.unflushed_s is None:

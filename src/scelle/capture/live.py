@@ -12,6 +12,7 @@ from typing import Any, Final
 from scelle.capture.entries import count_entry
 from scelle.capture.interfaces import NamedSource, PassTools
 from scelle.capture.model import Counts, Problem
+from scelle.capture.newest import NewestStates
 from scelle.capture.problems import ProblemLog
 from scelle.capture.record_rows import (
     RECORD_SIDES,
@@ -34,6 +35,7 @@ from scelle.sources.interfaces import (
     ChangeBatch,
     ChangeKind,
     ChangePlace,
+    ChangeStream,
     Member,
     Record,
     native_text,
@@ -47,6 +49,8 @@ NOTICED: Final = "watch.noticed"
 NOT_SEALED: Final = "record-not-sealed"
 """Why a deletion is left out that gives a key only: the record is not sealed, so no clause covered it."""
 
+_HEAD_BYTES: Final = 5
+_NATIVE: Final = 3
 _ITEM: Final = struct.Struct(">Q")
 
 
@@ -93,6 +97,7 @@ class LiveCapture:
         """The records that are sealed, once it had to be asked."""
         self._restricted: set[int] | None = None
         self._members: dict[str, Member] = {}
+        self._newest: dict[str, NewestStates] = {}
         self.counts = Counts()
         """What was captured since `seal`."""
         self._since_us = tools.now_us()
@@ -110,14 +115,15 @@ class LiveCapture:
 
     # --- changes
 
-    def take(self, batch: ChangeBatch, members: Sequence[Member]) -> None:
+    def take(self, batch: ChangeBatch, stream: ChangeStream) -> None:
         """Append what the order covers of a batch. Nothing of it is durable before `flush`."""
-        self._name(members)
+        self._name(stream.members())
         for notice in batch.notices:
             if notice.place > self._resume:
                 self._notice(notice.kind, notice.unit, notice.detail, notice.place)
         writers: dict[str, SegmentWriter] = {}
-        for record, kind, place in zip(batch.records, batch.kinds, batch.places, strict=True):
+        changes = zip(batch.records, batch.kinds, batch.places, strict=True)
+        for at, (record, kind, place) in enumerate(changes):
             if place <= self._resume or (
                 self._seam is not None and self._seam.covers(place, batch.transactions)
             ):
@@ -125,6 +131,8 @@ class LiveCapture:
             self.counts.offered += 1
             if isinstance(record, BadRecord):
                 self._fail(record.place, record.cause, record.detail)
+            elif at in batch.unsent:
+                self._take(self._completed(record, batch.unsent[at], stream), kind, place, writers)
             else:
                 self._take(record, kind, place, writers)
         self.reached = max(self.reached, batch.reached)
@@ -160,7 +168,9 @@ class LiveCapture:
                 writer = writers.get(record.member)
                 if writer is None or writer.records >= writer.max_records:
                     writer = writers[record.member] = sealer.writer(shape.alias, shape.member)
-                sealer.seal(writer, record, side)
+                seq = sealer.seal(writer, record, side)
+                if shape.alias in self._newest:
+                    self._newest[shape.alias].note(native_text(_native_id(record)), seq)
         except ItemError as error:
             called = self._item_keys.shadow(record.native) if match.restricted else native_text(record.native)
             self._fail(called, error.cause, "" if match.restricted else str(error))
@@ -170,6 +180,13 @@ class LiveCapture:
         counts.new += 1
         counts.bytes += record.size_bytes
         sealer.group_bytes += record.size_bytes
+
+    def _completed(self, record: Record, unsent: Sequence[int], stream: ChangeStream) -> Record:
+        """Put in what the store did not send, from the record's newest sealed state; where none is, it stays null."""
+        alias = self._sealer.shapes[record.member].alias
+        newest = self._newest.setdefault(alias, NewestStates(self._tools.ledger, alias))
+        state = newest.find(native_text(_native_id(record)))
+        return record if state is None else stream.completed(record, unsent, state)
 
     def _sealed_items(self) -> set[int]:
         """Return the records that are sealed: a deletion that gives a key only is of the order where its record is."""
@@ -255,14 +272,18 @@ class LiveCapture:
             },
         )
         self._sync()
-        self._stand([each.alias for each in looked])
-        entry = count_entry(
-            tools.ledger, self._named, counts, (self._since_us, max(now_us, self._since_us + 1))
-        )
-        names = [each.alias for each in looked]
+        interval = (self._since_us, max(now_us, self._since_us + 1))
+        entry = count_entry(tools.ledger, self._named, counts, interval)
+        opened = [alias for alias in self._sealer.family.aliases if tools.ledger.open_rows(alias) is not None]
+        names = {*opened, *(each.alias for each in looked)}  # a table may have had other columns meanwhile
+        self._stand(sorted(names))
         tools.ledger.seal(now_us, only=[*names, EVENTS_SOURCE], looked=looked, entries=[entry])
         self.counts, self._since_us = Counts(), now_us
         return counts
+
+
+def _native_id(record: Record) -> bytes:
+    return record.values[_NATIVE - 2][_HEAD_BYTES:]
 
 
 def newest_place(ledger: OrderLedgerWriter, aliases: Collection[str]) -> ChangePlace:

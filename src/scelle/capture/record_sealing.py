@@ -102,8 +102,8 @@ class RecordSealer:
             },
         )
 
-    def seal(self, writer: SegmentWriter, record: Record, side: bytes) -> None:
-        """Append one record, its contents first; an ItemError of a content leaves no record."""
+    def seal(self, writer: SegmentWriter, record: Record, side: bytes) -> int:
+        """Append one record, its contents first; return its sequence number. An ItemError of a content leaves none."""
         key, values = self._record_key(), record.values
         for content in record.contents:
             kept = keep_content(self._tools.packs, content.document, key[:16])
@@ -113,7 +113,7 @@ class RecordSealer:
         if not TIME_MIN <= time_us <= TIME_MAX:
             time_us = UNDATED
         self.has_appended = True
-        writer.append(key, time_us, values, side)
+        return writer.append(key, time_us, values, side)
 
     def seal_restricted(self, record: Record, side: bytes) -> None:
         """Put one record into the compartment, with its contents; its row says whose it is and when, and no more.

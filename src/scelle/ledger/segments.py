@@ -8,7 +8,7 @@ is committed to the log after that. A closed folder whose manifest never reached
 
 import json
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -130,6 +130,8 @@ class SegmentWriter:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._batch_seq = self._frame_seq = self._next_seq = head.seq_lo
+        self._frame_starts: list[int] = []
+        """The sequence number of the first row of each frame that was written."""
         self.max_records = min(MAX_RECORDS, COLUMNS_MAX_BYTES // self._columns.record_bytes)
         """How many records this segment takes; fewer than 2^20 where there are more than eight dimensions."""
         self.before_frame: Callable[[], object] | None = None
@@ -216,6 +218,7 @@ class SegmentWriter:
 
     def _take_back(self, plain: bytes) -> None:
         """Take the rows of a frame that is written already."""
+        self._frame_starts.append(self._next_seq)
         try:
             for part in self._maker.of_frame(self._next_seq, plain):
                 self._columns.take(part)
@@ -292,6 +295,7 @@ class SegmentWriter:
                 if self._is_handed_out:
                     self._columns.take_later(self._crew.columns(self._maker, self._frame_seq, plain))
             self._frames.write(plain)
+            self._frame_starts.append(self._frame_seq)
             self._pending.clear()
             self._pending_bytes, self._frame_seq = 0, self._next_seq
 
@@ -305,6 +309,21 @@ class SegmentWriter:
                 yield row
                 seq = row.seq + 1
         reader.close()
+
+    def row(self, seq: int) -> Row:
+        """Return one row of the open segment; raise `SegmentDamaged` where it has none of this number."""
+        self._write_frame()
+        number = bisect_right(self._frame_starts, seq) - 1
+        context = frame_context(self._origin, self.alias, self.number, "rows")
+        reader = FrameReader(self.folder / "rows", self.folder / "keys", self._vault_key, context)
+        try:
+            plain = reader.read(reader.places()[number]) if number >= 0 else b""
+            for row in decode_rows(plain, self._frame_starts[number]):
+                if row.seq == seq:
+                    return row
+        finally:
+            reader.close()
+        raise SegmentDamaged(f"{self.folder}: no row with sequence number {seq}: run `scelle verify`")
 
     def flush(self) -> None:
         """Make every record appended so far durable. A crash before leaves them out, as if never offered."""

@@ -254,14 +254,16 @@ class Notice(NamedTuple):
 class ChangeBatch(NamedTuple):
     """Carry consecutive changes; `places` and `kinds` are those of `records`, whose order within a member is theirs.
 
-    `transactions` gives, by `ChangePlace.commit`, the store's number of the transaction. All that stands before
-    `reached` was given, and may be forgotten by the store once it is durable. `committed_us` is when the last of them
-    was committed, microseconds since 1970, 0 where none was.
+    `unsent` gives, by the place in `records`, the fields (numbers in the schema) whose values an update left as they
+    were and the store did not send: they are null there. `transactions` gives, by `ChangePlace.commit`, the store's
+    number of the transaction. All that stands before `reached` was given, and may be forgotten by the store once it is
+    durable. `committed_us` is when the last of them was committed, microseconds since 1970, 0 where none was.
     """
 
     records: Sequence[Record | BadRecord]
     kinds: Sequence[ChangeKind]
     places: Sequence[ChangePlace]
+    unsent: Mapping[int, Sequence[int]]
     transactions: Mapping[int, int]
     notices: Sequence[Notice]
     reached: int
@@ -276,6 +278,12 @@ class ChangeStream(Protocol):
 
     def receive(self, seconds: float) -> ChangeBatch:
         """Give what came, waiting up to `seconds` for something; raises a SourceError where the stream broke."""
+
+    def completed(self, record: Record, unsent: Sequence[int], state: Sequence[bytes]) -> Record:
+        """Return a record with the values that the store did not send, taken from the state before it.
+
+        `state` are all values of that state, time and seq included. `origin` says which values were taken so.
+        """
 
     def stay_alive(self) -> None:
         """Keep the stream open while nothing is received; to be called every few seconds."""

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection
 
 from scelle.errors import FormatError, SchemaWrong, SourceError, SourceUnreadable
-from scelle.formats.canonical_json import canonical_json
+from scelle.formats.canonical_json import canonical_json, parse_json_strict
 from scelle.formats.values import structure_value
 from scelle.sources.interfaces import (
     BadRecord,
@@ -63,6 +63,8 @@ _ESCAPES: Final = (
 )
 _NOTHING: Final = b"\0"
 """Stands for NULL while a line is made: no value of PostgreSQL holds this byte."""
+_VALUE_AT: Final = 5
+_ORIGIN_DEPTH: Final = 4
 _KIND_BY_LETTER: Final = {
     b"I": ChangeKind.INSERTED,
     b"U": ChangeKind.UPDATED,
@@ -118,7 +120,7 @@ class ChangeReader(RowReader):
         }
         if unsent:
             columns = self._shape.table.columns
-            body["unchanged"] = [columns[int(column)].name for column in unsent[0].split(".")]
+            body["unsent"] = [columns[int(column)].name for column in unsent[0].split(".")]
         if self._shard:
             body["shard"] = self._shard
         return body
@@ -135,6 +137,8 @@ class _LiveTable:
     lines: list[bytes] = field(default_factory=list)
     kinds: list[ChangeKind] = field(default_factory=list)
     places: list[ChangePlace] = field(default_factory=list)
+    unsent: dict[int, list[int]] = field(default_factory=dict)
+    """By the number of a line: the fields whose values were not sent."""
 
 
 class LiveTables:
@@ -209,6 +213,22 @@ class LiveTables:
             self._take(message)
         return self._drained()
 
+    def completed(self, record: Record, unsent: Sequence[int], state: Sequence[bytes]) -> Record:
+        """Return a record with the values that the server did not send, taken from the state before it.
+
+        `version` is then what a snapshot would give, but for bytea, of which only the digest is at hand.
+        """
+        first = self._shapes[record.member].first
+        values, cells = list(record.values), record.version.split(b"\t")
+        for number in unsent:
+            values[number - 2] = value = state[number]
+            if value[:1] in (b"s", b"x"):
+                cells[number - first] = _escaped(value[_VALUE_AT:])
+        origin = parse_json_strict(values[-1][_VALUE_AT:], _ORIGIN_DEPTH)
+        origin["unchanged"] = origin.pop("unsent")
+        values[-1] = structure_value(canonical_json(origin))
+        return record._replace(values=values, version=b"\t".join(cells))
+
     def stay_alive(self) -> None:
         """Keep the stream open while nothing is received."""
         try:
@@ -277,8 +297,9 @@ class LiveTables:
             cells = [None if at < 0 else cells[at] for at in table.order]
         text = b"@%b-%d-%b-%d" % (lsn_text(place.commit).encode(), place.number, letter, begin.time_us)
         if UNCHANGED in cells:
-            unsent = [str(at) for at, cell in enumerate(cells) if isinstance(cell, Unchanged)]
-            text += b"-" + ".".join(unsent).encode()
+            unsent = [at for at, cell in enumerate(cells) if isinstance(cell, Unchanged)]
+            text += b"-" + ".".join(map(str, unsent)).encode()
+            table.unsent[len(table.lines)] = [table.shape.first + at for at in unsent]
         if not table.lines:
             self._touched.append(table)
         table.lines.append(self._line(table, text, cells))
@@ -327,15 +348,24 @@ class LiveTables:
         records: list[Record | BadRecord] = []
         kinds: list[ChangeKind] = []
         places: list[ChangePlace] = []
+        unsent: dict[int, list[int]] = {}
         for table in self._touched:
+            unsent.update((len(records) + at, fields) for at, fields in table.unsent.items())
             records += table.reader.records(b"".join(table.lines))
             kinds += table.kinds
             places += table.places
-            table.lines, table.kinds, table.places = [], [], []
+            table.lines, table.kinds, table.places, table.unsent = [], [], [], {}
         self._touched = []
         self._large = {}
         batch = ChangeBatch(
-            records, kinds, places, self._transactions, self._notices, self._reached, self._committed_us
+            records,
+            kinds,
+            places,
+            unsent,
+            self._transactions,
+            self._notices,
+            self._reached,
+            self._committed_us,
         )
         self._notices = []
         begin = self._begin
