@@ -584,6 +584,12 @@ class RefusalsDamaged(IntegrityError):
     code = "guard.refusals_damaged"
 
 
+class GuardWrong(InputError):
+    """Say that a guard cannot be planned, installed or changed as it was asked for; nothing was changed."""
+
+    code = "guard.wrong"
+
+
 # --- release: erasure, quarantine ----------------------------------------------------------------------------
 
 

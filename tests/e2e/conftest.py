@@ -1,5 +1,6 @@
 """A platform with documents and mail, and the command line run in this process."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,13 @@ import pytest
 from scelle.cli.main import run
 
 ORDER = "ec-2026-0108"
+
+
+class Terminal(io.StringIO):
+    """A terminal on which somebody typed an answer."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @dataclass

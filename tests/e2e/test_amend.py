@@ -1,6 +1,7 @@
 """What happens to an order after it was taken in, through the command line."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from scelle.bootstrap import KeyChoice, opened
 from scelle.ledger.events import events as session_events
 from scelle.orders.service import sealed_order
 
-from .conftest import ORDER, Platform
+from .conftest import ORDER, Platform, Terminal
 from .test_restricted import HOUR_S, Clock
 from .test_restricted import clock as clock
 
@@ -80,6 +81,30 @@ def test_a_new_clause_shows_first_what_joins_and_is_sealed_at_once(growing: Plat
     again = growing("order", "add-clause", ORDER, "--file", path, code=2)
     assert "has or had a clause 'top'" in again.err
     growing("verify")
+
+
+MORE = '[[clause]]\nid = "more"\nsources = ["posts"]\naccounts = ["u2"]\n'
+
+
+def test_what_is_changed_is_shown_once_and_then_that_it_is_done(
+    growing: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file(growing, MORE)
+    done = f"order {ORDER} was changed: add-clause is sealed"
+    dry = growing("order", "add-clause", ORDER, "--file", path, "--dry-run")
+    assert (dry.out.count("joins: 3 items"), done in dry.out) == (1, False)
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    no = growing("order", "add-clause", ORDER, "--file", path, code=2)
+    assert ("joins: 3 items" in no.err, no.out.strip()) == (True, "")
+    assert "not confirmed" in no.err
+    assert len(clauses(growing)) == 2
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    yes = growing("order", "add-clause", ORDER, "--file", path)
+    assert (yes.err.count("joins: 3 items"), yes.out.strip()) == (1, done)
+    other = file(growing, MORE.replace("more", "even-more").replace("u2", "u3"))
+    said = growing("order", "add-clause", ORDER, "--file", other, "--yes")
+    assert ("joins" in said.err, said.out.count("joins: 3 items")) == (False, 1)
+    assert said.out.splitlines()[-1] == done
 
 
 def test_a_clause_may_name_a_source_that_the_order_did_not_have(growing: Platform) -> None:

@@ -77,6 +77,15 @@ def test_an_account_that_nothing_is_sealed_of_is_done_at_once_and_its_name_forgo
     assert list((letters.vault / "erasures").iterdir()) == []
 
 
+def test_a_request_that_is_completed_is_not_extended(letters: Platform) -> None:
+    found = request(letters, account="nobody")
+    said = letters("erasure", "extend", "DSR-1", "--reason", "complexity", code=2).err
+    assert "was completed on" in said
+    assert said.count("\n") == 1
+    shown = letters("erasure", "show", "DSR-1", "--json").json
+    assert (shown["extended"], shown["due"]) == (None, found["due"])
+
+
 def test_the_same_reference_shows_what_was_recorded_and_takes_no_other_accounts(letters: Platform) -> None:
     first = request(letters, "--received", "2026-01-31")
     assert request(letters) == first

@@ -12,6 +12,8 @@ from scelle.ledger.events import events
 from scelle.orders.model import RESERVED_ORDER_ID
 
 from .conftest import ORDER, Platform
+from .test_restricted import HOUR_S, Clock
+from .test_restricted import clock as clock
 
 SECRET = "zz-secret-7"
 PERIOD = '[[clause]]\nid = "drafts-2025"\nsources = ["docs"]\npaths = ["**/*"]\nto = "2026-01-01T00:00:00Z"\n'
@@ -48,6 +50,27 @@ def test_why_lists_order_clause_clock_and_the_earliest_day(ordered: Platform) ->
     text = ordered("why", item).out
     assert f"order {ORDER}, clause all" in text
     assert "release needs two people" in text
+
+
+def test_of_what_is_only_sealed_it_is_said_that_the_live_item_is_another_matter(
+    platform: Platform, clock: Clock
+) -> None:
+    add_order(platform, ORDER, clause("all"), until="2099-12-31")
+    platform("preserve", ORDER)
+    words = "scelle may-delete says whether the live item may go"
+    assert words not in platform("why", "a.txt", "--source", "docs").out
+    carve_out = platform.root / "carve.toml"
+    carve_out.write_text(clause("out", "a.txt"), encoding="utf-8")
+    asked = platform("order", "carve-out", ORDER, "--file", carve_out, "--json").json
+    clock.move(25 * HOUR_S)
+    platform("request", "approve", asked["request"])
+    assert "a.txt: not held" in platform("may-delete", "docs", "a.txt").out
+    said = platform("why", "a.txt", "--source", "docs").out
+    assert "kept, no longer growing" in said
+    assert words in said
+    add_order(platform, "later", clause("more"), until="2099-06-30")
+    platform("may-delete", "docs", "a.txt", code=3)
+    assert words not in platform("why", "a.txt", "--source", "docs").out
 
 
 def test_the_latest_of_several_clocks_is_the_earliest_day_and_one_without_an_end_leaves_none(

@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from scelle.errors import AuthorityError, InputError
 from scelle.ledger.events import events
 from scelle.operators.requests import Act
 
-from .conftest import ORDER, Answer, Platform
+from .conftest import ORDER, Answer, Platform, Terminal
 
 HOUR_US = 3_600_000_000
 SECRET = "fr-2026-17"
@@ -158,10 +159,18 @@ def test_a_removed_operator_does_nothing_and_that_he_tried_is_sealed(staffed: Pl
     assert [body["what"] for body in vault_events(staffed, "refused")] == ["act as carol"]
 
 
-def test_the_last_counsel_is_not_removed_and_the_last_but_one_with_a_warning(ordered: Platform) -> None:
+def test_the_last_counsel_is_not_removed_and_the_last_but_one_with_a_warning(
+    ordered: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     staff(ordered, alice="counsel", bob="counsel", erik="engineer")
     ordered("--as", "erik", "operator", "remove", "bob", code=2)
-    assert "one counsel is left" in ordered("--as", "alice", "operator", "remove", "bob").err
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", Terminal("n\n"))
+        said = ordered("--as", "alice", "operator", "remove", "bob", code=2).err
+    assert "one counsel would be left" in said
+    assert "not confirmed" in said
+    assert vault_events(ordered, "operator.removed") == []
+    assert "one counsel would be left" in ordered("--as", "alice", "operator", "remove", "bob").err
     assert "only counsel" in ordered("--as", "alice", "operator", "remove", "alice", code=2).err
 
 
@@ -516,7 +525,49 @@ def test_a_wall_shuts_out_only_and_its_builder_stands_inside(staffed: Platform) 
         "no operator"
         in staffed("--as", "alice", "order", "wall", ORDER, "--only", "alice", "eve", code=2).err
     )
-    assert "one counsel alone" in staffed("--as", "alice", "order", "wall", SECRET, "--only", "alice").err
+
+
+def test_a_wall_around_one_counsel_is_warned_of_before_it_stands(
+    staffed: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret_order(staffed, "alice", "bob")
+    walls = vault_events(staffed, "wall")
+    alone = ("--as", "alice", "order", "wall", SECRET, "--only", "alice")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", Terminal("n\n"))
+        said = staffed(*alone, code=2).err
+    assert "one counsel alone would stand inside" in said
+    assert "not confirmed" in said
+    assert vault_events(staffed, "wall") == walls
+    assert "one counsel alone would stand inside" in staffed(*alone, "--yes").err
+    assert vault_events(staffed, "wall")[-1]["only"] == ["alice"]
+    removed = staffed("--as", "alice", "operator", "remove", "carol").err
+    assert removed == "", "who stood outside leaves nobody alone"
+
+
+def test_who_removes_a_counsel_is_told_of_the_walls_inside_which_one_is_left(staffed: Platform) -> None:
+    secret_order(staffed, "alice", "bob")
+    assert SECRET not in staffed("--as", "carol", "operator", "remove", "erik").err
+    said = staffed("--as", "alice", "operator", "remove", "bob").err
+    assert f"one counsel alone would stand inside the wall: nothing of order {SECRET}" in said
+    assert ORDER not in said
+
+
+def test_removing_a_counsel_tells_nothing_of_walls_that_one_does_not_know_of(staffed: Platform) -> None:
+    secret_order(staffed, "alice", "bob")
+    assert staffed("--as", "carol", "operator", "remove", "bob").err == ""
+
+
+def test_who_sees_no_order_is_told_so_by_verify(staffed: Platform) -> None:
+    counted = ("orders", "segments", "records", "records_of")
+    said = staffed("verify").out
+    assert "give --as NAME" in said
+    assert "0 records" not in said
+    document = staffed("verify", "--sample", "1", "--json").json
+    assert [document[key] for key in counted] == [None] * 4
+    assert document["sampling"].startswith("sampled 1 records of each log at most")
+    seen = staffed("--as", "alice", "verify", "--json").json
+    assert all(seen[key] for key in counted)
 
 
 def test_who_is_cleared_for_one_order_sees_that_one(staffed: Platform) -> None:

@@ -10,6 +10,8 @@ import pytest
 from scelle.vault.lock import WriterLock
 from scelle.verify import scelle_verify
 from tests.e2e.conftest import ORDER, Platform
+from tests.e2e.test_restricted import HOUR_S, Clock
+from tests.e2e.test_restricted import clock as clock
 
 
 @pytest.fixture
@@ -69,6 +71,50 @@ def test_the_grace_period_is_kept_to(platform: Platform) -> None:
     assert "can be brought back until" in platform("dispose", ORDER, code=2).err
     assert platform("dispose", "--json").json["certificates"] == []
     assert platform("verify", "--json").json["valid"]
+
+
+def test_until_when_a_release_can_be_undone_is_a_deadline_and_in_the_status(ready: Platform) -> None:
+    ready("--as", "alice", "settings", "set", "grace", "30d")
+    ready("--as", "bob", "request", "approve", lifted(ready))
+    path = ready.root / "deadlines.ics"
+    (due,) = ready("--as", "alice", "order", "deadlines", "--ics", path, "--json").json["deadlines"]
+    assert (due["order"], due["due"], due["days_left"], due["is_past"]) == (ORDER, "undo", 29, False)
+    until = str(ready("--as", "alice", "order", "show", ORDER, "--json").json["undo_until"])
+    assert str(due["at"])[:19] == until[:19]
+    assert (
+        f"{due['at']}  {ORDER}: released: it can be undone"
+        in ready("--as", "alice", "order", "deadlines").out
+    )
+    assert path.read_bytes().count(b"BEGIN:VEVENT") == 1
+    status = ready("--as", "alice", "status", ORDER, "--json").json["orders"][0]
+    assert status["undo_until"] == until
+    assert until in ready("--as", "alice", "status", ORDER).out
+    ready("--as", "alice", "order", "undo-release", ORDER)
+    assert ready("--as", "alice", "status", ORDER, "--json").json["orders"][0]["undo_until"] is None
+
+
+def test_a_disposal_before_the_release_names_the_request_and_what_it_waits_for(
+    platform: Platform, clock: Clock
+) -> None:
+    platform("order", "add", platform.order_file(until="2099-12-31"))
+    platform("order", "lift", ORDER)
+    assert "it was not released" in platform("dispose", ORDER, code=2).err
+    alone = platform("order", "release", ORDER, "--json").json
+    said = platform("dispose", ORDER, code=2).err
+    assert f"request {alone['request']} waits for the second confirmation, from {alone['ready'][:19]}" in said
+    platform("operator", "add", "alice", "--role", "counsel")
+    platform("operator", "add", "bob", "--role", "counsel")
+    request = platform("--as", "alice", "order", "release", ORDER, "--json").json["request"]
+    said = platform("--as", "alice", "dispose", ORDER, code=2).err
+    assert f"request {request} waits for another person's approval: scelle request approve {request}" in said
+    platform("--as", "bob", "request", "approve", request)
+    said = platform("--as", "alice", "dispose", ORDER, code=2).err
+    assert f"request {request} waits to be carried out, from " in said
+    clock.move(25 * HOUR_S)
+    said = platform("--as", "alice", "dispose", ORDER, code=2).err
+    assert f"request {request} waits to be carried out: scelle request run" in said
+    platform("--as", "alice", "request", "run")
+    assert "can be brought back until" in platform("--as", "alice", "dispose", ORDER, code=2).err
 
 
 def test_a_clock_and_a_wish_release_nothing(ready: Platform) -> None:

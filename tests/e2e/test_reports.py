@@ -17,6 +17,7 @@ from scelle.bootstrap.reporting import read_report
 from scelle.formats.entries import Count
 from scelle.ledger.events import events, record_event
 from scelle.release.certificate import Check, certificate
+from scelle.reports.wording import Language, texts
 from tests.integration.two_people import let_go
 
 from .conftest import ORDER, Platform
@@ -116,6 +117,34 @@ def test_a_json_file_is_the_data_and_its_digest_is_sealed(sealed: Platform) -> N
     ]
     assert log_size(sealed) == size + 1
     assert sealed("verify", "--json").json["valid"]
+
+
+def test_both_languages_at_once_are_of_the_same_data(sealed: Platform) -> None:
+    size, file = log_size(sealed), sealed.root / "state.pdf"
+    both = ("report", "order-status", ORDER, "--lang", "both", "--to")
+    assert "end both.json in .pdf" in sealed(*both, sealed.root / "both.json", code=2).err
+    said = sealed(*both, file).out
+    files = [sealed.root / f"state.{lang}.pdf" for lang in ("en", "fr")]
+    data = [
+        next(each for each in attached(path.read_bytes()) if each.startswith(b'{"at":')) for path in files
+    ]
+    assert data[0] == data[1]
+    assert said.count(sha256(data[0]).hexdigest()) == 2
+    with opened(sealed.vault, KeyChoice(key_file=sealed.root / "keys"), writing=False) as session:
+        made = [event.body for event in events(session.order_ledger(ORDER), "report")]
+    assert [(body["lang"], body["file"]) for body in made] == [("en", "state.en.pdf"), ("fr", "state.fr.pdf")]
+    assert {body["data_sha256"] for body in made} == {sha256(data[0]).hexdigest()}
+    assert log_size(sealed) == size + 1
+    files[0].unlink()
+    assert "there already" in sealed(*both, file, code=2).err
+    assert not files[0].exists(), "nothing is written where one of the files is there"
+
+
+def test_an_order_without_its_own_day_takes_effect_on_receipt(sealed: Platform) -> None:
+    value = fact(data_of(sealed, "acknowledgement"), "effective")
+    assert value == {"term": "effective.on-receipt", "code": "on-receipt"}
+    assert texts(Language.ENGLISH)["effective.on-receipt"].startswith("receipt")
+    assert texts(Language.FRENCH)["effective.on-receipt"].startswith("à la réception")
 
 
 def test_data_alone_seal_nothing(sealed: Platform) -> None:

@@ -86,13 +86,16 @@ def test_records_go_into_the_compartment_and_nowhere_else(platform: Platform, po
     assert "the vault has no compartment" in do("preview", ORDER).err
     assert "scelle restricted init" in do("preserve", ORDER, code=2).err
     holders(platform)
-    assert do("preserve", ORDER, "--json").json["sealed"] == 3
     counts = do("preserve", ORDER, "--json").json
-    assert (counts["unchanged"], counts["new"]) == (3, 0)
+    assert (counts["sealed"], counts["restricted"]) == (3, 1)
+    counts = do("preserve", ORDER, "--json").json
+    assert (counts["unchanged"], counts["new"], counts["restricted"]) == (3, 0, 1)
     with posts.open("a") as file:
         file.write(post("telling-id-2", "casey", TELLING, 5) + '{"id": "telling-id-3", "ts": "no time"}\n')
     counts = do("preserve", ORDER, "--json", code=1).json
     assert (counts["offered"], counts["new"], counts["unchanged"], counts["failed"]) == (5, 1, 3, 1)
+    assert counts["restricted"] == 2
+    assert "2 of the 4 sealed lie in the compartment" in do("preserve", ORDER, code=1).out
     items = restricted_items(platform)
     assert len(items) == 2
     do("find", ORDER, 'source = "posts"', "--json")

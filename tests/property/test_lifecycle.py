@@ -177,6 +177,7 @@ class Lives(RuleBasedStateMachine):
         assert (lapse_alarm(self.life, self.now_us) is not None) is asked
         due = {each.due for each in deadlines_of(self.life, self.now_us)}
         assert (Due.DECIDE in due) is asked
+        assert (Due.UNDO in due) is (self.life.state(self.now_us) is State.RELEASED)
         assert (Due.REVIEW in due) is (self.life.holds and self.life.order.rule.kind is Kind.HOLD)
 
 

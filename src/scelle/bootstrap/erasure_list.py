@@ -103,6 +103,11 @@ def extend_request(session: Session, name: str, reason: str) -> dict[str, Any]:
     session.require(Power.ERASURE)
     ledger, code = vault_writer(session), read_reason(reason)
     request = find_request(ledger, name)
+    if request.completed_us is not None:
+        raise ErasureWrong(
+            f"request {request.reference!r} was completed on {local_day(request.completed_us, UTC)}: there is nothing "
+            f"to extend; answer the person with `scelle erasure letter {request.id}`"
+        )
     if request.extension == code:
         return summary_of(session, request)
     if request.extension is not None:

@@ -5,10 +5,10 @@ stands here, too.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyrage
 
@@ -27,6 +27,9 @@ from scelle.operators.requests import MADE, Act, Request
 from scelle.operators.settings import CHANGED, check_setting, check_value, is_looser, setting_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.vault.keys import refuse_inside
+
+Confirm: TypeAlias = Callable[[str], None]
+"""Told before an act what nobody could do any more after it; raises where that is not meant."""
 
 # --- operators -------------------------------------------------------------------------------------------
 
@@ -128,8 +131,12 @@ def execute_operator_add(session: Session, request: Request) -> dict[str, Any]:
     return {"added": False, "why": f"{name} was removed since, and a name means one person, for ever"}
 
 
-def remove_operator(session: Session, name: str) -> Operator:
-    """Remove an operator: from now on none of his signatures counts. One counsel may; nobody removes the last one."""
+def remove_operator(session: Session, name: str, confirm: Confirm | None = None) -> Operator:
+    """Remove an operator: from now on none of his signatures counts. One counsel may; nobody removes the last one.
+
+    `confirm` is told first where too few counsel would be left, in the vault or inside the wall of an order; by default
+    that becomes a warning.
+    """
     session.require(Power.OPERATORS)
     operator = _known(session, name)
     counsel = [each.name for each in session.people.operators.values() if each.role is Role.COUNSEL]
@@ -137,12 +144,36 @@ def remove_operator(session: Session, name: str) -> Operator:
         raise NotAllowed(
             f"{name} is the only counsel: nobody could ask for anything any more; add another one first"
         )
+    for left_alone in _left_alone(session, operator, len(counsel) - 1):
+        (confirm or session.warnings.append)(left_alone)
     session.record(REMOVED, {"name": name, "by": session.actor})
-    if operator.role is Role.COUNSEL and len(counsel) <= COUNSEL_MIN:
-        session.warnings.append(
-            "one counsel is left: nothing that takes two can be done any more, not even adding a counsel"
-        )
     return operator
+
+
+def _left_alone(session: Session, operator: Operator, counsel_left: int) -> Iterator[str]:
+    """Yield what nobody could do any more without an operator, of the orders that who acts may know of."""
+    if operator.role is not Role.COUNSEL:
+        return
+    if counsel_left < COUNSEL_MIN:
+        yield "one counsel would be left: nothing that takes two could be done any more, not even adding a counsel"
+        return
+    others = [each for each in session.people.operators.values() if each.name != operator.name]
+    for order in session.orders():
+        inside = [each for each in others if session.people.sees(each, order)]
+        if session.people.sees(operator, order) and _counsel_among(inside) < COUNSEL_MIN:
+            yield _alone_inside(order, _counsel_among(inside))
+
+
+def _counsel_among(operators: Collection[Operator]) -> int:
+    return sum(each.role is Role.COUNSEL for each in operators)
+
+
+def _alone_inside(order: str, counsel: int) -> str:
+    who = "one counsel alone" if counsel else "no counsel"
+    return (
+        f"{who} would stand inside the wall: nothing of order {order} that takes two could be done any more, not even "
+        "letting another one in"
+    )
 
 
 def _known(session: Session, name: str) -> Operator:
@@ -185,8 +216,13 @@ def _tells_of(event: Event, hidden: Collection[str], unseen: Collection[str]) ->
 # --- walls -----------------------------------------------------------------------------------------------
 
 
-def build_wall(session: Session, order: str, only: Sequence[str]) -> frozenset[str]:
-    """Let only these operators know of an order: tightening, which one counsel may; admitting more takes two."""
+def build_wall(
+    session: Session, order: str, only: Sequence[str], confirm: Confirm | None = None
+) -> frozenset[str]:
+    """Let only these operators know of an order: tightening, which one counsel may; admitting more takes two.
+
+    `confirm` is told first where fewer than two counsel would stand inside; by default that becomes a warning.
+    """
     session.require(Power.OPERATORS)
     session.check_order(order)
     inside = _inside(session, only)
@@ -199,6 +235,8 @@ def build_wall(session: Session, order: str, only: Sequence[str]) -> frozenset[s
         raise InputError(
             "who builds a wall stands inside: name yourself, too, or have somebody else build it"
         )
+    if _counsel_among(inside) < COUNSEL_MIN:
+        (confirm or session.warnings.append)(_alone_inside(order, _counsel_among(inside)))
     return _build(session, order, inside)
 
 
@@ -220,6 +258,8 @@ def wall_new_order(session: Session, order: str, only: Sequence[str]) -> frozens
         raise NotAllowed(
             f"{', '.join(new)} could not see it: take it in without them, then ask `scelle order admit`"
         )
+    if _counsel_among(inside) < COUNSEL_MIN:
+        session.warnings.append(_alone_inside(order, _counsel_among(inside)))
     return _build(session, order, inside)
 
 
@@ -235,11 +275,6 @@ def _build(session: Session, order: str, inside: Sequence[Operator]) -> frozense
     only = frozenset(each.name for each in inside)
     if session.people.walls.get(order) != only:
         session.record(WALL, {"order": order, "only": sorted(only), "by": session.actor})
-    if sum(each.role is Role.COUNSEL for each in inside) < COUNSEL_MIN:
-        session.warnings.append(
-            f"one counsel alone stands inside: nothing of order {order} that takes two can be done, not even "
-            "letting a second one in"
-        )
     return only
 
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from scelle.bootstrap.carrying import carry_over, needed_by_none
 from scelle.bootstrap.erasing import run_deferred
-from scelle.bootstrap.requests import ask, check_may_ask, is_open
+from scelle.bootstrap.requests import ask, check_may_ask, is_open, visible_requests, waits_for
 from scelle.bootstrap.session import Session
 from scelle.capture.sealed import FINISHED
 from scelle.capture.store import forget_order
@@ -86,13 +86,21 @@ def ask_release(session: Session, order: str, reason: str) -> tuple[Request, dic
     """Ask for a release; return the request, and what it leads to as far as who asks may know of it."""
     session.require(Power.REQUEST)
     ledger, ground = _releasable(session, order)
-    for other in session.people.requests.values():
-        if other.act is Act.RELEASE and other.order == order and is_open(session, other):
-            raise RequestRefused(f"order {order} has a request for its release already: {other.id}")
+    asked = _asked_release(session, order)
+    if asked is not None:
+        raise RequestRefused(f"order {order} has a request for its release already: {asked.id}")
     named = _named(session, ledger)
     shown = {"ground": ground, **outlook(session, ledger, named)}
     request = ask(session, Act.RELEASE, order, {"acts": _acts(ledger), **shown}, reason)
     return request, shown | overlap(session, ledger, named)
+
+
+def _asked_release(session: Session, order: str) -> Request | None:
+    """Return the request for an order's release that may still be carried out, where there is one."""
+    for request in visible_requests(session):
+        if request.act is Act.RELEASE and request.order == order and is_open(session, request):
+            return request
+    return None
 
 
 def preview_release(session: Session, order: str) -> dict[str, Any]:
@@ -228,6 +236,7 @@ def dispose_due(session: Session, order: str | None = None) -> list[dict[str, An
                 life.check(Step.DISPOSE, session.now_us())
             continue
         if order is not None:
+            _refuse_waiting(session, order, life)
             life.check(Step.DISPOSE, session.now_us())
         if life.released_us is None:
             continue
@@ -239,6 +248,15 @@ def dispose_due(session: Session, order: str | None = None) -> list[dict[str, An
                 f"order {order} can be brought back until {utc_text(ends_us)}: dispose of it then"
             )
     return done
+
+
+def _refuse_waiting(session: Session, order: str, life: Life) -> None:
+    """Raise RequestRefused where the release is asked for and not carried out; say what it waits for."""
+    asked = _asked_release(session, order) if life.holds else None
+    if asked is not None:
+        raise RequestRefused(
+            f"order {order} is not released yet: request {asked.id} {waits_for(session, asked)}"
+        )
 
 
 def dispose(session: Session, order: str) -> dict[str, Any]:

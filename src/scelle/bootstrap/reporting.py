@@ -1,7 +1,7 @@
 """Make reports from what a session may see, put them where people have them, and seal that it was done."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -62,47 +62,47 @@ def read_report(
     return report
 
 
-def write_report(
+def write_reports(
     session: Session,
     name: str,
     order: str,
+    files: Mapping[Language, Path],
     *,
-    language: Language,
-    to: Path,
     item: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> WrittenReport:
-    """Put a report into a new file, PDF or JSON by its name, and seal in the order's log that it was made.
+) -> list[WrittenReport]:
+    """Put one report into new files, PDF or JSON by their names, and seal in the order's log that they were made.
 
-    The event is sealed before the file gets its name: a crash in between leaves an event without a file, and never a
-    report of which the log knows nothing. Raises `ReportFileRefused`, `TypstMissing` and what `read_report` raises.
+    All are of the same data, whatever their languages. The events are sealed before the files get their names: a crash
+    in between leaves an event without a file, and never a report of which the log knows nothing. Raises
+    `ReportFileRefused`, `TypstMissing` and what `read_report` raises.
     """
     session.require(Power.REPORT)
     check_report(name)
-    refuse_file(session, to)
+    for to in files.values():
+        refuse_file(session, to)
     ledger = _writer(session, order)
     report = _made(session, ledger, name, item, progress)
     data = report.encode()
-    content = render_pdf(report, language).pdf if to.suffix == PDF else data
-    digests = sha256(data).hexdigest(), sha256(content).hexdigest()
-    place = to.with_name(f".{to.name}.part")
+    written = []
     try:
-        durable.write_file(place, content)
-        body = {
-            "name": name,
-            "lang": language.value,
-            "data_sha256": digests[0],
-            "file_sha256": digests[1],
-            "file": os.fsencode(to.name).decode("utf-8", "backslashreplace"),
-        }
-        record_event(ledger, session.now_us(), session.actor, MADE, body)
+        for language, to in files.items():
+            content = render_pdf(report, language).pdf if to.suffix == PDF else data
+            durable.write_file(_part(to), content)
+            written.append(
+                WrittenReport(report, language, to, sha256(data).hexdigest(), sha256(content).hexdigest())
+            )
+        for each in written:
+            record_event(ledger, session.now_us(), session.actor, MADE, _event(name, each))
         ledger.seal(session.now_us())
-        refuse_file(session, to)
-        durable.replace(place, to)
+        for to in files.values():
+            refuse_file(session, to)
+            durable.replace(_part(to), to)
     finally:
-        place.unlink(missing_ok=True)
+        for to in files.values():
+            _part(to).unlink(missing_ok=True)
     _show(session, ledger)
-    return WrittenReport(report, language, to, *digests)
+    return written
 
 
 def release_gaps(session: Session, order: str) -> bool:
@@ -136,6 +136,22 @@ def refuse_file(session: Session, to: Path) -> None:
 
 
 # --- inside ----------------------------------------------------------------------------------------------
+
+
+def _part(to: Path) -> Path:
+    """Return where a file lies until it gets its name."""
+    return to.with_name(f".{to.name}.part")
+
+
+def _event(name: str, written: WrittenReport) -> dict[str, str]:
+    """Return what the order's log says of a file."""
+    return {
+        "name": name,
+        "lang": written.language.value,
+        "data_sha256": written.data_sha256,
+        "file_sha256": written.file_sha256,
+        "file": os.fsencode(written.file.name).decode("utf-8", "backslashreplace"),
+    }
 
 
 def _writer(session: Session, order: str) -> OrderLedgerWriter:

@@ -167,6 +167,19 @@ def _refuse_approval(session: Session, request: Request) -> None:
         raise NotAllowed(refused)
 
 
+def waits_for(session: Session, request: Request) -> str:
+    """Say what an open request waits for, and which command does that."""
+    now_us, run = session.now_us(), f"scelle request approve {request.id}"
+    ready_us = request.ready_us
+    if request_state(session, request) is RequestState.APPROVED:
+        waits, run, ready_us = "to be carried out", "scelle request run", _ready_us(request)
+    elif request.requester is not None:
+        return f"waits for another person's approval: {run}"
+    else:
+        waits = "for the second confirmation"
+    return f"waits {waits}{f', from {utc_text(ready_us)} on' if now_us < ready_us else ''}: {run}"
+
+
 def withdraw(session: Session, request_id: str) -> Request:
     """Seal that a request is not wanted any more; any counsel may, and who asked."""
     request = find_request(session, request_id)

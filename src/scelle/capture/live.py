@@ -164,6 +164,7 @@ class LiveCapture:
             if match.restricted or (sealer.restricted_alias is not None and item in self._restricted_items()):
                 sealer.seal_restricted(record, side)
                 self._restricted_items().add(item)
+                counts.restricted += 1
             else:
                 writer = writers.get(record.member)
                 if writer is None or writer.records >= writer.max_records:

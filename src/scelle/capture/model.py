@@ -12,6 +12,7 @@ _SUMMED: Final = (
     "unchanged",
     "failed",
     "lost",
+    "restricted",
     "links",
     "bytes",
     "vanished",
@@ -24,8 +25,8 @@ _SUMMED: Final = (
 class Counts:
     """The buckets of one source in one pass: *offered = sealed + failed + excluded + lost*.
 
-    ``sealed`` is ``new + unchanged``: items whose current version is sealed when the pass ends. ``links`` are
-    symbolic links among them; ``bytes`` their content. The last three are no buckets: ``vanished`` were
+    ``sealed`` is ``new + unchanged``: items whose current version is sealed when the pass ends. ``restricted`` are
+    those of them that lie in the compartment, ``links`` symbolic links; ``bytes`` is their content. The last three are no buckets: ``vanished`` were
     sealed before and not offered any more, ``vanished_in_place`` those of them of which only the digest was
     kept, and ``changed_in_place`` are items of which only the digest is kept and whose bytes changed although
     their stamp did not.
@@ -36,6 +37,7 @@ class Counts:
     unchanged: int = 0
     failed: int = 0
     lost: int = 0
+    restricted: int = 0
     links: int = 0
     bytes: int = 0
     vanished: int = 0
@@ -79,6 +81,7 @@ class Counts:
             "failed": self.failed,
             "excluded": self.excluded,
             "lost": self.lost,
+            "restricted": self.restricted,
             "links": self.links,
             "bytes": self.bytes,
             "vanished": self.vanished,

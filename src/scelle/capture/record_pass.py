@@ -308,6 +308,7 @@ class RecordPass:
                 sealed = states.take(item, version, locked_in if is_restricted else None)
             if sealed is not None and states is not None:
                 counts.bytes += record.size_bytes
+                counts.restricted += is_restricted
                 if sealed:
                     counts.new += 1
                 else:
@@ -330,6 +331,7 @@ class RecordPass:
                 self._fail_record(counts, record, error, is_restricted=is_restricted)
                 continue
             counts.bytes += record.size_bytes
+            counts.restricted += is_restricted
             counts.new += 1
             reading.forget_older(item)
         for code, left_out in batch.left_out.items():
@@ -355,6 +357,7 @@ class RecordPass:
                     self._sealer.seal(self._sealer.writer(shape.alias, shape.member), record, side)
             except ItemError as error:
                 counts.new -= older.was_new
+                counts.restricted -= older.is_restricted
                 self._fail_record(counts, record, error, is_restricted=older.is_restricted)
                 continue
             counts.new += not older.was_new

@@ -187,6 +187,7 @@ class SourcePass:
         else:
             counts.unchanged += 1
         counts.bytes += size_bytes
+        counts.restricted += self._is_restricted
         if offered.kind is Kind.LINK:
             counts.links += 1
 

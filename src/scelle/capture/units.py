@@ -21,7 +21,7 @@ from scelle.vault.sql import load_queries
 
 _QUERIES: Final = load_queries("scelle.capture")
 _SIGNED: Final = 1 << 64
-_COUNTED: Final = ("offered", "new", "unchanged", "failed", "bytes")
+_COUNTED: Final = ("offered", "new", "unchanged", "failed", "restricted", "bytes")
 _REASONS: Final = ("excluded_by", "failed_by")
 
 
@@ -33,6 +33,7 @@ class UnitCounts:
     new: int = 0
     unchanged: int = 0
     failed: int = 0
+    restricted: int = 0
     bytes: int = 0
     excluded_by: Counter[str] = field(default_factory=Counter)
     failed_by: Counter[str] = field(default_factory=Counter)
@@ -52,6 +53,7 @@ class UnitCounts:
             0,
             sealed,
             self.failed,
+            self.restricted,
             self.bytes,
             Counter(self.excluded_by),
             Counter(self.failed_by),
@@ -88,7 +90,7 @@ class KnownUnit:
         """Read what `encode` wrote."""
         document: dict[str, Any] = json.loads(data)
         counts = document["counts"]
-        numbers: dict[str, int] = {name: counts[name] for name in _COUNTED}
+        numbers: dict[str, int] = {name: counts.get(name, 0) for name in _COUNTED}
         return cls(
             native=b64decode(document["native"]),
             basis=b64decode(document["basis"]),

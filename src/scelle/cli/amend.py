@@ -7,7 +7,7 @@ import typer
 
 from scelle.cli.arguments import code as checked_code
 from scelle.cli.arguments import free_text
-from scelle.cli.confirm import confirmed
+from scelle.cli.confirm import confirm
 from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
     HERE,
@@ -16,6 +16,7 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
+    YesOption,
     opened_vault,
 )
 from scelle.cli.output import emit, human_bytes, utc, warn
@@ -34,7 +35,6 @@ DocumentOption = Annotated[
 ]
 FileOption = Annotated[Path, typer.Option(metavar="FILE", help="TOML (docs/orders.md).")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would change; seal nothing.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal.")]
 ReasonOption = Annotated[
     str, typer.Option(metavar="CODE", help="Why, as a code; free text goes to `scelle note`.")
 ]
@@ -86,8 +86,7 @@ def extend(
         for warning in warnings:
             warn(warning)
         if not dry_run:
-            if not confirmed(f"Extend order {order} until {moment.text}?", yes=yes, as_json=as_json):
-                raise InputError("nothing was changed: it was not confirmed")
+            confirm(f"Extend order {order} until {moment.text}?", yes=yes, as_json=as_json)
             life = extend_order(session, order, until, document, reference)
             found |= _life_json(session, life)
     emit(found, _extension_lines(found), as_json)
@@ -164,10 +163,11 @@ def carve_out(
     with opened_vault(vault, key_file, passphrase, writing=not dry_run, power=Power.AMEND) as session:
         if file is not None:
             found = _loosen(session, order, read_carve_outs(session, order, file), reason, said, dry_run)
+            lines = _diff_lines(found)
         else:
             amendment = read_end_of_carve_out(session, order, end or "", document)
-            found = _tighten(session, order, amendment, dry_run, yes, as_json)
-    emit(found, _diff_lines(found), as_json)
+            found, lines = _tighten(session, order, amendment, dry_run, yes, as_json)
+    emit(found, lines, as_json)
 
 
 def add_clause(
@@ -188,8 +188,8 @@ def add_clause(
 
     with opened_vault(vault, key_file, passphrase, writing=not dry_run, power=Power.AMEND) as session:
         amendment = read_new_clauses(session, order, file)
-        document = _tighten(session, order, amendment, dry_run, yes, as_json)
-    emit(document, _diff_lines(document), as_json)
+        document, lines = _tighten(session, order, amendment, dry_run, yes, as_json)
+    emit(document, lines, as_json)
 
 
 def add_accounts(
@@ -211,8 +211,8 @@ def add_accounts(
 
     with opened_vault(vault, key_file, passphrase, writing=not dry_run, power=Power.AMEND) as session:
         amendment = read_more_accounts(session, order, clause, file)
-        document = _tighten(session, order, amendment, dry_run, yes, as_json)
-    emit(document, _diff_lines(document), as_json)
+        document, lines = _tighten(session, order, amendment, dry_run, yes, as_json)
+    emit(document, lines, as_json)
 
 
 def lift(
@@ -392,7 +392,8 @@ def deadlines(
     passphrase: PassphraseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what is due, of the orders that you may know of: ends (both readings), answers, decisions, reviews.
+    """List what is due, of the orders that you may know of: ends (both readings), answers, decisions, reviews, and
+    until when a release can be undone.
 
     Example: scelle order deadlines --ics deadlines.ics
     """
@@ -406,6 +407,7 @@ def deadlines(
         limits = {
             "decide_within_us": session.setting_us("decide-within"),
             "review_every_us": session.setting_us("review-every"),
+            "undo_within_us": session.setting_us("grace"),
         }
         lives = [sealed_order(session.ledger(order)).life for order in session.orders()]
     found = [due for life in lives for due in deadlines_of(life, now_us, **limits)]
@@ -458,18 +460,19 @@ def _step(
 
 def _tighten(
     session: "Session", order: str, amendment: "Amendment", dry_run: bool, yes: bool, as_json: bool
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[str]]:
+    """Seal what tightens; return it, and the lines for people: what changes, unless it was shown, and the end."""
     from scelle.bootstrap.amending import difference, seal_amendment  # start-up time of --help
 
     diff = difference(session, order, amendment).to_json()
     document = {"order": order, "act": amendment.act, **diff, "dry_run": dry_run, "request": None}
+    lines = _diff_lines(document)
     if not dry_run:
-        for line in _diff_lines(document) if not as_json else ():
-            warn(line)
-        if not confirmed(f"Seal this change of order {order}?", yes=yes, as_json=as_json):
-            raise InputError("nothing was changed: it was not confirmed")
+        if confirm(f"Seal this change of order {order}?", yes=yes, as_json=as_json, shown=lines):
+            lines = []
         seal_amendment(session, order, amendment, diff)
-    return document
+        lines.append(f"order {order} was changed: {amendment.act} is sealed")
+    return document, lines
 
 
 def _loosen(
@@ -525,6 +528,8 @@ def _diff_lines(document: dict[str, Any]) -> list[str]:
         for key, word in words
     ]
     lines += [f"not read: {each}" for each in document["unread"]]
+    if document["dry_run"]:
+        lines.append(f"nothing was changed in order {document['order']}: --dry-run")
     if document["request"] is not None:
         lines.append(f"it takes another person: scelle request approve {document['request']}")
     return lines

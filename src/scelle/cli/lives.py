@@ -79,6 +79,12 @@ def life_lines(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def undo_lines(document: dict[str, Any]) -> list[str]:
+    """Return the line that says until when a release can be undone (`undo_until`); none where there is no such day."""
+    until = document["undo_until"]
+    return [f"  `order undo-release` takes it back until {until}; then `dispose` destroys"] if until else []
+
+
 _ON_THE_LINE = ("id", "sources", "keep", "carve_out", "restricted", "since", "stopped")
 """What of a clause its first line says; everything else that limits it stands below."""
 

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scelle.cli.acting import new_passphrase as asked_passphrase
+from scelle.cli.confirm import warned_of
 from scelle.cli.noting import NoteOption, keep_note, note_text
-from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
+from scelle.cli.options import (
+    HERE,
+    JsonOption,
+    KeyFileOption,
+    PassphraseOption,
+    VaultOption,
+    YesOption,
+    opened_vault,
+)
 from scelle.cli.output import emit, refuse_in_any_vault, utc, warn
 from scelle.operators.model import Role
 
@@ -132,6 +141,7 @@ def list_operators(
 def remove(
     name: NameArgument,
     note: NoteOption = None,
+    yes: YesOption = False,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -139,13 +149,16 @@ def remove(
 ) -> None:
     """Remove an operator: from now on no signature of theirs counts, not even on what still waits.
 
+    Where only one counsel would be left, in the vault or inside the wall of an order, that is said first, and asked
+    about on a terminal: there is no way back. The last counsel stays.
+
     Example: scelle --as alice operator remove bob
     """
     from scelle.bootstrap.operators import remove_operator  # start-up time of --help
 
-    said = None if note is None else note_text(note)
+    said, told = None if note is None else note_text(note), warned_of(yes=yes, as_json=as_json)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
-        operator = remove_operator(session, name)
+        operator = remove_operator(session, name, told)
         number = keep_note(session, said, name)
     emit({"removed": operator.name, "note": number}, [f"{name} is no operator any more"], as_json)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scelle.cli.lives import clause_lines, life_json, life_lines, standing
+from scelle.cli.lives import clause_lines, life_json, life_lines, standing, undo_lines
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -246,18 +246,10 @@ def _described(session: "Session", sealed: "SealedOrder") -> dict[str, Any]:
         "review_due": utc(sealed.life.review_due_us(session.setting_us("review-every"))),
         "days_left": days_left(order, session.now_us()),
         "next": next_step(order, session.now_us()),
-        "undo_until": _undo_until(session, sealed),
+        "undo_until": utc(sealed.life.undo_until_us(session.setting_us("grace"))),
         "warnings": list(reading.warnings),
         "aliases": dict(sealed.aliases),
     }
-
-
-def _undo_until(session: "Session", sealed: "SealedOrder") -> str | None:
-    """Return until when a release can be taken back; None of an order that is not released, or was disposed of."""
-    released_us = sealed.life.released_us
-    if released_us is None or sealed.life.disposed_us is not None:
-        return None
-    return utc(released_us + session.setting_us("grace"))
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
@@ -268,8 +260,5 @@ def _lines(document: dict[str, Any]) -> list[str]:
         *life_lines(document),
         *clause_lines(document),
     ]
-    if document["undo_until"] is not None:
-        lines.append(
-            f"  `order undo-release` takes it back until {document['undo_until']}; then `dispose` destroys"
-        )
+    lines += undo_lines(document)
     return lines + [f"  note: {warning}" for warning in document["warnings"]]

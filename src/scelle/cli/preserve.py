@@ -144,6 +144,8 @@ def _lines(order: str, report: "PassReport") -> list[str]:
     for source in report.sources:
         counts = source.counts
         lines.append(f"  {source.name}: {_sum(counts)}")
+        if counts.restricted:
+            lines.append(f"    {counts.restricted} of the {counts.sealed} sealed lie in the compartment")
         lines += [f"    {note}" for note in source.notes]
         lines += [f"    excluded by {rule}: {n}" for rule, n in sorted(counts.excluded_by.items())]
         lines += _problem_lines(order, "failed", source.failed, counts.failed)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scelle.cli.lives import life_lines, standing
+from scelle.cli.lives import life_lines, standing, undo_lines
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, shown_json, utc
 from scelle.cli.problems import item_lines
@@ -87,6 +87,7 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
     return {
         "id": order,
         **life_json(sealed.life, session.now_us(), session.setting_us("decide-within")),
+        "undo_until": utc(sealed.life.undo_until_us(session.setting_us("grace"))),
         "next": next_step(sealed.life.running_order, session.now_us()),
         "days_left": days_left(sealed.life.running_order, session.now_us()),
         "log_size": ledger.log.size,
@@ -119,7 +120,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
     elif document["operator"] is None:
         lines.append("orders are shown to operators only: give --as NAME")
     for order in document["orders"]:
-        lines += [f"order {order['id']}: {standing(order)}", *life_lines(order)]
+        lines += [f"order {order['id']}: {standing(order)}", *life_lines(order), *undo_lines(order)]
         seen = order["rewritable_unseen_since"]
         lines.append(
             f"  log of {order['log_size']} entries; "

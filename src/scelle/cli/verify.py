@@ -40,10 +40,14 @@ def verify(
         has_walls = _has_walls(session)
         if has_walls:
             report = discreet_report(session, report, order)
+        unseen = _why_uncounted(session) if has_walls and order is None else None
     document = report.to_json()
     if has_walls:  # these are of all orders together
         document |= dict.fromkeys(("contents", "bytes", "packs"))
-    emit(document, _lines(report, has_walls=has_walls), as_json)
+    if unseen is not None:  # these would be of no order
+        document |= dict.fromkeys(("orders", "segments", "records", "records_of"))
+        document["sampling"] = _uncounted_sampling(report)
+    emit(document, _lines(report, has_walls=has_walls, unseen=unseen), as_json)
     if not report.valid:
         raise typer.Exit(1)
 
@@ -56,19 +60,42 @@ def _has_walls(session: "Session") -> bool:
         return False
 
 
-def _lines(report: "VerifyReport", *, has_walls: bool) -> list[str]:
+def _why_uncounted(session: "Session") -> str | None:
+    """Say why nothing is counted where who asks may know of no order, and what to do; None where he may of one."""
+    if session.orders():
+        return None
+    if session.operator is None:
+        return "records are counted for operators only: give --as NAME"
+    return "no records are counted: you may know of no order"
+
+
+def _uncounted_sampling(report: "VerifyReport") -> str | None:
+    if report.sampled is None:
+        return None
+    return f"sampled {report.sampled} records of each log at most: not a verification of the rest"
+
+
+def _lines(report: "VerifyReport", *, has_walls: bool, unseen: str | None) -> list[str]:
     lines = [f"{finding.code}: {finding.subject}: {finding.detail}" for finding in report.findings]
     lines += [f"note: {remark.subject}: {remark.detail}" for remark in report.remarks]
-    if report.sampling:
-        lines.append(report.sampling)
+    sampling = report.sampling if unseen is None else _uncounted_sampling(report)
+    lines += [sampling] if sampling else []
     verdict = "nothing is wrong" if report.valid else f"{len(report.findings)} findings"
-    shared = "" if has_walls else f", {report.contents} contents, {report.packs} packs"
-    lines.append(
-        f"{verdict}: {report.orders} logs, {report.segments} segments, {report.records} of {report.records_of} "
-        f"records{shared} read in {report.seconds:.1f} s"
-    )
+    lines.append(f"{verdict}: {_read(report, has_walls=has_walls, unseen=unseen)}")
     if report.valid:
         lines.append(
             "not established: that nobody with the log's keys rewrote what no one else has seen (scelle status)"
         )
     return lines
+
+
+def _read(report: "VerifyReport", *, has_walls: bool, unseen: str | None) -> str:
+    """Say what was read, as far as who asks may know of it."""
+    if unseen is not None:
+        how = "every log was read" if report.sampled is None else "every log was sampled"
+        return f"{how} in {report.seconds:.1f} s; {unseen}"
+    shared = "" if has_walls else f", {report.contents} contents, {report.packs} packs"
+    return (
+        f"{report.orders} logs, {report.segments} segments, {report.records} of {report.records_of} records{shared} "
+        f"read in {report.seconds:.1f} s"
+    )

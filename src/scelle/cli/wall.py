@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from scelle.cli.confirm import warned_of
 from scelle.cli.noting import NoteOption, keep_note, note_text
 from scelle.cli.options import (
     HERE,
@@ -12,6 +13,7 @@ from scelle.cli.options import (
     OrderArgument,
     PassphraseOption,
     VaultOption,
+    YesOption,
     opened_vault,
 )
 from scelle.cli.output import emit
@@ -26,6 +28,7 @@ def wall(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="More operators inside the wall.")
     ] = None,
     note: NoteOption = None,
+    yes: YesOption = False,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -33,15 +36,16 @@ def wall(
 ) -> None:
     """Let only these operators know of an order. For everybody else it is as if it were not there.
 
-    One counsel may shut out; to let somebody in again takes two: scelle order admit.
+    One counsel may shut out; to let somebody in again takes two: scelle order admit. Where only one counsel would stand
+    inside, that is said first, and asked about on a terminal: there is no way back.
 
     Example: scelle --as alice order wall fr-2026-17 --only alice bob
     """
     from scelle.bootstrap.operators import build_wall  # start-up time of --help
 
-    said = None if note is None else note_text(note)
+    said, told = None if note is None else note_text(note), warned_of(yes=yes, as_json=as_json)
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
-        inside = sorted(build_wall(session, order, [*only, *(more or [])]))
+        inside = sorted(build_wall(session, order, [*only, *(more or [])], told))
         number = keep_note(session, said, order)
     document = {"order": order, "only": inside, "note": number}
     emit(document, [f"only {', '.join(inside)} may know of order {order}"], as_json)

@@ -47,10 +47,7 @@ def watch(
     the server only after it is durable in the vault, so a killed watch loses nothing: run it again. Exit code 1 where
     a gap is open, 4 where no database could be reached.
 
-    Examples:
-    scelle watch plan ec-2026-0108
-    scelle watch ec-2026-0108
-    scelle watch ec-2026-0108 --until-caught-up --json
+    Example: scelle watch plan ec-2026-0108; scelle watch ec-2026-0108 --until-caught-up --json
     """
     *first, order = words
     if first not in ([], ["plan"]):

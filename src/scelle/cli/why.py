@@ -1,11 +1,14 @@
 """`scelle why`: which orders and clauses hold an item, and the earliest day it could go."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, search_progress
+
+if TYPE_CHECKING:
+    from scelle.guard.why import Why
 
 
 def why(
@@ -24,7 +27,8 @@ def why(
     """Say which orders and clauses hold an item, until when by their clocks, and the earliest day it could go.
 
     Only orders that you may see are named; what others hold is answered as `may-delete` answers it. No clock releases
-    anything: release needs two people.
+    anything: release needs two people. What is sealed may be kept where the live item may go: of that one `may-delete`
+    answers.
 
     Example: scelle why a.txt --source docs --json
     """
@@ -32,4 +36,14 @@ def why(
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         found = explain(session, item, source, search_progress())
-    emit(found.to_json(), found.lines(), as_json)
+    emit(found.to_json(), [*found.lines(), *_live_lines(found)], as_json)
+
+
+def _live_lines(found: "Why") -> list[str]:
+    """Say, where only what is sealed is held, that this is not of the live item: `may-delete` answers for that one."""
+    if not found.holds or any(hold.grows for hold in found.holds):
+        return []
+    return [
+        "none of these holds the live item, only its sealed copy, which is kept until the release; scelle may-delete "
+        "says whether the live item may go"
+    ]

@@ -1,4 +1,4 @@
-"""List what is due for an order and when: both readings of its end, answers, decisions, reviews (pure)."""
+"""List what is due for an order and when: readings of its end, answers, decisions, reviews, its disposal (pure)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any, Final
 from scelle.orders.calendars import Period, Unit, last_day
 from scelle.orders.clocks import OWN_DATE, Reading, hold_end
 from scelle.orders.days import day_end_us, local_day, utc_text
-from scelle.orders.lifecycle import DECIDE_WITHIN_US, REVIEW_EVERY_US, Life, State
+from scelle.orders.lifecycle import DECIDE_WITHIN_US, REVIEW_EVERY_US, UNDO_WITHIN_US, Life, State
 from scelle.orders.types import Kind
 
 _DAY_US: Final = 86_400_000_000
@@ -26,6 +26,7 @@ class Due(StrEnum):
     REVIEW = "review"
     SECRECY = "secrecy"
     ASK = "ask"
+    UNDO = "undo"
 
 
 _OWED: Final = frozenset({Due.DECIDE, Due.REVIEW})
@@ -76,10 +77,11 @@ def deadlines_of(
     *,
     decide_within_us: int = DECIDE_WITHIN_US,
     review_every_us: int = REVIEW_EVERY_US,
+    undo_within_us: int = UNDO_WITHIN_US,
 ) -> list[Deadline]:
-    """Return what is due for an order that was not released; the earliest first."""
+    """Return what is due for an order, the earliest first; of a released one only until when that can be undone."""
     if not life.holds:
-        return []
+        return list(_undo(life, undo_within_us))
     found = [*_decision(life, now_us, decide_within_us), *_review(life, review_every_us)]
     if life.state(now_us) not in (State.LIFTED, State.ANNULLED):
         found += [*_ends(life, now_us), *_answers(life), *_secrecy(life, now_us), *_monthly(life, now_us)]
@@ -141,6 +143,13 @@ def _review(life: Life, every_us: int) -> Iterator[Deadline]:
         basis = "the setting review-every; GDPR 5(1)(c) and (e) [M]"
         what = "review whether the hold is still necessary"
         yield Deadline(life.order.id, Due.REVIEW, due_us, what, label, basis)
+
+
+def _undo(life: Life, within_us: int) -> Iterator[Deadline]:
+    until_us = life.undo_until_us(within_us)
+    if until_us is not None:
+        what = "released: it can be undone before then; from then on it can be disposed of"
+        yield Deadline(life.order.id, Due.UNDO, until_us, what, "from the release", "the setting grace")
 
 
 def _secrecy(life: Life, now_us: int) -> Iterator[Deadline]:

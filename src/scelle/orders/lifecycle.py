@@ -23,6 +23,8 @@ DECIDE_WITHIN_US: Final = 14 * 86_400_000_000
 """How long counsel may take to decide over a lapsed order before the alarm says that it is late (14 days)."""
 REVIEW_EVERY_US: Final = 90 * 86_400_000_000
 """How often every active hold is reviewed for necessity (90 days)."""
+UNDO_WITHIN_US: Final = 30 * 86_400_000_000
+"""For how long a release can be undone before the order is disposed of (30 days)."""
 
 
 class State(StrEnum):
@@ -229,6 +231,12 @@ class Life:
     def lapsed_us(self, now_us: int) -> int | None:
         """Return when the order lapsed; None where it is not lapsed."""
         return self.intervals_in_force()[-1][1] if self.state(now_us) is State.LAPSED else None
+
+    def undo_until_us(self, within_us: int = UNDO_WITHIN_US) -> int | None:
+        """Return until when a release can be undone; None where it was not released, or was disposed of."""
+        if self.released_us is None or self.disposed_us is not None:
+            return None
+        return self.released_us + within_us
 
     def decide_by_us(self, now_us: int, within_us: int = DECIDE_WITHIN_US) -> int | None:
         """Return by when counsel must decide over a lapsed order: extend, replace, or release."""

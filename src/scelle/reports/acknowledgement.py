@@ -12,6 +12,7 @@ from scelle.reports.model import (
     Row,
     Said,
     Section,
+    Value,
     table,
     term,
     text_or_absent,
@@ -43,7 +44,7 @@ def acknowledgement(case: Case) -> Report:
                 Claim(Said("say.received", {"time": Instant(received.time_us)}), (sealed,)),
                 Fact("issued", moment(order.issued), (sealed,)),
                 Fact("received", moment(order.received), (sealed,)),
-                Fact("effective", moment(order.effective), (sealed,)),
+                Fact("effective", _effective(order), (sealed,)),
                 Fact("validating-authority", text_or_absent(order.validating_authority), (sealed,)),
                 Fact("acknowledge-by", end(order.acknowledge_by), (sealed,)),
                 Fact("kind", term("kind", order.rule.kind)),
@@ -57,6 +58,11 @@ def acknowledgement(case: Case) -> Report:
         Section("custody-of-log", tuple(witness_parts(case, register))),
     ]
     return made(case, register, NAME, facts, sections)
+
+
+def _effective(order: Order) -> Value:
+    """Return from when the order binds: its own day, else its receipt."""
+    return term("effective", "on-receipt") if order.effective is None else moment(order.effective)
 
 
 def secrecy_parts(order: Order, evidence: int) -> list[Part]:

@@ -64,6 +64,21 @@ def test_what_is_late_is_only_what_the_log_would_tell() -> None:
     assert not found[Due.ACKNOWLEDGE]["is_late"]
 
 
+def test_of_a_released_order_only_until_when_that_can_be_undone_is_due() -> None:
+    released_us = at("2026-01-05T12:00:00")
+    acts: list[tuple[int, str, dict[str, object]]] = [
+        (released_us - DAY_US, "lifted", {}),
+        (released_us, "released", {"request": "r1", "ground": "lifted"}),
+    ]
+    assert due(X, NOW_US, *acts) == [(Due.UNDO, "2026-02-04")]
+    (found,) = deadlines_of(life(X, *acts), NOW_US, undo_within_us=DAY_US)
+    assert found.at_us == released_us + DAY_US
+    assert (found.to_json(NOW_US)["is_past"], found.is_late(NOW_US)) == (True, False)
+    undone = due(X, NOW_US, *acts, (released_us + DAY_US, "release.undone", {"request": None}))
+    assert [each for each, _ in undone] == [Due.REVIEW]
+    assert due(X, NOW_US, *acts, (released_us + DAY_US, "disposed", {})) == []
+
+
 def test_answers_are_no_ends() -> None:
     epoc = make(OrderType.EPOC, zone="UTC")
     assert [each for each, _ in due(epoc)][:1] == [Due.ANSWER]
@@ -89,8 +104,7 @@ def test_an_order_without_an_end_is_asked_about_every_month(now: str, asked: str
     assert Due.ASK not in dict(due(epoc, at(now)))
 
 
-def test_nothing_is_due_for_what_was_released() -> None:
-    assert due(X, NOW_US, (NOW_US, "released", {})) == []
+def test_of_a_lifted_order_only_its_review_is_due() -> None:
     assert [each for each, _ in due(X, NOW_US, (NOW_US, "lifted", {}))] == [Due.REVIEW]
 
 
