@@ -227,11 +227,7 @@ def test_a_slot_that_goes_under_load_is_noticed_within_five_seconds(vault: Vault
     vault.watch()
     process = vault.start("watch", "o-1")
     (name,) = db.execute("SELECT slot_name FROM pg_replication_slots").fetchone() or ("",)
-    for _ in range(200):
-        row = db.execute("SELECT active_pid FROM pg_replication_slots").fetchone()
-        if row and row[0]:
-            break
-        time.sleep(0.05)
+    _until_active(db)
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     _drop_slots(db)
     db.execute("INSERT INTO posts VALUES (2, 'a')")
@@ -265,6 +261,45 @@ def test_others_may_write_while_it_watches(vault: Vault, db: Connection) -> None
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["sources"]["app"]["sealed"] == 2
+
+
+def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    first = vault.start("watch", "o-1")
+    _until_active(db)
+    second = vault.start("watch", "o-1", "--json")
+    time.sleep(2)
+    db.execute("INSERT INTO posts VALUES (1, 'a')")
+    time.sleep(1)
+    first.kill()
+    first.communicate()
+    db.execute("INSERT INTO posts VALUES (2, 'a')")
+    _until_active(db)
+    time.sleep(1)
+    second.terminate()
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "stands by" in err
+    assert json.loads(out)["sources"]["app"]["sealed"] in (
+        1,
+        2,
+    )  # the first may have been killed before it sealed
+    assert vault.found("o-1", 'native = "[1]" or native = "[2]"') == 2
+
+
+def test_one_stream_serves_two_orders_and_names_neither(vault: Vault, db: Connection) -> None:
+    db.execute("INSERT INTO posts VALUES (1, 'a1'), (2, 'a2')")
+    vault.order("o-1", accounts='accounts = ["a1"]')
+    vault.order("o-2", accounts='accounts = ["a2"]')
+    vault.watch("o-1")
+    vault.watch("o-2")
+    db.execute("INSERT INTO posts VALUES (3, 'a1'), (4, 'a2')")
+    assert _sealed(vault.watch("o-1")) == (2, 1, 1)
+    assert [vault.found(order, 'native = "[3]" or native = "[4]"') for order in ("o-1", "o-2")] == [1, 1]
+    slots = db.execute("SELECT slot_name FROM pg_replication_slots").fetchall()
+    assert len(slots) == 1
+    assert not any(order in str(slots) for order in ("o-1", "o-2"))
 
 
 def test_a_table_without_a_key_is_published_so_that_the_service_goes_on(vault: Vault, db: Connection) -> None:
@@ -336,6 +371,15 @@ def test_a_rolled_back_transaction_leaves_nothing(vault: Vault, db: Connection) 
         with db.transaction(force_rollback=True):
             db.execute("INSERT INTO posts VALUES (3, 'a')")
     assert _sealed(vault.watch()) == (1, 1, 0)
+
+
+def _until_active(db: Connection) -> None:
+    for _ in range(400):
+        row = db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone()
+        if row == (1,):
+            return
+        time.sleep(0.05)
+    raise AssertionError("nobody reads the slot")
 
 
 def _gaps(vault: Vault) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from scelle.bootstrap.orders import refuse_capture
@@ -35,6 +36,7 @@ from scelle.orders.service import sealed_order, with_accounts
 from scelle.sources.interfaces import ChangeStream
 from scelle.sources.postgres import PostgresSource
 from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
+from scelle.vault.keys import VaultKey
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
     from scelle.sources.postgres.slots import Statement
@@ -207,7 +209,9 @@ class Watcher:
         try:
             with ExitStack() as stack:
                 with self._turn_open() as session:
-                    self._begin(session, stack)
+                    self._begin(session)
+                for each in self._watched:
+                    self._stand_by(each, session.path, session.key, stack)
                 while True:
                     self._turn()
                     if self._is_done():
@@ -224,7 +228,7 @@ class Watcher:
 
     # --- begin
 
-    def _begin(self, session: Session, stack: ExitStack) -> None:
+    def _begin(self, session: Session) -> None:
         ledger = session.order_writer(self._order)
         sealed = sealed_order(ledger)
         refuse_capture(session, sealed)
@@ -233,7 +237,6 @@ class Watcher:
                 self.report.notes.append(f"{named.name} is not watched: `scelle preserve` seals it")
                 continue
             slot = slot_name(session.key, named.name)
-            stack.enter_context(watch_lock(session.path, slot))
             each = self._prepared(session, named, named.source, slot)
             self._watched.append(each)
             self._join(session, each, self._order)
@@ -241,6 +244,21 @@ class Watcher:
             each.target = each.database.end()
         if not self._watched:
             raise _nothing_to_watch(self._order)
+
+    def _stand_by(self, each: Watched, vault: Path, key: VaultKey, stack: ExitStack) -> None:
+        """Wait until no other process reads a stream: it serves this order, too, and this one takes over at its end."""
+        is_said = False
+        while not self._is_done():
+            try:
+                stack.enter_context(watch_lock(vault, each.slot))
+            except VaultBusy:
+                if not is_said:
+                    self._say(f"{each.name}: another process watches it, this one stands by")
+                    is_said = True
+                time.sleep(_PAUSE_S)
+                each.state = read_state(vault, key, each.slot) or each.state
+            else:
+                return
 
     def _prepared(self, session: Session, named: NamedSource, source: PostgresSource, slot: str) -> Watched:
         """Make what the stream needs, and find out whether it continues what is durable."""
@@ -308,6 +326,7 @@ class Watcher:
         """Hold the lock until somebody wants it, or until it is done; seal what was captured before letting go."""
         with self._turn_open() as session:
             for each in self._watched:
+                self._refresh(session, each)
                 each.captures = dict(self._captures(session, each))
             sealed_s = self._clock_s()
             while not (self._is_done() or (session.lock is not None and session.lock.is_wanted)):
@@ -321,6 +340,14 @@ class Watcher:
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
             for each in self._watched:
                 each.captures = {}
+
+    def _refresh(self, session: Session, each: Watched) -> None:
+        """Learn what another process did to a stream since the last turn."""
+        state = read_state(session.path, session.key, each.slot) or each.state
+        if state.lineage != each.state.lineage:
+            each.close_stream()
+            each.received = 0
+        each.state = replace(state, timeline=each.state.timeline)
 
     def _turn_open(self) -> AbstractContextManager[Session]:
         """Open the vault for writing; while others write, wait, and keep the streams open."""
