@@ -566,6 +566,8 @@ class OrderLives(RuleBasedStateMachine):
             assert outcome["released"] is (order.holds and pending.asked_of == (was, order.acts)), outcome
             if outcome["released"]:
                 order.released_us, order.acts = self.now_us, order.acts + 1
+        elif order.disposed:
+            assert outcome["items"] == 0, outcome
         else:
             order.quarantined |= pending.items
 

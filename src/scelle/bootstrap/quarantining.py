@@ -7,7 +7,7 @@ from typing import Any, Final
 from scelle.bootstrap.readable import readable_orders, refuse_disposed
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session
-from scelle.errors import QuarantineWrong
+from scelle.errors import OrderOver, QuarantineWrong
 from scelle.formats.tokens import shown
 from scelle.ledger.events import events, has_left_events, record_event
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
@@ -74,12 +74,20 @@ def list_quarantined(session: Session, order: str) -> list[dict[str, Any]]:
 def execute_quarantine(session: Session, request: Request) -> dict[str, Any]:
     """Seal in the order's log that the items of an approved request are quarantined, with every place they have now.
 
-    Idempotent by request id. Return `items` and `records`.
+    Idempotent by request id. Return `items` and `records`; of an order that was disposed of meanwhile none, and `why`.
     """
     ledger = left_events_sealed(session, _order_of(request))
     done = _sealed_body(ledger, QUARANTINED, request.id)
     if done is None:
-        found = places_of(ledger, session.key, sealed_order(ledger).source_names, set(request.body["items"]))
+        names = sealed_order(ledger).source_names
+        try:
+            found = places_of(ledger, session.key, names, set(request.body["items"]))
+        except OrderOver:
+            return {
+                "items": 0,
+                "records": 0,
+                "why": "what the order captured was destroyed since it was asked",
+            }
         done = {
             "items": sorted(found),
             "places": {item: [list(place) for place in places] for item, places in found.items()},
