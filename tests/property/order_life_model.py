@@ -205,10 +205,13 @@ class Pending:
     is_approved: bool = False
 
     def is_overtaken(self, order: ModelOrder, now_us: int) -> bool:
-        """Tell whether the clauses that it touches are neither as they were nor as they are to be."""
+        """Tell whether the clauses that it touches are neither as they were nor as they are to be, or no claim is left."""
         if order.state(now_us) not in (State.IN_FORCE, State.LAPSED):
             return True
         growing, wanted = order.growing, {scope.id: scope for scope in self.new}
+        claims = {name for name, scope in growing.items() if not scope.carves}
+        if claims and claims <= set(self.stop):
+            return True
         return any(
             growing.get(name) not in (self.before.get(name), wanted.get(name))
             for name in (*self.stop, *wanted)
