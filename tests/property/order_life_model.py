@@ -205,7 +205,7 @@ class Pending:
     is_approved: bool = False
 
     def is_overtaken(self, order: ModelOrder, now_us: int) -> bool:
-        """Tell whether the clauses that it touches are neither as they were nor as they are to be, or no claim is left."""
+        """Tell whether what it touches is neither as it was nor as it is to be, or whether no claim would be left."""
         if order.state(now_us) not in (State.IN_FORCE, State.LAPSED):
             return True
         growing, wanted = order.growing, {scope.id: scope for scope in self.new}
