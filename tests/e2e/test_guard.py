@@ -155,7 +155,8 @@ def test_exit_codes_tell_held_from_free(platform: Platform) -> None:
     held = platform("may-delete", "docs", "a.txt", "sub/b.txt", "--json", code=3).json
     assert held["held"] == 1
     assert [each["held"] for each in held["items"]] == [False, True]
-    assert held["items"][0] == {"id": "a.txt", "held": False, "ref": None}
+    assert (held["allowed"], held["ref"]) == (False, held["items"][1]["ref"])
+    assert held["items"][0] == {"id": "a.txt", "allowed": True, "held": False, "ref": None}
 
 
 def test_what_is_not_known_holds(platform: Platform) -> None:

@@ -1,46 +1,15 @@
 """Watch real databases: nothing is lost or sealed twice, whatever happens to the stream."""
 
-import io
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
-
-from scelle.cli.main import run
-
-ORDER = """
-[order]
-id = "{order}"
-matter = "m-1"
-type = "dsa-retention"
-authority = "European Commission"
-addressee = "Example Platform"
-legal_basis = "Regulation (EU) 2022/2065, Article 72"
-reference = "R-1"
-issued = 2026-01-08
-received = 2026-01-08T14:00:00Z
-until = 2036-12-31
-zone = "Europe/Brussels"
-temporal = "both"
-notify = "permitted"
-
-[[clause]]
-id = "c1"
-sources = ["app"]
-{accounts}
-"""
-
-Connection = psycopg.Connection[Any]
+from tests.integration.live_vault import Connection, Vault, drop_slots, sums
+from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -59,73 +28,7 @@ def db(server: PostgresServer) -> Iterator[Connection]:
         try:
             yield connection
         finally:
-            _drop_slots(connection)
-
-
-def _drop_slots(connection: Connection) -> None:
-    for name, pid in connection.execute("SELECT slot_name, active_pid FROM pg_replication_slots").fetchall():
-        if pid is not None:
-            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        for _ in range(100):
-            try:
-                connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
-                break
-            except psycopg.errors.ObjectInUse:
-                time.sleep(0.05)
-
-
-class Vault:
-    """A vault made by the command line, and the commands on it."""
-
-    def __init__(self, folder: Path, server: PostgresServer) -> None:
-        self.folder = folder
-        self.env = {
-            **os.environ,
-            "XDG_CONFIG_HOME": str(folder / "keys"),
-            "SCELLE_VAULT": str(folder / "vault"),
-            "APP_PASSWORD": PASSWORD,
-        }
-        self.run("init", str(folder / "vault"), "--host", "platform.example")
-        url = f"postgresql://postgres@127.0.0.1:{server.port}/app"
-        self.run("source", "add", "app", url, "--credential", "env:APP_PASSWORD")
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "scelle.cli", *words],
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *words: str, code: int | None = 0) -> str:
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            for name, value in self.env.items():
-                patch.setenv(name, value)
-            found = run(list(words))
-        assert found == code or (code is None and found in (0, 1)), (
-            words,
-            found,
-            out.getvalue(),
-            err.getvalue(),
-        )
-        return out.getvalue()
-
-    def json(self, *words: str, code: int | None = 0) -> Any:
-        return json.loads(self.run(*words, "--json", code=code))
-
-    def order(self, order: str = "o-1", accounts: str = "") -> None:
-        path = self.folder / f"{order}.toml"
-        path.write_text(ORDER.format(order=order, accounts=accounts))
-        self.run("order", "add", str(path))
-
-    def watch(self, order: str = "o-1", code: int = 0) -> Any:
-        return self.json("watch", order, "--until-caught-up", code=code)["sources"]["app"]
-
-    def found(self, order: str, query: str) -> int:
-        total: int = self.json("find", order, query)["count"]
-        return total
+            drop_slots(connection)
 
 
 @pytest.fixture
@@ -133,17 +36,12 @@ def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Vault:
     return Vault(tmp_path, server)
 
 
-def _sealed(counts: Any) -> tuple[int, int, int]:
-    assert counts["offered"] == counts["sealed"] + counts["failed"] + counts["excluded"] + counts["lost"]
-    return counts["offered"], counts["sealed"], counts["excluded"]
-
-
 def test_every_change_is_sealed_once_and_a_pass_finds_nothing_new(vault: Vault, db: Connection) -> None:
     db.execute("INSERT INTO posts SELECT i, 'a' || i % 2, 'before' FROM generate_series(1, 100) i")
     vault.order(accounts='accounts = ["a1"]')
     first = vault.json("watch", "o-1", "--until-caught-up")
     assert first["snapshots"][0]["new"] == 50 + 5  # and what describes the columns
-    assert _sealed(first["sources"]["app"]) == (0, 0, 0)
+    assert sums(first["sources"]["app"]) == (0, 0, 0)
     db.execute(
         "INSERT INTO posts VALUES (200, 'a1', E'tab\\t line\\n \\\\ é', now(), '\\x00ff'), "
         "(201, 'a0', NULL, now(), NULL)"
@@ -151,8 +49,8 @@ def test_every_change_is_sealed_once_and_a_pass_finds_nothing_new(vault: Vault, 
     db.execute("UPDATE posts SET body = NULL WHERE id = 200")
     db.execute("INSERT INTO posts VALUES (202, 'a1', 'gone within a moment')")
     db.execute("DELETE FROM posts WHERE id IN (201, 202)")
-    assert _sealed(vault.watch()) == (6, 4, 2)
-    assert _sealed(vault.watch()) == (0, 0, 0)
+    assert sums(vault.watch()) == (6, 4, 2)
+    assert sums(vault.watch()) == (0, 0, 0)
     counts = vault.json("preserve", "o-1")["sources"]["app"]
     assert (counts["new"], counts["failed"], counts["vanished"]) == (0, 0, 1)
     assert vault.found("o-1", 'native = "[202]"') == 2
@@ -229,7 +127,7 @@ def test_a_slot_that_goes_under_load_is_noticed_within_five_seconds(vault: Vault
     (name,) = db.execute("SELECT slot_name FROM pg_replication_slots").fetchone() or ("",)
     _until_active(db)
     db.execute("INSERT INTO posts VALUES (1, 'a')")
-    _drop_slots(db)
+    drop_slots(db)
     db.execute("INSERT INTO posts VALUES (2, 'a')")
     db.execute("DELETE FROM posts WHERE id = 2")
     db.execute("INSERT INTO posts VALUES (3, 'a')")
@@ -269,7 +167,8 @@ def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection)
     first = vault.start("watch", "o-1")
     _until_active(db)
     second = vault.start("watch", "o-1", "--json")
-    time.sleep(2)
+    assert second.stderr is not None
+    assert "stands by" in second.stderr.readline()
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     time.sleep(1)
     first.kill()
@@ -280,7 +179,6 @@ def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection)
     second.terminate()
     out, err = second.communicate(timeout=60)
     assert second.returncode == 0, err
-    assert "stands by" in err
     assert json.loads(out)["sources"]["app"]["sealed"] in (
         1,
         2,
@@ -295,7 +193,7 @@ def test_one_stream_serves_two_orders_and_names_neither(vault: Vault, db: Connec
     vault.watch("o-1")
     vault.watch("o-2")
     db.execute("INSERT INTO posts VALUES (3, 'a1'), (4, 'a2')")
-    assert _sealed(vault.watch("o-1")) == (2, 1, 1)
+    assert sums(vault.watch("o-1")) == (2, 1, 1)
     assert [vault.found(order, 'native = "[3]" or native = "[4]"') for order in ("o-1", "o-2")] == [1, 1]
     slots = db.execute("SELECT slot_name FROM pg_replication_slots").fetchall()
     assert len(slots) == 1
@@ -309,7 +207,7 @@ def test_a_table_without_a_key_is_published_so_that_the_service_goes_on(vault: V
     db.execute("INSERT INTO visits VALUES ('a', now())")
     db.execute("UPDATE visits SET who = 'b'")  # PostgreSQL refuses this where such a table publishes updates
     db.execute("DELETE FROM visits")
-    assert _sealed(vault.watch()) == (1, 1, 0)
+    assert sums(vault.watch()) == (1, 1, 0)
 
 
 def test_what_an_update_leaves_as_it_was_is_taken_from_the_state_before(vault: Vault, db: Connection) -> None:
@@ -322,7 +220,7 @@ def test_what_an_update_leaves_as_it_was_is_taken_from_the_state_before(vault: V
     db.execute("UPDATE posts SET account_id = 'b'")  # the state before lies in a segment that is closed
     db.execute("INSERT INTO posts VALUES (2, 'a', repeat('new', 3000))")
     db.execute("UPDATE posts SET account_id = 'c' WHERE id = 2")  # and here in the one that is open
-    assert _sealed(vault.watch()) == (3, 3, 0)
+    assert sums(vault.watch()) == (3, 3, 0)
     assert vault.found("o-1", f'body = "{"old" * 3000}"') == 2
     assert vault.found("o-1", f'body = "{"new" * 3000}"') == 2
     assert (
@@ -339,7 +237,7 @@ def test_columns_that_come_and_go_and_emptied_tables_are_noticed(vault: Vault, d
     db.execute("TRUNCATE posts")
     db.execute("ALTER TABLE posts DROP COLUMN mood")
     db.execute("INSERT INTO posts VALUES (3, 'a', 'last')")
-    assert _sealed(vault.watch()) == (3, 3, 0)
+    assert sums(vault.watch()) == (3, 3, 0)
     assert vault.found("o-1", 'mood = "calm"') == 1
     assert vault.found("o-1", 'source = "app"') >= 3
     vault.run("verify")
@@ -356,7 +254,7 @@ def test_partitions_odd_names_and_large_values(vault: Vault, db: Connection) -> 
     db.execute(
         "INSERT INTO posts VALUES (1, 'a', repeat('é', 9000000), now(), decode(repeat('00', 2000000), 'hex'))"
     )
-    assert _sealed(vault.watch()) == (3, 3, 0)
+    assert sums(vault.watch()) == (3, 3, 0)
     assert vault.json("preserve", "o-1")["sources"]["app"]["new"] == 0
     vault.run("verify")
 
@@ -370,7 +268,7 @@ def test_a_rolled_back_transaction_leaves_nothing(vault: Vault, db: Connection) 
         db.execute("INSERT INTO posts VALUES (2, 'a')")
         with db.transaction(force_rollback=True):
             db.execute("INSERT INTO posts VALUES (3, 'a')")
-    assert _sealed(vault.watch()) == (1, 1, 0)
+    assert sums(vault.watch()) == (1, 1, 0)
 
 
 def _until_active(db: Connection) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from io import StringIO
 from itertools import chain
@@ -82,6 +83,7 @@ from scelle.errors import (
 from scelle.formats.schema import Schema
 from scelle.formats.tokens import is_reserved_alias
 from scelle.fsck.service import verify
+from scelle.ledger.clock import CONFIRMED_BY
 from scelle.ledger.destroying import is_destroyed, segment_folder
 from scelle.ledger.events import events
 from scelle.ledger.rows import Row
@@ -196,8 +198,13 @@ class OrderLives(RuleBasedStateMachine):
     @contextmanager
     def opened(self) -> Iterator[Session]:
         self.now_us += 1_000_000
-        with opened(self.vault, KeyChoice(self.keys), writing=True, clock=lambda: self.now_us) as session:
-            yield session
+        with (
+            pytest.MonkeyPatch.context() as patch
+        ):  # months may go by between two commits: somebody looked at the clock
+            patch.setenv(CONFIRMED_BY, datetime.fromtimestamp(self.now_us / 1e6, UTC).strftime("%Y-%m-%d"))
+            opening = opened(self.vault, KeyChoice(self.keys), writing=True, clock=lambda: self.now_us)
+            with opening as session:
+                yield session
 
     def teardown(self) -> None:
         self.check_packages()

@@ -77,7 +77,7 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as `may-delete --json` prints it."""
-        return {"id": self.native, "held": self.held, "ref": self.ref}
+        return {"id": self.native, "allowed": not self.held, "held": self.held, "ref": self.ref}
 
 
 def may_delete(

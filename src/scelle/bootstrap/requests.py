@@ -51,6 +51,7 @@ EXECUTORS: Final[Mapping[Act, str]] = {
     Act.WALL_ADMIT: "scelle.bootstrap.operators:execute_wall_admit",
     Act.OPERATOR_ADD: "scelle.bootstrap.operators:execute_operator_add",
     Act.SETTING: "scelle.bootstrap.operators:execute_setting",
+    Act.GUARD_REMOVE: "scelle.bootstrap.store_guards:execute_removal",
 }
 """Who carries out an act: module and function, found when it is needed."""
 

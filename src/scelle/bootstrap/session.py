@@ -339,7 +339,7 @@ class Session:
 
     def named(self, sealed: SealedOrder, names: Sequence[str] | None = None) -> list[NamedSource]:
         """Open the sources that an order names, in alias order."""
-        specs, is_secret = self.sources(), self._is_secret(sealed)
+        specs, is_secret = self.sources(), self.is_secret(sealed)
         return [
             self._named_source(specs[name], name, alias, is_secret=is_secret)
             for name, alias in sorted(sealed.aliases.items(), key=lambda pair: pair[1])
@@ -348,13 +348,13 @@ class Session:
 
     def named_by(self, sealed: SealedOrder, names: Collection[str]) -> list[NamedSource]:
         """Open sources by name, also those that an order does not name yet: these have no alias."""
-        specs, is_secret = self.sources(), self._is_secret(sealed)
+        specs, is_secret = self.sources(), self.is_secret(sealed)
         return [
             self._named_source(specs[name], name, sealed.aliases.get(name, ""), is_secret=is_secret)
             for name in sorted(names)
         ]
 
-    def _is_secret(self, sealed: SealedOrder) -> bool:
+    def is_secret(self, sealed: SealedOrder) -> bool:
         """Tell whether others may not learn of an order: nobody may be told of it, or a wall stands around it."""
         return sealed.order.notify is Notify.FORBIDDEN or sealed.order.id in self.people.walls
 

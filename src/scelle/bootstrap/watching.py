@@ -15,6 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 from scelle.bootstrap.orders import refuse_capture
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
+from scelle.bootstrap.store_guards import (
+    claims_digest,
+    forget_kept,
+    guarded_sources,
+    kept_rows,
+    note_let_go,
+    old_row,
+    probe_guard,
+    sync_guard,
+)
 from scelle.capture.entries import open_gaps
 from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
 from scelle.capture.live import LiveCapture, Seam
@@ -53,6 +63,10 @@ SEAL_S: Final = 15 * 60.0
 """So often what was captured is sealed, changes or none: the heartbeat."""
 LOOK_S: Final = 2.0
 """So often the server is asked how the stream stands, and told how far it may forget where nothing came."""
+DRAIN_S: Final = 0.5
+"""So often what the guard kept is fetched."""
+PROBE_S: Final = 60.0
+"""So often the guard is probed."""
 LOST_S: Final = 5.0
 """A stream that is broken for longer opens a gap."""
 _ROW_WAL_BYTES: Final = 8
@@ -79,6 +93,11 @@ class Watched:
     broken_s: float | None = None
     partly: tuple[tuple[str, str], ...] = ()
     captures: dict[str, LiveCapture] = field(default_factory=dict)
+    is_guarded: bool = False
+    claims: str = ""
+    """What the database's guard was told last of the orders' claims."""
+    drained_s: float = 0.0
+    probed_s: float = 0.0
 
     def token(self, reached: int) -> bytes:
         """Write where the stream stands, for manifests."""
@@ -327,6 +346,7 @@ class Watcher:
         with self._turn_open() as session:
             for each in self._watched:
                 self._refresh(session, each)
+                self._refresh_guard(session, each)
                 each.captures = dict(self._captures(session, each))
             sealed_s = self._clock_s()
             while not (self._is_done() or (session.lock is not None and session.lock.is_wanted)):
@@ -335,6 +355,11 @@ class Watcher:
                 if self._clock_s() - sealed_s >= SEAL_S:
                     self._seal(session)
                     sealed_s = self._clock_s()
+            for each in self._watched:
+                if each.is_guarded and each.stream is not None:
+                    with suppress(SourceError):
+                        each.drained_s = -DRAIN_S
+                        self._serve_guard(session, each, self._clock_s())
             self._seal(session)
             ledger = session.ledger(self._order)
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
@@ -415,6 +440,53 @@ class Watcher:
         if now_s - each.looked_s >= LOOK_S:
             with suppress(SourceError):  # the stream itself says so
                 self._look(session, each)
+        if each.is_guarded:
+            with suppress(SourceError):
+                self._serve_guard(session, each, now_s)
+
+    # --- the guard in the database
+
+    def _refresh_guard(self, session: Session, each: Watched) -> None:
+        """Tell the database's guard of claims that came or went since the last turn."""
+        each.is_guarded = each.name in guarded_sources(session)
+        claims = claims_digest(session, each.name) if each.is_guarded else ""
+        if claims and claims != each.claims:
+            try:
+                sync_guard(session, each.name)
+                each.claims = claims
+            except SourceError as error:
+                self._say(f"{each.name}: the guard was not told of the orders' claims: {error}")
+
+    def _serve_guard(self, session: Session, each: Watched, now_s: float) -> None:
+        """Seal what the guard kept, then take it out there; probe now and then."""
+        if now_s - each.drained_s >= DRAIN_S:
+            each.drained_s = now_s
+            while self._drain(session, each):
+                pass
+            note_let_go(session, each.name)
+        if now_s - each.probed_s >= PROBE_S:
+            each.probed_s = now_s
+            red = [path for path in probe_guard(session, each.name, unless_known=True) if path.is_red]
+            if red:
+                self._say(f"{each.name}: {len(red)} delete paths are not guarded: {red[0].line()}")
+
+    def _drain(self, session: Session, each: Watched) -> bool:
+        """Seal the first rows that wait in the outbox; tell whether there may be more.
+
+        A crash between the two leaves them there, and they are known again.
+        """
+        from scelle.sources.postgres.live import LiveTables  # the driver is an extra
+
+        rows = kept_rows(session, each.name)
+        if not rows or not isinstance(each.stream, LiveTables):
+            return False
+        records = each.stream.kept([old_row(row) for row in rows])
+        for capture in each.captures.values():
+            capture.take_kept(records, each.stream)
+        each.unflushed_s = each.unflushed_s or self._clock_s()
+        self._flush(session, each)
+        forget_kept(session, each.name, rows)
+        return True
 
     def _flush(self, session: Session, each: Watched) -> None:
         """Make durable what was captured, remember how far that is, and only then let the server forget it."""

@@ -19,6 +19,7 @@ from scelle.capture.record_rows import (
     RecordKeys,
     change_side,
     place_of,
+    record_side,
     rows_from,
 )
 from scelle.capture.record_sealing import RecordSealer
@@ -26,6 +27,7 @@ from scelle.capture.restricted_records import RESTRICTED_MEMBER
 from scelle.capture.store import ItemKeys
 from scelle.errors import ItemError
 from scelle.ledger.events import record_event
+from scelle.ledger.rows import Row
 from scelle.ledger.segments import SegmentWriter
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.scope.model import Clause
@@ -50,6 +52,7 @@ NOT_SEALED: Final = "record-not-sealed"
 """Why a deletion is left out that gives a key only: the record is not sealed, so no clause covered it."""
 
 _HEAD_BYTES: Final = 5
+_PASS_BYTES: Final = 8
 _NATIVE: Final = 3
 _ITEM: Final = struct.Struct(">Q")
 
@@ -132,10 +135,32 @@ class LiveCapture:
             if isinstance(record, BadRecord):
                 self._fail(record.place, record.cause, record.detail)
             elif at in batch.unsent:
-                self._take(self._completed(record, batch.unsent[at], stream), kind, place, writers)
+                self._take_change(self._completed(record, batch.unsent[at], stream), kind, place, writers)
             else:
-                self._take(record, kind, place, writers)
+                self._take_change(record, kind, place, writers)
         self.reached = max(self.reached, batch.reached)
+
+    def take_kept(self, records: Sequence[Record | BadRecord], stream: ChangeStream) -> None:
+        """Append rows that the guard kept in the store, but those whose very state is the newest that is sealed.
+
+        So a row that the stream or a snapshot gave is not sealed again, and neither is one that was sealed and stands
+        in the store still, since a crash came before it was taken out there.
+        """
+        self._name(stream.members())
+        for record in records:
+            self.counts.offered += 1
+            if isinstance(record, BadRecord):
+                self._fail(record.place, record.cause, record.detail)
+                continue
+            state = self._newest_state(record)
+            unit = record.member.encode("utf-8")
+            side = record_side(
+                self._keys.unit(unit), self._keys.item(record.native), self._keys.version(record.version), 0
+            )
+            if state is not None and state.side[: len(side) - _PASS_BYTES] == side[:-_PASS_BYTES]:
+                self.counts.unchanged += 1
+                continue
+            self._take(record, ChangeKind.DIVERTED, side, {})
 
     def _name(self, members: Sequence[Member]) -> None:
         fresh = [member for member in members if self._members.get(member.name) != member]
@@ -143,12 +168,17 @@ class LiveCapture:
             self._sealer.name_members(fresh)
             self._members.update((member.name, member) for member in fresh)
 
-    def _take(
+    def _take_change(
         self, record: Record, kind: ChangeKind, place: ChangePlace, writers: dict[str, SegmentWriter]
     ) -> None:
-        sealer, keys, counts = self._sealer, self._keys, self.counts
+        keys = self._keys
+        unit, item = keys.unit(record.member.encode("utf-8")), keys.item(record.native)
+        self._take(record, kind, change_side(unit, item, keys.version(record.version), place), writers)
+
+    def _take(self, record: Record, kind: ChangeKind, side: bytes, writers: dict[str, SegmentWriter]) -> None:
+        sealer, counts = self._sealer, self.counts
         shape, unit = sealer.shapes[record.member], record.member.encode("utf-8")
-        item = keys.item(record.native)
+        item: int = _ITEM.unpack_from(side, _ITEM.size)[0]
         match = shape.decide(RecordView(unit, record.time_us, record.account, record.values))
         reason = None if match.excluded_by is None else match.excluded_by.value
         is_covered = match.covered
@@ -159,7 +189,6 @@ class LiveCapture:
         if not is_covered:
             counts.excluded_by["rule" if reason is None else reason] += 1
             return
-        side = change_side(keys.unit(unit), item, keys.version(record.version), place)
         try:
             if match.restricted or (sealer.restricted_alias is not None and item in self._restricted_items()):
                 sealer.seal_restricted(record, side)
@@ -170,7 +199,7 @@ class LiveCapture:
                 if writer is None or writer.records >= writer.max_records:
                     writer = writers[record.member] = sealer.writer(shape.alias, shape.member)
                 seq = sealer.seal(writer, record, side)
-                if shape.alias in self._newest:
+                if shape.alias in self._newest and kind is not ChangeKind.KEY_DELETED:
                     self._newest[shape.alias].note(native_text(_native_id(record)), seq)
         except ItemError as error:
             called = self._item_keys.shadow(record.native) if match.restricted else native_text(record.native)
@@ -184,10 +213,13 @@ class LiveCapture:
 
     def _completed(self, record: Record, unsent: Sequence[int], stream: ChangeStream) -> Record:
         """Put in what the store did not send, from the record's newest sealed state; where none is, it stays null."""
+        state = self._newest_state(record)
+        return record if state is None else stream.completed(record, unsent, state.split_values())
+
+    def _newest_state(self, record: Record) -> Row | None:
         alias = self._sealer.shapes[record.member].alias
         newest = self._newest.setdefault(alias, NewestStates(self._tools.ledger, alias))
-        state = newest.find(native_text(_native_id(record)))
-        return record if state is None else stream.completed(record, unsent, state)
+        return newest.find(native_text(_native_id(record)))
 
     def _sealed_items(self) -> set[int]:
         """Return the records that are sealed: a deletion that gives a key only is of the order where its record is."""

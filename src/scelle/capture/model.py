@@ -26,10 +26,10 @@ class Counts:
     """The buckets of one source in one pass: *offered = sealed + failed + excluded + lost*.
 
     ``sealed`` is ``new + unchanged``: items whose current version is sealed when the pass ends. ``restricted`` are
-    those of them that lie in the compartment, ``links`` symbolic links; ``bytes`` is their content. The last three are no buckets: ``vanished`` were
-    sealed before and not offered any more, ``vanished_in_place`` those of them of which only the digest was
-    kept, and ``changed_in_place`` are items of which only the digest is kept and whose bytes changed although
-    their stamp did not.
+    those of them that lie in the compartment, ``links`` those that are symbolic links; ``bytes`` is their content. The
+    last three are no buckets: ``vanished`` were sealed before and not offered any more, ``vanished_in_place`` those of
+    them of which only the digest was kept, and ``changed_in_place`` are items of which only the digest is kept and
+    whose bytes changed although their stamp did not.
     """
 
     offered: int = 0

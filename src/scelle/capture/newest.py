@@ -9,9 +9,12 @@ from scelle.formats.values import decode_value
 from scelle.ledger.rows import Row
 from scelle.ledger.search import IndexBlock, Tombstones, tombstones
 from scelle.ledger.service import OrderLedgerWriter
+from scelle.sources.interfaces import ChangeKind
 
 _NATIVE_FIELD = 3
 _NATIVE_DIMENSION = "native"
+_KEY_ONLY = b'"change":"%b"' % ChangeKind.KEY_DELETED.value.encode()
+"""What `origin`, the last value, says of a deletion of which only the key was given."""
 
 
 @dataclass(slots=True)
@@ -28,20 +31,21 @@ class NewestStates:
         if self._number >= 0:
             self._open[native] = seq
 
-    def find(self, native: str) -> list[bytes] | None:
-        """Return the values of the newest state of a record, time and seq included; None where none is sealed."""
+    def find(self, native: str) -> Row | None:
+        """Return the newest state of a record; None where none is sealed. What only says that its key went is none."""
         writer = self.ledger.open_rows(self.alias)
         if writer is not None:
             if writer.number != self._number:
                 writer.flush()
-                self._open = {_native_of(row): row.seq for row in writer.flushed_rows()}
+                rows = (row for row in writer.flushed_rows() if not _is_key_only(row))
+                self._open = {_native_of(row): row.seq for row in rows}
                 self._number = writer.number
             seq = self._open.get(native)
             if seq is not None:
-                return writer.row(seq).split_values()
+                return writer.row(seq)
         return self._find_closed(native)
 
-    def _find_closed(self, native: str) -> list[bytes] | None:
+    def _find_closed(self, native: str) -> Row | None:
         wanted = tag(self.ledger.secrets.tag_key, _NATIVE_DIMENSION, native)
         erased = tombstones(self.ledger.entries)
         for at, manifest in reversed(list(self.ledger.manifests())):
@@ -51,9 +55,15 @@ class NewestStates:
             with closing(self.ledger.segment(manifest)) as reader:
                 block = IndexBlock(reader, ordinal, erased.get(at, Tombstones()).places)
                 seqs = block.seqs(*block.ranks(wanted, INT64_MIN, INT64_MAX + 1))
-                if seqs:
-                    return reader.row(max(seqs)).split_values()
+                for seq in sorted(seqs, reverse=True):
+                    row = reader.row(seq)
+                    if not _is_key_only(row):
+                        return row
         return None
+
+
+def _is_key_only(row: Row) -> bool:
+    return _KEY_ONLY in row.split_values()[-1]
 
 
 def _native_of(row: Row) -> str:

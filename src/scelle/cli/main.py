@@ -22,6 +22,7 @@ from scelle.cli import (
     find,
     gap,
     git,
+    guard,
     initialise,
     key,
     may_delete,
@@ -128,6 +129,7 @@ app.command("preview")(preview.preview)
 app.command("preserve")(preserve.preserve)
 app.command("watch")(watch.watch)
 app.add_typer(gap.app, name="gap")
+app.add_typer(guard.app, name="guard")
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("find")(find.find)

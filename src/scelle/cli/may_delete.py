@@ -57,7 +57,14 @@ def may_delete(
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         answers = ask(session, source, natives, account=account, time_us=time_us)
     held = sum(each.held for each in answers)
-    document = {"source": source, "items": [each.to_json() for each in answers], "held": held}
+    refs = [each.ref for each in answers if each.held]
+    document = {
+        "source": source,
+        "allowed": not held,
+        "ref": refs[0] if refs else None,
+        "items": [each.to_json() for each in answers],
+        "held": held,
+    }
     emit(document, [_line(each) for each in answers], as_json)
     if held:
         raise typer.Exit(HELD)

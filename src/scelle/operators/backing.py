@@ -22,6 +22,7 @@ _ACTS: Final[Mapping[str, frozenset[Act]]] = {
     "quarantined": frozenset({Act.QUARANTINE}),
     "quarantine.lifted": frozenset({Act.LIFT_QUARANTINE}),
     "records.erased": frozenset({Act.DISPOSE_EARLY}),
+    "guard.removed": frozenset({Act.GUARD_REMOVE}),
     GRANTED: frozenset({Act.OPEN_RESTRICTED, Act.EXPORT_RESTRICTED}),
 }
 """Which requests an event of a kind may carry out."""
@@ -70,6 +71,10 @@ def _needs_two(event: Event) -> bool:
     match event.kind:
         case "amended":
             return event.body["request"] is not None or event.body["act"] in LOOSENING
+        case "guard.removed":
+            return (
+                event.body["request"] is not None
+            )  # in solo mode one person removes it, and every report says so
         case "quarantined":
             return (
                 event.body["request"] is not None

@@ -49,6 +49,7 @@ class Act(StrEnum):
     WALL_ADMIT = "wall-admit"
     OPERATOR_ADD = "operator-add"
     SETTING = "setting"
+    GUARD_REMOVE = "guard-remove"
 
 
 RESTRICTED_ACTS: Final = frozenset({Act.OPEN_RESTRICTED, Act.EXPORT_RESTRICTED})

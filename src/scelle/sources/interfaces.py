@@ -230,6 +230,8 @@ class ChangeKind(Enum):
     """The record as it was is given whole."""
     KEY_DELETED = "delete-key"
     """Of the record only its identity is given; what it was is in the states before."""
+    DIVERTED = "diverted"
+    """The record as it was before it was deleted or overwritten, kept by the guard in the store."""
 
 
 class ChangePlace(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from json import dumps
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import Connection
@@ -65,12 +65,28 @@ _NOTHING: Final = b"\0"
 """Stands for NULL while a line is made: no value of PostgreSQL holds this byte."""
 _VALUE_AT: Final = 5
 _ORIGIN_DEPTH: Final = 4
+_DIVERTED: Final = {"delete": b"d", "update": b"u", "truncate": b"t"}
+_DIVERTED_TEXTS: Final = {letter: f"diverted-{op}" for op, letter in _DIVERTED.items()}
 _KIND_BY_LETTER: Final = {
     b"I": ChangeKind.INSERTED,
     b"U": ChangeKind.UPDATED,
     b"D": ChangeKind.DELETED,
     b"K": ChangeKind.KEY_DELETED,
 }
+
+
+class OldRow(NamedTuple):
+    """Carry a row that the guard kept in the store: `op` is delete, update or truncate, `at_us` when that was.
+
+    `number` tells rows apart; `cells` are what COPY prints of `columns`, before its escapes, None for NULL.
+    """
+
+    number: int
+    table: str
+    op: str
+    at_us: int
+    columns: Sequence[str]
+    cells: Sequence[str | None]
 
 
 class ChangeReader(RowReader):
@@ -96,7 +112,7 @@ class ChangeReader(RowReader):
 
     def _origins_of(self, rows: Rows) -> list[bytes]:
         table = dumps(self._leaf(rows.columns[0][0]), ensure_ascii=False).encode("utf-8")
-        if self._shard or any(place.count(b"-") > 3 for place in rows.columns[1]):
+        if self._shard or any(place.count(b"-") != 3 for place in rows.columns[1]):
             return [
                 structure_value(canonical_json(self._origin(oid, place)))
                 for oid, place in zip(rows.columns[0], rows.columns[1], strict=True)
@@ -111,14 +127,11 @@ class ChangeReader(RowReader):
 
     def _origin(self, table_oid: bytes, place: bytes) -> dict[str, Any]:
         lsn, number, letter, time_us, *unsent = place[1:].decode("ascii").split("-")
-        body: dict[str, Any] = {
-            "change": _KIND_BY_LETTER[letter.encode()].value,
-            "committed": time_us,
-            "lsn": lsn,
-            "number": int(number),
-            "table": self._leaf(table_oid),
-        }
-        if unsent:
+        body: dict[str, Any] = {"number": int(number), "table": self._leaf(table_oid)}
+        if letter.encode() in _DIVERTED_TEXTS:
+            return {**body, "at": time_us, "change": _DIVERTED_TEXTS[letter.encode()]}
+        body |= {"change": _KIND_BY_LETTER[letter.encode()].value, "committed": time_us, "lsn": lsn}
+        if unsent and unsent[0]:
             columns = self._shape.table.columns
             body["unsent"] = [columns[int(column)].name for column in unsent[0].split(".")]
         if self._shard:
@@ -229,6 +242,25 @@ class LiveTables:
         values[-1] = structure_value(canonical_json(origin))
         return record._replace(values=values, version=b"\t".join(cells))
 
+    def kept(self, rows: Sequence[OldRow]) -> list[Record | BadRecord]:
+        """Make records of rows that the guard kept, in their order; of a table that is not known a BadRecord."""
+        records: list[Record | BadRecord] = []
+        for row in rows:
+            shape = self._shapes.get(row.table)
+            if shape is None:
+                records.append(BadRecord(row.table, "no-such-table", "its rows are not read"))
+                continue
+            letter, settings = _DIVERTED[row.op], self.settings
+            place = b"@outbox-%d-%b-%d-" % (row.number, letter, row.at_us)
+            told = dict(zip(row.columns, row.cells, strict=True))
+            cells = [told.get(column.name) for column in shape.table.columns]
+            reader = ChangeReader(shape, "", 0, settings.holder, settings.shard, self._open)
+            oid = str(shape.table.oid).encode()
+            texts = [None if cell is None else cell.encode("utf-8") for cell in cells]
+            records += reader.records(self._line(shape, oid, place, texts))
+        self._large = {}
+        return records
+
     def stay_alive(self) -> None:
         """Keep the stream open while nothing is received."""
         try:
@@ -302,22 +334,22 @@ class LiveTables:
             table.unsent[len(table.lines)] = [table.shape.first + at for at in unsent]
         if not table.lines:
             self._touched.append(table)
-        table.lines.append(self._line(table, text, cells))
+        table.lines.append(self._line(table.shape, table.oid, text, cells))
         table.kinds.append(_KIND_BY_LETTER[letter])
         table.places.append(place)
 
-    def _line(self, table: _LiveTable, place: bytes, cells: Sequence[Cell]) -> bytes:
+    def _line(self, shape: Shape, oid: bytes, place: bytes, cells: Sequence[Cell]) -> bytes:
         """Write a row as COPY would, what is too large for a line set aside."""
         known = [cell if isinstance(cell, bytes) else _NOTHING for cell in cells]
         tail = b""
         if sum(map(len, known)) > INLINE_BYTES:
-            tail = self._set_aside(table.shape, place, known)
+            tail = self._set_aside(shape, place, known)
         joined = b"\t".join(known)
         if joined.count(b"\t") != len(known) - 1 or any(each in joined for each in _SPECIAL):
             joined = b"\t".join(map(_escaped, known))
         if _NOTHING in joined:
             joined = joined.replace(_NOTHING, COPY_NULL)
-        return b"%b\t%b\t%b\t%b\n" % (table.oid, place, joined, tail)
+        return b"%b\t%b\t%b\t%b\n" % (oid, place, joined, tail)
 
     def _set_aside(self, shape: Shape, place: bytes, known: list[bytes]) -> bytes:
         told = []

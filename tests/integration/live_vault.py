@@ -1,0 +1,114 @@
+"""A vault made by the command line that takes its items from a live database, for tests of watch and guard."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration.postgres import PASSWORD, PostgresServer
+
+from scelle.cli.main import run
+
+ORDER = """
+[order]
+id = "{order}"
+matter = "m-1"
+type = "dsa-retention"
+authority = "European Commission"
+addressee = "Example Platform"
+legal_basis = "Regulation (EU) 2022/2065, Article 72"
+reference = "R-1"
+issued = 2026-01-08
+received = 2026-01-08T14:00:00Z
+until = 2036-12-31
+zone = "Europe/Brussels"
+temporal = "both"
+notify = "{notify}"
+
+[[clause]]
+id = "c1"
+sources = ["app"]
+{accounts}
+"""
+
+Connection = psycopg.Connection[Any]
+
+
+class Vault:
+    """A vault made by the command line, and the commands on it."""
+
+    def __init__(self, folder: Path, server: PostgresServer) -> None:
+        self.folder = folder
+        self.env = {
+            **os.environ,
+            "XDG_CONFIG_HOME": str(folder / "keys"),
+            "SCELLE_VAULT": str(folder / "vault"),
+            "APP_PASSWORD": PASSWORD,
+        }
+        self.run("init", str(folder / "vault"), "--host", "platform.example")
+        url = f"postgresql://postgres@127.0.0.1:{server.port}/app"
+        self.run("source", "add", "app", url, "--credential", "env:APP_PASSWORD")
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "scelle.cli", *words],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str, code: int | None = 0) -> str:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            found = run(list(words))
+        assert found == code or (code is None and found in (0, 1)), (
+            words,
+            found,
+            out.getvalue(),
+            err.getvalue(),
+        )
+        return out.getvalue()
+
+    def json(self, *words: str, code: int | None = 0) -> Any:
+        return json.loads(self.run(*words, "--json", code=code))
+
+    def order(self, order: str = "o-1", accounts: str = "", notify: str = "permitted") -> None:
+        path = self.folder / f"{order}.toml"
+        path.write_text(ORDER.format(order=order, accounts=accounts, notify=notify))
+        self.run("order", "add", str(path))
+
+    def watch(self, order: str = "o-1", code: int = 0) -> Any:
+        return self.json("watch", order, "--until-caught-up", code=code)["sources"]["app"]
+
+    def found(self, order: str, query: str) -> int:
+        total: int = self.json("find", order, query)["count"]
+        return total
+
+
+def drop_slots(connection: Connection) -> None:
+    """Drop every slot, ending who reads it."""
+    for name, pid in connection.execute("SELECT slot_name, active_pid FROM pg_replication_slots").fetchall():
+        if pid is not None:
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+        for _ in range(100):
+            try:
+                connection.execute("SELECT pg_drop_replication_slot(%s)", (name,))
+                break
+            except psycopg.errors.ObjectInUse:
+                time.sleep(0.05)
+
+
+def sums(counts: Any) -> tuple[int, int, int]:
+    """Return offered, sealed and excluded, which must add up."""
+    assert counts["offered"] == counts["sealed"] + counts["failed"] + counts["excluded"] + counts["lost"]
+    return counts["offered"], counts["sealed"], counts["excluded"]

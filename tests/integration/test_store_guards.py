@@ -1,0 +1,147 @@
+"""Guard what an order holds in real databases by the command line, and seal what the guard keeps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.integration.live_vault import Connection, Vault, drop_slots, sums
+from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    with serve_postgres(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def db(server: PostgresServer) -> Iterator[Connection]:
+    with server.database("app") as connection:
+        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
+        connection.execute("CREATE TABLE visits (account_id text, place text)")
+        connection.execute("INSERT INTO posts SELECT i, 'a' || i % 2, 'mild' FROM generate_series(1, 10) i")
+        connection.execute("INSERT INTO visits VALUES ('a1', 'harbour'), ('a0', 'park')")
+        try:
+            yield connection
+        finally:
+            drop_slots(connection)
+
+
+@pytest.fixture
+def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Vault:
+    made = Vault(tmp_path, server)
+    made.order(accounts='accounts = ["a1"]')
+    return made
+
+
+def _guard(vault: Vault, mode: str) -> Any:
+    return vault.json("guard", "install", "o-1", "--source", "app", "--mode", mode)
+
+
+def _state(vault: Vault, path: str) -> tuple[str, str]:
+    found = vault.json("guard", "status", code=None)["paths"]
+    return next((each["state"], each["how"]) for each in found if each["path"] == path)
+
+
+def test_what_the_guard_keeps_is_sealed_once_and_leaves_the_database(vault: Vault, db: Connection) -> None:
+    vault.watch()
+    installed = _guard(vault, "divert")
+    assert (installed["state"], installed["red"]) == ("complete", 0)
+    assert db.execute("UPDATE visits SET place = 'museum'").rowcount == 2  # which no stream shows: no key
+    assert db.execute("DELETE FROM visits").rowcount == 2
+    assert db.execute("DELETE FROM posts").rowcount == 10
+    counts = vault.watch()
+    offered, sealed, excluded = sums(counts)
+    # the stream gives ten keys, of which five are held; the outbox five posts, that are sealed, and one visit
+    assert (offered, sealed, counts["unchanged"], excluded) == (16, 11, 5, 5)
+    assert vault.found("o-1", 'place = "museum"') == 1
+    assert vault.found("o-1", 'native = "[1]" and body = "mild"') == 1
+    assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)
+    vault.run("verify")
+
+
+def test_what_is_refused_is_refused_in_every_session(vault: Vault, db: Connection) -> None:
+    _guard(vault, "refuse")
+    for statement in (
+        "DELETE FROM posts",
+        "TRUNCATE posts",
+        "DROP TABLE posts",
+        "DELETE FROM posts WHERE id = 1",
+    ):
+        with pytest.raises(psycopg.Error) as refused:
+            db.execute(statement.encode())
+        assert "held" in str(refused.value)
+        assert "o-1" not in str(refused.value)
+    assert db.execute("DELETE FROM posts WHERE account_id = 'a0'").rowcount == 5
+
+
+def test_a_guard_that_somebody_switches_off_is_red_at_once(vault: Vault, db: Connection) -> None:
+    _guard(vault, "refuse")
+    assert _state(vault, "public.posts: delete") == ("effective", "probed")
+    with pytest.raises(psycopg.Error):
+        db.execute("ALTER TABLE posts DISABLE TRIGGER ALL")
+    for name in ("scelle_guard_drop", "scelle_guard_command"):
+        db.execute(f"ALTER EVENT TRIGGER {name} DISABLE".encode())
+    db.execute("ALTER TABLE posts DISABLE TRIGGER ALL")
+    assert _state(vault, "public.posts: delete")[0] == "red"
+    assert vault.json("guard", "probe", code=1)["red"] > 0
+
+
+def test_claims_join_and_leave_and_the_last_takes_the_guard_with_it(vault: Vault, db: Connection) -> None:
+    _guard(vault, "refuse")
+    vault.order("o-2", accounts='accounts = ["a0"]')
+    assert db.execute("DELETE FROM posts WHERE id = 2").rowcount == 1
+    vault.json("guard", "install", "o-2", "--source", "app", "--mode", "refuse")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 4")
+    assert vault.json("guard", "remove", "o-2", "--source", "app", "--yes")["removed"] is False
+    assert db.execute("DELETE FROM posts WHERE id = 4").rowcount == 1
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 1")
+    assert vault.json("guard", "remove", "o-1", "--source", "app", "--yes")["removed"] is True
+    assert db.execute("DELETE FROM posts").rowcount == 8
+    assert db.execute("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'scelle'").fetchone() == (0,)
+    assert vault.json("guard", "status")["paths"] == []
+
+
+def test_a_plan_changes_nothing_and_can_be_undone(vault: Vault, db: Connection) -> None:
+    plan = vault.json("guard", "plan", "o-1", "--mode", "divert")["sources"]["app"]
+    assert plan["possible"]
+    assert db.execute("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").fetchone() == (0,)
+    _guard(vault, "divert")
+    for step in plan["undo"]:
+        for statement in step["statements"]:
+            db.execute(statement.encode())
+    assert db.execute("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").fetchone() == (0,)
+    assert db.execute("DELETE FROM posts").rowcount == 10
+
+
+def test_nothing_is_removed_where_there_is_nothing(vault: Vault, db: Connection) -> None:
+    assert vault.run("guard", "remove", "o-1", "--source", "elsewhere", "--yes", code=2) == ""
+    assert vault.json("guard", "status")["paths"] == []
+
+
+def test_with_operators_two_people_remove_a_guard(vault: Vault, db: Connection) -> None:
+    vault.env["SCELLE_OPERATOR_PASSPHRASE_FROM"] = "env:APP_PASSWORD"
+    _guard(vault, "refuse")
+    vault.run("operator", "add", "alice", "--role", "counsel")
+    for name in ("bob", "carol"):
+        vault.run("--as", "alice", "operator", "add", name, "--role", "counsel")
+    asked = vault.json("--as", "alice", "guard", "remove", "o-1", "--source", "app")
+    vault.run("--as", "bob", "request", "approve", asked["request"])
+    with pytest.raises(psycopg.Error, match="held"):  # it cools off first
+        db.execute("DELETE FROM posts WHERE id = 1")
+    vault.run("--as", "alice", "guard", "remove", "o-1", "--source", "elsewhere", code=2)
+
+
+def test_a_database_is_told_nothing_of_a_secret_order(vault: Vault, db: Connection) -> None:
+    vault.order("o-2", accounts='accounts = ["a0"]', notify="forbidden")
+    words = ("guard", "install", "o-2", "--source", "app", "--mode", "refuse")
+    assert vault.run(*words, code=2) == ""
+    _guard(vault, "refuse")
+    assert db.execute("DELETE FROM posts WHERE id = 2").rowcount == 1
+    vault.json(*words, "--tell-database")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 4")
