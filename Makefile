@@ -56,6 +56,8 @@ bench: venv
 	$(BIN)/python -m benchmarks.records --records $(RECORDS)
 	$(BIN)/python -m benchmarks.proofs
 	$(BIN)/python -m benchmarks.holds
+	$(BIN)/python -m benchmarks.watch
+	$(BIN)/python -m benchmarks.guard
 
 mutation: venv
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -259,6 +259,18 @@ def test_partitions_odd_names_and_large_values(vault: Vault, db: Connection) -> 
     vault.run("verify")
 
 
+def test_a_changed_key_says_that_the_old_one_is_gone(vault: Vault, db: Connection) -> None:
+    db.execute("INSERT INTO posts VALUES (1, 'a', 'same')")
+    vault.order()
+    vault.watch()
+    db.execute("UPDATE posts SET id = 2")
+    assert sums(vault.watch()) == (2, 2, 0)
+    assert vault.found("o-1", 'native = "[1]"') == 2
+    assert vault.found("o-1", 'native = "[2]" and body = "same"') == 1
+    watched = vault.json("status")["orders"][0]["watched"]["app"]
+    assert (watched["offered"], watched["sealed"]) == (2, 2)
+
+
 def test_a_rolled_back_transaction_leaves_nothing(vault: Vault, db: Connection) -> None:
     vault.order()
     vault.watch()

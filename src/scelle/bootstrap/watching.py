@@ -40,6 +40,7 @@ from scelle.capture.watch_state import (
 )
 from scelle.errors import AuthorityError, InputError, SourceError, SourceUnreadable, VaultBusy
 from scelle.formats.entries import Gap
+from scelle.ledger.crew import spare_cores
 from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.orders.service import sealed_order, with_accounts
@@ -392,6 +393,7 @@ class Watcher:
         """Open the capture of every order that is watched over a source, whoever may know of it."""
         for order, began in self._joined(session, each):
             ledger = session.writer(order)
+            ledger.crew.workers = spare_cores()
             sealed = with_accounts(sealed_order(ledger), session.packs)
             with suppress(AuthorityError, InputError):  # the order is over
                 refuse_capture(session, sealed)

@@ -26,10 +26,10 @@ from scelle.capture.record_sealing import RecordSealer
 from scelle.capture.restricted_records import RESTRICTED_MEMBER
 from scelle.capture.store import ItemKeys
 from scelle.errors import ItemError
-from scelle.ledger.events import record_event
+from scelle.ledger.events import events, record_event
 from scelle.ledger.rows import Row
 from scelle.ledger.segments import SegmentWriter
-from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
+from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, OrderLedgerWriter
 from scelle.scope.model import Clause
 from scelle.scope.records import RecordView
 from scelle.sources.interfaces import (
@@ -317,6 +317,35 @@ class LiveCapture:
 
 def _native_id(record: Record) -> bytes:
     return record.values[_NATIVE - 2][_HEAD_BYTES:]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedSource:
+    """What watching a source has sealed for an order so far, until when (microseconds), and where its stream stood."""
+
+    offered: int
+    sealed: int
+    failed: int
+    excluded: int
+    lost: int
+    until_us: int
+    position: str
+
+
+def watched_sources(ledger: OrderLedger) -> dict[str, WatchedSource]:
+    """Sum up, by alias, what was sealed of changes as they happened."""
+    found: dict[str, WatchedSource] = {}
+    for event in events(ledger, SEALED):
+        body = event.body
+        last = found.get(body["source"])
+        counted = {
+            name: body[name] + (0 if last is None else getattr(last, name))
+            for name in ("offered", "sealed", "failed", "excluded", "lost")
+        }
+        found[body["source"]] = WatchedSource(
+            **counted, until_us=int(body["to_us"]), position=body["position"]
+        )
+    return found
 
 
 def newest_place(ledger: OrderLedgerWriter, aliases: Collection[str]) -> ChangePlace:

@@ -73,6 +73,7 @@ def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> N
 
 def _order(session: "Session", order: str) -> dict[str, Any]:
     from scelle.bootstrap import witnesses  # start-up time of --help
+    from scelle.capture.live import watched_sources
     from scelle.cli.lives import life_json
     from scelle.ledger.clock import clock_behind
     from scelle.ledger.events import events
@@ -98,6 +99,18 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
         "passes": len({event.body["pass"] for event in passes}),
         "last_pass": None if last is None else utc(last.time_us),
         "sources": {} if last is None else dict(last.body["sources"]),
+        "watched": {
+            sealed.source_names[alias]: {
+                "offered": each.offered,
+                "sealed": each.sealed,
+                "failed": each.failed,
+                "excluded": each.excluded,
+                "lost": each.lost,
+                "until": utc(each.until_us),
+                "position": each.position,
+            }
+            for alias, each in watched_sources(ledger).items()
+        },
         "gaps": [
             {
                 "source": gap.source,
@@ -139,6 +152,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
             lines.append(
                 f"    {name}: offered {counts['offered']} = sealed {counts['sealed']} + "
                 f"failed {counts['failed']} + excluded {counts['excluded']} + lost {counts['lost']}"
+            )
+        for name, each in order["watched"].items():
+            lines.append(
+                f"    {name}, watched until {each['until']}: changes offered {each['offered']} = sealed "
+                f"{each['sealed']} + failed {each['failed']} + excluded {each['excluded']} + lost {each['lost']}"
             )
         for gap in order["gaps"]:
             lines.append(f"    gap: {gap['source']} {gap['cause']} {gap['from']} to {gap['to'] or 'now'}")

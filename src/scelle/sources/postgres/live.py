@@ -320,6 +320,11 @@ class LiveTables:
             return
         if old is not None and change.old_kind == "O":
             new = [was if isinstance(cell, Unchanged) else cell for cell, was in zip(new, old, strict=True)]
+        if (
+            old is not None and change.old_kind == "K"
+        ):  # the key was changed: under the old one there is nothing now
+            self._add(table, old, place, b"K")
+            place = self._place()
         self._add(table, new, place, change.kind.encode())
 
     def _add(self, table: _LiveTable, cells: list[Cell], place: ChangePlace, letter: bytes) -> None:
