@@ -52,9 +52,7 @@ def _changes(vault: Vault) -> Counter[tuple[str, str, str]]:
     return found
 
 
-def kill_and_count(
-    root: Path, server: PostgresServer, db: Connection, *, rows: int, kills: int, pause_s: float
-) -> None:
+def kill_and_count(root: Path, server: PostgresServer, *, rows: int, kills: int, pause_s: float) -> None:
     """Run a workload, kill the watch so many times meanwhile, and compare what is sealed with the workload's ledger."""
     vault = Vault(root, server)
     vault.order()
