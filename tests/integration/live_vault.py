@@ -44,7 +44,7 @@ Connection = psycopg.Connection[Any]
 class Vault:
     """A vault made by the command line, and the commands on it."""
 
-    def __init__(self, folder: Path, server: PostgresServer) -> None:
+    def __init__(self, folder: Path, server: PostgresServer, *options: str) -> None:
         self.folder = folder
         self.env = {
             **os.environ,
@@ -52,7 +52,7 @@ class Vault:
             "SCELLE_VAULT": str(folder / "vault"),
             "APP_PASSWORD": PASSWORD,
         }
-        self.run("init", str(folder / "vault"), "--host", "platform.example")
+        self.run("init", str(folder / "vault"), "--host", "platform.example", *options)
         url = f"postgresql://postgres@127.0.0.1:{server.port}/app"
         self.run("source", "add", "app", url, "--credential", "env:APP_PASSWORD")
 

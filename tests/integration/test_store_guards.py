@@ -145,3 +145,48 @@ def test_a_database_is_told_nothing_of_a_secret_order(vault: Vault, db: Connecti
     vault.json(*words, "--tell-database")
     with pytest.raises(psycopg.Error, match="held"):
         db.execute("DELETE FROM posts WHERE id = 4")
+
+
+def test_a_suspension_is_a_gap_and_needs_a_second_word(vault: Vault, db: Connection) -> None:
+    _guard(vault, "refuse")
+    (made,) = vault.json("guard", "suspend", "--minutes", "30", "--reason", "stuck")["suspended"]
+    assert db.execute("DELETE FROM posts WHERE id = 1").rowcount == 1
+    status = vault.json("guard", "status", code=1)
+    assert [each["id"] for each in status["unconfirmed"]] == [made["id"]]
+    assert [gap["cause"] for gap in vault.json("gap", "list")["gaps"]] == ["guard-suspended"]
+    vault.run("guard", "rearm")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 3")
+    vault.run("guard", "confirm", made["id"])
+    assert vault.json("guard", "status")["unconfirmed"] == []
+    vault.run("guard", "confirm", made["id"], code=2)
+    vault.run("guard", "suspend", "--minutes", "0", "--reason", "stuck", code=2)
+
+
+def test_a_migration_is_allowed_by_two_after_what_it_takes_was_sealed(
+    server: PostgresServer, db: Connection, tmp_path: Path
+) -> None:
+    vault = Vault(tmp_path, server, "--cooling-off", "0s")
+    vault.order(accounts='accounts = ["a1"]')
+    _guard(vault, "refuse")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("ALTER TABLE posts DROP COLUMN body")
+    words = (
+        "guard",
+        "allow-migration",
+        "o-1",
+        "--source",
+        "app",
+        "--table",
+        "public.posts",
+        "--column",
+        "body",
+    )
+    request = vault.json(*words)["request"]
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("ALTER TABLE posts DROP COLUMN body")
+    assert vault.json("request", "approve", request)["state"] == "executed"
+    assert vault.found("o-1", 'body = "mild"') == 5
+    db.execute("ALTER TABLE posts DROP COLUMN body")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("ALTER TABLE posts DROP COLUMN account_id CASCADE")

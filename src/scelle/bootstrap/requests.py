@@ -52,6 +52,7 @@ EXECUTORS: Final[Mapping[Act, str]] = {
     Act.OPERATOR_ADD: "scelle.bootstrap.operators:execute_operator_add",
     Act.SETTING: "scelle.bootstrap.operators:execute_setting",
     Act.GUARD_REMOVE: "scelle.bootstrap.store_guards:execute_removal",
+    Act.GUARD_MIGRATION: "scelle.bootstrap.guard_breaks:execute_migration",
 }
 """Who carries out an act: module and function, found when it is needed."""
 

@@ -422,6 +422,16 @@ def _is_guarded(ledger: OrderLedger, alias: str) -> bool:
     return bool(last) and last[-1] == INSTALLED
 
 
+def claiming_orders(session: Session, name: str) -> list[str]:
+    """List the orders that are guarded in a source and hold, whoever may know of them."""
+    return [order for order, _ in _claiming(session, name)]
+
+
+def asked_of(session: Session, name: str, ask_: Callable[["Connection[Any]"], _Answer]) -> _Answer:
+    """Ask the database of a source; raises a SourceError in Scellé's words."""
+    return _asked(_open(session, name), ask_)
+
+
 # --- databases -----------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,9 @@ app = typer.Typer(
 )
 
 SourceOption = Annotated[str, typer.Option("--source", metavar="SOURCE", help="The source's name.")]
+MaybeSourceOption = Annotated[
+    str | None, typer.Option("--source", metavar="SOURCE", help="Only this source's guard. Default: all.")
+]
 ModeOption = Annotated[
     str, typer.Option(metavar="divert|refuse", help="What becomes of a statement that takes a held row away.")
 ]
@@ -159,20 +162,116 @@ def status(
 
     Example: scelle guard status --json
     """
-    from scelle.bootstrap.store_guards import guard_status  # start-up time of --help
+    from scelle.bootstrap.guard_breaks import suspensions  # start-up time of --help
+    from scelle.bootstrap.store_guards import guard_status
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        paths = guard_status(session)
-    emit(_paths_json(paths), _paths_lines(paths) or ["no guard is installed"], as_json)
-    if any(each.is_red for each in paths):
+        paths, now_us = guard_status(session), session.now_us()
+        unconfirmed = [each for each in suspensions(session) if each.confirmed_by is None]
+    document = {**_paths_json(paths), "unconfirmed": [each.to_json(now_us) for each in unconfirmed]}
+    lines = _paths_lines(paths) or ["no guard is installed"]
+    emit(document, [*lines, *(each.line(now_us) for each in unconfirmed)], as_json)
+    if any(each.is_red for each in paths) or any(each.is_overdue(now_us) for each in unconfirmed):
         raise typer.Exit(1)
+
+
+@app.command("suspend")
+def suspend(
+    reason: Annotated[str, typer.Option(metavar="CODE", help="Why, as a code.")],
+    minutes: Annotated[int, typer.Option(metavar="N", help="For so long; then the guard stands again.")] = 30,
+    source: MaybeSourceOption = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Break the glass: let everything go for some minutes, at once, by one person.
+
+    It re-arms itself by the database's clock. It is a gap of every order that is guarded there, held rows that go are
+    counted, and a second person must give his word within a day (`scelle guard confirm`); `guard status` says who must.
+
+    Example: scelle guard suspend --minutes 30 --reason stuck-migration
+    """
+    from scelle.bootstrap.guard_breaks import suspend_guard  # start-up time of --help
+
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+        found, now_us = suspend_guard(session, minutes, reason, source), session.now_us()
+    emit(
+        {"suspended": [each.to_json(now_us) for each in found]},
+        [each.line(now_us) for each in found],
+        as_json,
+    )
+
+
+@app.command("rearm")
+def rearm(
+    source: MaybeSourceOption = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a suspension before its time.
+
+    Example: scelle guard rearm --source app
+    """
+    from scelle.bootstrap.guard_breaks import rearm_guard  # start-up time of --help
+
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+        found = rearm_guard(session, source)
+    emit({"rearmed": found}, [f"{each}: the guard stands again" for each in found], as_json)
+
+
+@app.command("confirm")
+def confirm_(
+    suspension: Annotated[str, typer.Argument(metavar="ID", help="The suspension's id.")],
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a second person's word over a suspension.
+
+    Example: scelle --as bob guard confirm g0123456789abcdef
+    """
+    from scelle.bootstrap.guard_breaks import confirm_suspension  # start-up time of --help
+
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+        each, now_us = confirm_suspension(session, suspension), session.now_us()
+    emit(each.to_json(now_us), [each.line(now_us)], as_json)
+
+
+@app.command("allow-migration")
+def allow_migration(
+    order: OrderArgument,
+    source: SourceOption,
+    table: Annotated[str, typer.Option(metavar="SCHEMA.TABLE", help="The table, as SQL names it.")],
+    column: Annotated[
+        str | None, typer.Option(metavar="C", help="Only this column. Default: any change.")
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="CODE", help="Why, as a code.")] = "migration",
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask that a guarded table, or a column of it, may be dropped, detached or rewritten for half an hour.
+
+    Two people sign it; when it is carried out the source is sealed first, for every order that is guarded there.
+
+    Example: scelle guard allow-migration ec-2026-0108 --source app --table public.posts --column mood
+    """
+    from scelle.bootstrap.guard_breaks import ask_migration  # start-up time of --help
+
+    with opened_vault(vault, key_file, passphrase, writing=True) as session:
+        request = ask_migration(session, order, source, table, column, reason)
+    line = f"request {request.id}: another person approves it: scelle request approve {request.id}"
+    emit({"order": order, "source": source, "request": request.id}, [line], as_json)
 
 
 @app.command("probe")
 def probe(
-    source: Annotated[
-        str | None, typer.Option("--source", metavar="SOURCE", help="Only this source's. Default: all.")
-    ] = None,
+    source: MaybeSourceOption = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,

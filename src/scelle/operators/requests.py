@@ -50,6 +50,7 @@ class Act(StrEnum):
     OPERATOR_ADD = "operator-add"
     SETTING = "setting"
     GUARD_REMOVE = "guard-remove"
+    GUARD_MIGRATION = "guard-migration"
 
 
 RESTRICTED_ACTS: Final = frozenset({Act.OPEN_RESTRICTED, Act.EXPORT_RESTRICTED})
