@@ -34,7 +34,7 @@ notify = "{notify}"
 
 [[clause]]
 id = "c1"
-sources = ["app"]
+sources = [{sources}]
 {accounts}
 """
 
@@ -82,9 +82,11 @@ class Vault:
     def json(self, *words: str, code: int | None = 0) -> Any:
         return json.loads(self.run(*words, "--json", code=code))
 
-    def order(self, order: str = "o-1", accounts: str = "", notify: str = "permitted") -> None:
+    def order(
+        self, order: str = "o-1", accounts: str = "", notify: str = "permitted", sources: str = '"app"'
+    ) -> None:
         path = self.folder / f"{order}.toml"
-        path.write_text(ORDER.format(order=order, accounts=accounts, notify=notify))
+        path.write_text(ORDER.format(order=order, accounts=accounts, notify=notify, sources=sources))
         self.run("order", "add", str(path))
 
     def watch(self, order: str = "o-1", code: int = 0) -> Any:

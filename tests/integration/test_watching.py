@@ -271,6 +271,26 @@ def test_a_changed_key_says_that_the_old_one_is_gone(vault: Vault, db: Connectio
     assert (watched["offered"], watched["sealed"]) == (2, 2)
 
 
+def test_sources_without_a_stream_are_passed_over(vault: Vault, db: Connection) -> None:
+    folder = vault.folder / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("first")
+    vault.run("source", "add", "docs", f"files://{folder}")
+    vault.order("o-1", sources='"app", "docs"')
+    process = vault.start("watch", "o-1", "--every", "1", "--json")
+    _until_active(db)
+    (folder / "b.txt").write_text("second")
+    for _ in range(200):
+        if vault.json("find", "o-1", 'source = "docs"')["count"] == 2:
+            break
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["sources"]["docs"]["new"] == 2
+    vault.order("o-2", sources='"docs"')
+    assert vault.json("watch", "o-2", "--until-caught-up")["sources"]["docs"]["new"] == 2
+
+
 def test_a_rolled_back_transaction_leaves_nothing(vault: Vault, db: Connection) -> None:
     vault.order()
     vault.watch()

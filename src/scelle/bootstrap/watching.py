@@ -5,6 +5,7 @@ The watcher holds the vault's writer lock in turns: whoever else must write gets
 waits meanwhile, unconfirmed, so that nothing is lost. Each turn reads orders and clauses anew.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -62,6 +63,8 @@ GROUP_S: Final = 0.25
 GROUP_BYTES: Final = 16 << 20
 SEAL_S: Final = 15 * 60.0
 """So often what was captured is sealed, changes or none: the heartbeat."""
+EVERY_S: Final = 300.0
+"""So often a pass is run over sources that have no stream."""
 LOOK_S: Final = 2.0
 """So often the server is asked how the stream stands, and told how far it may forget where nothing came."""
 DRAIN_S: Final = 0.5
@@ -214,6 +217,7 @@ class Watcher:
         order: str,
         *,
         until_caught_up: bool = False,
+        every_s: float = EVERY_S,
         should_stop: Callable[[], bool] = lambda: False,
         say: Say = lambda line: None,
         clock_s: Callable[[], float] = time.monotonic,
@@ -222,6 +226,9 @@ class Watcher:
         self._until_caught_up, self._should_stop = until_caught_up, should_stop
         self._say, self._clock_s = say, clock_s
         self._watched: list[Watched] = []
+        self._others: list[str] = []
+        """The sources that have no stream: a pass over them is run every so often."""
+        self._every_s, self._passed_s = every_s, -math.inf
         self.report = WatchReport(order)
 
     def run(self) -> WatchReport:
@@ -244,7 +251,9 @@ class Watcher:
     def _is_done(self) -> bool:
         if self._should_stop():
             return True
-        return self._until_caught_up and all(each.state.confirmed >= each.target for each in self._watched)
+        if not self._until_caught_up or (self._others and self._passed_s == -math.inf):
+            return False
+        return all(each.state.confirmed >= each.target for each in self._watched)
 
     # --- begin
 
@@ -254,7 +263,7 @@ class Watcher:
         refuse_capture(session, sealed)
         for named in session.named(sealed):
             if not isinstance(named.source, PostgresSource):
-                self.report.notes.append(f"{named.name} is not watched: `scelle preserve` seals it")
+                self._others.append(named.name)
                 continue
             slot = slot_name(session.key, named.name)
             each = self._prepared(session, named, named.source, slot)
@@ -262,8 +271,6 @@ class Watcher:
             self._join(session, each, self._order)
             self.report.counts[named.name] = Counts()
             each.target = each.database.end()
-        if not self._watched:
-            raise _nothing_to_watch(self._order)
 
     def _stand_by(self, each: Watched, vault: Path, key: VaultKey, stack: ExitStack) -> None:
         """Wait until no other process reads a stream: it serves this order, too, and this one takes over at its end."""
@@ -353,6 +360,10 @@ class Watcher:
             while not (self._is_done() or (session.lock is not None and session.lock.is_wanted)):
                 for each in self._watched:
                     self._step(session, each)
+                if self._others and self._clock_s() - self._passed_s >= self._every_s:
+                    self._pass_over_others(session)
+                elif not self._watched:
+                    time.sleep(_PAUSE_S)
                 if self._clock_s() - sealed_s >= SEAL_S:
                     self._seal(session)
                     sealed_s = self._clock_s()
@@ -366,6 +377,18 @@ class Watcher:
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
             for each in self._watched:
                 each.captures = {}
+
+    def _pass_over_others(self, session: Session) -> None:
+        """Seal what the sources without a stream have now."""
+        ledger = session.order_writer(self._order)
+        sealed = with_accounts(sealed_order(ledger), session.packs)
+        named = session.named(sealed, [name for name in self._others if name in sealed.aliases])
+        report = run_pass(self._tools(session, ledger), sealed.clauses, named)
+        self._passed_s = self._clock_s()
+        for each in report.sources:
+            self.report.counts.setdefault(each.name, Counts()).add(each.counts)
+            if each.unreachable is not None:
+                self._say(f"{each.name}: {each.unreachable}")
 
     def _refresh(self, session: Session, each: Watched) -> None:
         """Learn what another process did to a stream since the last turn."""

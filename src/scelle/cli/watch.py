@@ -38,9 +38,17 @@ def watch(
             help="End when everything that was committed before the start is sealed.",
         ),
     ] = False,
+    every: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="How often a pass is run over sources that have no stream."
+        ),
+    ] = 300,
     as_json: JsonOption = False,
 ) -> None:
     """Keep sealing what is inserted, updated and deleted in the order's databases, until SIGTERM or ^C.
+
+    Over its other sources (files, mail, records, git) a pass is run every --every seconds.
 
     The first time it makes what the stream needs (a replication slot, two publications; `scelle watch plan` prints
     them), seals what is there now in one snapshot, and joins the stream to it without a seam. A change is confirmed to
@@ -71,6 +79,7 @@ def watch(
         lambda: opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE, yields=True),
         order,
         until_caught_up=until_caught_up,
+        every_s=every,
         should_stop=lambda: bool(stopping),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
