@@ -7,7 +7,7 @@ waits meanwhile, unconfirmed, so that nothing is lost. Each turn reads orders an
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from scelle.bootstrap.orders import refuse_capture
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
 from scelle.bootstrap.store_guards import (
+    claiming_orders,
     claims_digest,
     forget_kept,
     guarded_sources,
@@ -26,10 +27,10 @@ from scelle.bootstrap.store_guards import (
     probe_guard,
     sync_guard,
 )
-from scelle.capture.entries import open_gaps
+from scelle.capture.entries import closing_gap, open_gaps
 from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
-from scelle.capture.live import LiveCapture, Seam
-from scelle.capture.model import Counts, PassReport
+from scelle.capture.live import SEALED, LiveCapture, Seam
+from scelle.capture.model import Counts, PassReport, SourceReport
 from scelle.capture.service import run_pass
 from scelle.capture.watch_state import (
     WatchState,
@@ -39,7 +40,7 @@ from scelle.capture.watch_state import (
     watch_lock,
     write_state,
 )
-from scelle.errors import AuthorityError, InputError, SourceError, SourceUnreadable, VaultBusy
+from scelle.errors import InputError, OrderOver, SourceError, SourceUnreadable, VaultBusy
 from scelle.formats.entries import Gap
 from scelle.ledger.crew import spare_cores
 from scelle.ledger.events import events, record_event
@@ -100,6 +101,9 @@ class Watched:
     is_guarded: bool = False
     claims: str = ""
     """What the database's guard was told last of the orders' claims."""
+    is_guard_silent: bool = False
+    most: int | None = None
+    """How many rows can have been written between the last stream and this one; None where nobody knows."""
     drained_s: float = 0.0
     probed_s: float = 0.0
 
@@ -229,6 +233,8 @@ class Watcher:
         self._others: list[str] = []
         """The sources that have no stream: a pass over them is run every so often."""
         self._every_s, self._passed_s = every_s, -math.inf
+        self._is_over = False
+        """Whether nothing may be captured under the order any more."""
         self.report = WatchReport(order)
 
     def run(self) -> WatchReport:
@@ -243,13 +249,19 @@ class Watcher:
                     self._turn()
                     if self._is_done():
                         return self.report
+        except VaultBusy:
+            if not self._should_stop():
+                raise
+            return (
+                self.report
+            )  # another command writes: what was captured is durable, and is sealed the next time
         finally:
             for each in self._watched:
                 each.close_stream()
                 each.database.close()
 
     def _is_done(self) -> bool:
-        if self._should_stop():
+        if self._should_stop() or self._is_over:
             return True
         if not self._until_caught_up or (self._others and self._passed_s == -math.inf):
             return False
@@ -293,15 +305,32 @@ class Watcher:
 
         database = WatchedDatabase(source.settings, slot)
         state = read_state(session.path, session.key, slot)
-        if state is None:
-            state = self._new_state(session, database, slot)
-            return Watched(named.name, slot, database, state)
-        each = Watched(named.name, slot, database, state)
-        self._look(session, each)
-        return each
+        if state is not None:
+            each = Watched(named.name, slot, database, state)
+            self._look(session, each)
+            return each
+        orders = list(self._watching(session, named.name))
+        state = self._new_state(session, database, slot, tuple(order for order, _ in orders))
+        for order, since_us in orders:  # where the last stream ended is forgotten
+            self._declare(session, order, named.name, "state-lost", since_us)
+        return Watched(named.name, slot, database, state)
 
-    def _new_state(self, session: Session, database: "WatchedDatabase", slot: str) -> WatchState:
-        """Make slot and publications, and remember where the stream begins before anything is read behind it."""
+    def _watching(self, session: Session, name: str) -> Iterator[tuple[str, int]]:
+        """Yield the orders that were ever watched over a source, each with when that was sealed last (microseconds)."""
+        for order in session.all_orders():
+            ledger = session.ledger(order)
+            alias = sealed_order(ledger).aliases.get(name)
+            seen = [event.time_us for event in events(ledger, BEGAN, SEALED) if event.body["source"] == alias]
+            if seen:
+                yield order, seen[-1]
+
+    def _new_state(
+        self, session: Session, database: "WatchedDatabase", slot: str, joining: tuple[str, ...]
+    ) -> WatchState:
+        """Make slot and publications, and remember where the stream begins before anything is read behind it.
+
+        A crash leaves the state with the orders that are still to join: nothing is confirmed before they have.
+        """
         database.prepare()
         standing = database.look()
         server = standing.server
@@ -315,6 +344,7 @@ class Watcher:
             server.timeline,
             standing.slot.confirmed_lsn,
             server.time_us,
+            joining,
         )
         write_state(session.path, session.key, slot, state)
         return state
@@ -322,27 +352,41 @@ class Watcher:
     def _join(self, session: Session, each: Watched, order: str, most: int | None = None) -> None:
         """Seal what is there now, in a snapshot that the stream joins without a seam; once for each stream.
 
-        A crash leaves the pass without its event: it is run again, and seals nothing twice.
+        The event is sealed with the pass: a crash before leaves neither, and the pass goes on when it is run again.
         """
         ledger = session.writer(order)
         sealed = sealed_order(ledger)
         alias = sealed.aliases[each.name]
-        if _began(ledger, alias, each.state.lineage) is not None:
-            return
-        (named,) = session.named(sealed, [each.name])
-        source = named.source
-        assert isinstance(source, PostgresSource)  # noqa: S101  `_begin` has looked
-        tools = replace(self._tools(session, ledger), lost_at_most=most)
-        report = run_pass(tools, with_accounts(sealed, session.packs).clauses, [named])
-        if order == self._order:
-            self.report.passes.append(report)
-        unreachable = report.sources[0].unreachable
-        if unreachable is not None or source.seam is None:
-            raise SourceUnreadable(f"{each.name} could not be read to its end: {unreachable}")
-        sees, lsn = source.seam
-        body = {"source": alias, "lineage": each.state.lineage, "slot": each.slot, "sees": sees, "lsn": lsn}
-        record_event(ledger, session.now_us(), session.actor, BEGAN, body)
-        ledger.seal(session.now_us())
+        if _began(ledger, alias, each.state.lineage) is None:
+            (named,) = session.named(sealed, [each.name])
+            source = named.source
+            assert isinstance(source, PostgresSource)  # noqa: S101  `_begin` has looked
+
+            def joined(sources: Sequence[SourceReport]) -> None:
+                if sources[0].unreachable is None and source.seam is not None:
+                    sees, lsn = source.seam
+                    body = {"source": alias, "lineage": each.state.lineage, "slot": each.slot}
+                    record_event(
+                        ledger, session.now_us(), session.actor, BEGAN, {**body, "sees": sees, "lsn": lsn}
+                    )
+
+            tools = replace(self._tools(session, ledger), lost_at_most=most, at_end=joined)
+            report = run_pass(tools, with_accounts(sealed, session.packs).clauses, [named])
+            if order == self._order:
+                self.report.passes.append(report)
+            unreachable = report.sources[0].unreachable
+            if unreachable is not None:
+                raise SourceUnreadable(f"{each.name} could not be read to its end: {unreachable}")
+        if order in each.state.joining:
+            left = tuple(name for name in each.state.joining if name != order)
+            each.state = replace(each.state, joining=left)
+            write_state(session.path, session.key, each.slot, each.state)
+
+    def _join_all(self, session: Session, each: Watched) -> None:
+        """Let every order join that the last stream was captured for; raises SourceError where one cannot yet."""
+        for order in each.state.joining:
+            self._join(session, each, order, each.most)
+        each.captures = dict(self._captures(session, each))
 
     def _tools(self, session: Session, ledger: OrderLedgerWriter) -> PassTools:
         return with_compartment(session, session.pass_tools(ledger, lambda name, counts: None))
@@ -369,9 +413,8 @@ class Watcher:
                     sealed_s = self._clock_s()
             for each in self._watched:
                 if each.is_guarded and each.stream is not None:
-                    with suppress(SourceError):
-                        each.drained_s = -DRAIN_S
-                        self._serve_guard(session, each, self._clock_s())
+                    each.drained_s = -DRAIN_S
+                    self._try_guard(session, each, self._clock_s())
             self._seal(session)
             ledger = session.ledger(self._order)
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
@@ -396,7 +439,7 @@ class Watcher:
         if state.lineage != each.state.lineage:
             each.close_stream()
             each.received = 0
-        each.state = replace(state, timeline=each.state.timeline)
+        each.state = state
 
     def _turn_open(self) -> AbstractContextManager[Session]:
         """Open the vault for writing; while others write, wait, and keep the streams open."""
@@ -418,13 +461,21 @@ class Watcher:
             ledger = session.writer(order)
             ledger.crew.workers = spare_cores()
             sealed = with_accounts(sealed_order(ledger), session.packs)
-            with suppress(AuthorityError, InputError):  # the order is over
+            try:
                 refuse_capture(session, sealed)
-                (named,) = session.named(sealed, [each.name])
-                seam = Seam(parse_lsn(began["lsn"]), _sees(began["sees"]))
-                clauses = clauses_over(sealed.clauses, [named])
-                tools = self._tools(session, ledger)
-                yield order, LiveCapture(tools, named, clauses, seam=seam, token=each.token)
+            except OrderOver as error:
+                if order == self._order:
+                    self._say(str(error))
+                    self._is_over = True
+                continue
+            (named,) = session.named(sealed, [each.name])
+            seam = Seam(parse_lsn(began["lsn"]), _sees(began["sees"]))
+            tools, clauses = self._tools(session, ledger), clauses_over(sealed.clauses, [named])
+            confirmed = each.state.confirmed
+            yield (
+                order,
+                LiveCapture(tools, named, clauses, seam=seam, confirmed=confirmed, token=each.token),
+            )
 
     def _joined(self, session: Session, each: Watched) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the orders that a stream is captured for, each with its event."""
@@ -440,7 +491,10 @@ class Watcher:
     def _step(self, session: Session, each: Watched) -> None:
         """Take what came, make it durable when it is due, and look at the server now and then."""
         try:
+            if each.state.joining:
+                self._join_all(session, each)
             if each.stream is None:
+                self._look(session, each)  # before it is opened: another slot would be taken for the same one
                 each.stream = each.database.open(each.state.confirmed)
                 self._mended(session, each)
             batch = each.stream.receive(_RECEIVE_S)
@@ -466,8 +520,7 @@ class Watcher:
             with suppress(SourceError):  # the stream itself says so
                 self._look(session, each)
         if each.is_guarded:
-            with suppress(SourceError):
-                self._serve_guard(session, each, now_s)
+            self._try_guard(session, each, now_s)
 
     # --- the guard in the database
 
@@ -481,6 +534,17 @@ class Watcher:
                 each.claims = claims
             except SourceError as error:
                 self._say(f"{each.name}: the guard was not told of the orders' claims: {error}")
+
+    def _try_guard(self, session: Session, each: Watched, now_s: float) -> None:
+        """Serve the guard; say once where its database does not answer, and again when it does."""
+        try:
+            self._serve_guard(session, each, now_s)
+        except SourceError as error:
+            if not each.is_guard_silent:
+                self._say(f"{each.name}: the guard's outbox cannot be read: {error}")
+            each.is_guard_silent = True
+        else:
+            each.is_guard_silent = False
 
     def _serve_guard(self, session: Session, each: Watched, now_s: float) -> None:
         """Seal what the guard kept, then take it out there; probe now and then."""
@@ -502,16 +566,27 @@ class Watcher:
         """
         from scelle.sources.postgres.live import LiveTables  # the driver is an extra
 
+        stream = each.stream
+        if not isinstance(stream, LiveTables) or not set(claiming_orders(session, each.name)) <= set(
+            each.captures
+        ):
+            return False  # an order that is guarded here does not watch yet: its rows wait for it
         rows = kept_rows(session, each.name)
-        if not rows or not isinstance(each.stream, LiveTables):
+        if not rows:
             return False
-        records = each.stream.kept([old_row(row) for row in rows])
+        records = stream.kept([old_row(row) for row in rows])
+        failed: set[int] = set()
         for capture in each.captures.values():
-            capture.take_kept(records, each.stream)
+            failed |= capture.take_kept(records, stream)
         each.unflushed_s = each.unflushed_s or self._clock_s()
         self._flush(session, each)
-        forget_kept(session, each.name, rows)
-        return True
+        done = [row for at, row in enumerate(rows) if at not in failed]
+        forget_kept(session, each.name, done)
+        if failed:
+            self._say(
+                f"{each.name}: {len(failed)} rows of the guard's outbox could not be sealed, and stay there"
+            )
+        return len(done) == len(rows)
 
     def _flush(self, session: Session, each: Watched) -> None:
         """Make durable what was captured, remember how far that is, and only then let the server forget it."""
@@ -519,7 +594,7 @@ class Watcher:
             for capture in each.captures.values():
                 capture.flush()
             each.unflushed_s = None
-        if each.received > each.state.confirmed:
+        if each.received > each.state.confirmed and not each.state.joining:
             each.state = replace(each.state, confirmed=each.received)
             write_state(session.path, session.key, each.slot, each.state)
             if each.stream is not None:
@@ -561,7 +636,7 @@ class Watcher:
             ledger = session.writer(order)
             alias = sealed_order(ledger).aliases[each.name]
             closing = [
-                replace(gap, interval=(gap.interval[0], session.now_us()), lost_at_most=0, closes=index)
+                closing_gap(index, gap, session.now_us(), 0)
                 for index, gap in open_gaps(ledger, alias)
                 if gap.cause == CONNECTION_LOST
             ]
@@ -577,33 +652,36 @@ class Watcher:
         if cause is None:
             server = standing.server
             each.partly = standing.partly
-            each.state = replace(each.state, timeline=server.timeline, at_us=server.time_us)
+            each.state = replace(each.state, at_us=server.time_us)
             return
         self._say(f"{each.name}: {cause}")
         self._open_gap(session, each, cause)
-        self._begin_anew(session, each, standing)
+        self._begin_anew(session, each)
 
     def _open_gap(self, session: Session, each: Watched, cause: str) -> None:
         """Declare, in the log of every order that is captured, that changes may be missing since the last look."""
         for order, _ in self._joined(session, each):
-            ledger = session.writer(order)
-            alias = sealed_order(ledger).aliases[each.name]
-            if any(gap.cause == cause for _, gap in open_gaps(ledger, alias)):
-                continue
-            gap = Gap(order, alias, (each.state.at_us, None), cause, None, None)
+            self._declare(session, order, each.name, cause, each.state.at_us)
+
+    def _declare(self, session: Session, order: str, name: str, cause: str, since_us: int) -> None:
+        ledger = session.writer(order)
+        alias = sealed_order(ledger).aliases[name]
+        if not any(gap.cause == cause for _, gap in open_gaps(ledger, alias)):
+            gap = Gap(order, alias, (since_us, None), cause, None, None)
             ledger.commit_entries([gap], session.now_us())
 
-    def _begin_anew(self, session: Session, each: Watched, standing: "Standing") -> None:
-        """Begin another stream, and close the gap by a snapshot of what is there now."""
+    def _begin_anew(self, session: Session, each: Watched) -> None:
+        """Begin another stream, and close the gap by a snapshot of what is there now.
+
+        A crash in between leaves the new state with the orders that are to join it: whoever watches next goes on.
+        """
         self._flush(session, each)
         each.close_stream()
-        orders, before = [order for order, _ in self._joined(session, each)], each.state
-        each.captures = {}
-        each.state = self._new_state(session, each.database, each.slot)
-        each.received = 0
-        for order in orders:
-            self._join(session, each, order, lost_at_most(before, each.state))
-        each.captures = dict(self._captures(session, each))
+        orders = tuple({*each.state.joining, *(order for order, _ in self._joined(session, each))})
+        before, each.captures, each.received = each.state, {}, 0
+        each.state = self._new_state(session, each.database, each.slot, orders)
+        each.most = lost_at_most(before, each.state)
+        self._join_all(session, each)
 
 
 class _Entered(AbstractContextManager[Session]):
@@ -628,6 +706,8 @@ def breach_of(state: WatchState, standing: "Standing") -> str | None:
         return "other-server"
     if server.lsn < state.confirmed:
         return "server-set-back"
+    if server.timeline != state.timeline:  # what comes now may stand where other changes stood
+        return "server-promoted"
     if slot is None:
         return "slot-missing"
     if slot.wal_status == LOST:

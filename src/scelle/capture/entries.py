@@ -31,13 +31,18 @@ def pass_entries(
     still_open = list(open_gaps(ledger, named.alias))
     if report.unreachable is None:
         for index, gap in still_open:
-            start_us = gap.interval[0]
-            lost = gap.lost_at_most if lost_at_most is None else lost_at_most
-            interval = (start_us, max(end_us, start_us + 1))
-            yield replace(gap, interval=interval, lost_at_most=lost, closes=index)
+            yield closing_gap(index, gap, end_us, gap.lost_at_most if lost_at_most is None else lost_at_most)
     elif not still_open:
         yield _gap(ledger, named, (started_us, None), UNREACHABLE, None)
     yield count_entry(ledger, named, report.counts, (started_us, end_us))
+
+
+def closing_gap(index: int, gap: Gap, end_us: int, lost_at_most: int | None) -> Gap:
+    """Return the entry that closes the gap at a log index; its interval has a length, whatever the clocks did."""
+    start_us = gap.interval[0]
+    return replace(
+        gap, interval=(start_us, max(end_us, start_us + 1)), lost_at_most=lost_at_most, closes=index
+    )
 
 
 def count_entry(ledger: OrderLedger, named: NamedSource, counts: Counts, interval: tuple[int, int]) -> Count:

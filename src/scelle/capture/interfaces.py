@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from scelle.capture.model import Counts
+from scelle.capture.model import Counts, SourceReport
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.scope.model import Clause, with_restricted_sources
 from scelle.scope.pushdown import Pushdown
@@ -78,6 +78,8 @@ class PassTools:
     progress: Progress = lambda name, counts: None
     compartment: str | None = None
     """The age recipient to which restricted documents are encrypted; None where the vault has no compartment."""
+    at_end: Callable[[Sequence[SourceReport]], None] = lambda sources: None
+    """Called once a pass has read everything, before its commit: what is recorded then is sealed with it."""
     lost_at_most: int | None = None
     """How many changes can have been lost in the gaps that a pass closes; None where nobody knows."""
     events_wait: bool = False

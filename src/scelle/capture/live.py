@@ -6,6 +6,7 @@ crash between the two makes the store send it again: each row keeps its place be
 
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from scelle.capture.record_sealing import RecordSealer
 from scelle.capture.restricted_records import RESTRICTED_MEMBER
 from scelle.capture.store import ItemKeys
 from scelle.errors import ItemError
+from scelle.formats.entries import Segment
 from scelle.ledger.events import events, record_event
 from scelle.ledger.rows import Row
 from scelle.ledger.segments import SegmentWriter
@@ -78,7 +80,8 @@ class Seam:
 class LiveCapture:
     """One source of one order while it is watched.
 
-    Changes up to `resume` are sealed already. `token` writes where the source's own log stands, for manifests.
+    The store was told to forget what stands before `confirmed`. `token` writes where the source's own log stands, for
+    manifests.
     """
 
     def __init__(
@@ -88,13 +91,15 @@ class LiveCapture:
         clauses: Sequence[Clause],
         *,
         seam: Seam | None,
+        confirmed: int,
         token: Callable[[int], bytes],
     ) -> None:
         self._tools, self._named, self._seam, self._token = tools, named, seam, token
         self._keys = RecordKeys(tools.vault_key, named.name)
         self._item_keys = ItemKeys(tools.vault_key, named.name)
         self._sealer = RecordSealer(tools, named, clauses, self._record, self._make_room)
-        self._resume = newest_place(tools.ledger, self._sealer.family.aliases)
+        self._confirmed = confirmed
+        self._durable = durable_places(tools.ledger, self._sealer.family.aliases, confirmed)
         self._failed = ProblemLog(self._record, "items.failed", [])
         self._known: set[int] | None = None
         """The records that are sealed, once it had to be asked."""
@@ -122,12 +127,12 @@ class LiveCapture:
         """Append what the order covers of a batch. Nothing of it is durable before `flush`."""
         self._name(stream.members())
         for notice in batch.notices:
-            if notice.place > self._resume:
+            if notice.place.commit >= self._confirmed:
                 self._notice(notice.kind, notice.unit, notice.detail, notice.place)
         writers: dict[str, SegmentWriter] = {}
         changes = zip(batch.records, batch.kinds, batch.places, strict=True)
         for at, (record, kind, place) in enumerate(changes):
-            if place <= self._resume or (
+            if place in self._durable or (
                 self._seam is not None and self._seam.covers(place, batch.transactions)
             ):
                 continue
@@ -140,17 +145,21 @@ class LiveCapture:
                 self._take_change(record, kind, place, writers)
         self.reached = max(self.reached, batch.reached)
 
-    def take_kept(self, records: Sequence[Record | BadRecord], stream: ChangeStream) -> None:
+    def take_kept(self, records: Sequence[Record | BadRecord], stream: ChangeStream) -> set[int]:
         """Append rows that the guard kept in the store, but those whose very state is the newest that is sealed.
+
+        Returns the places among `records` of those that failed: the store must keep them.
 
         So a row that the stream or a snapshot gave is not sealed again, and neither is one that was sealed and stands
         in the store still, since a crash came before it was taken out there.
         """
         self._name(stream.members())
-        for record in records:
+        failed: set[int] = set()
+        for at, record in enumerate(records):
             self.counts.offered += 1
             if isinstance(record, BadRecord):
                 self._fail(record.place, record.cause, record.detail)
+                failed.add(at)
                 continue
             state = self._newest_state(record)
             unit = record.member.encode("utf-8")
@@ -160,7 +169,11 @@ class LiveCapture:
             if state is not None and state.side[: len(side) - _PASS_BYTES] == side[:-_PASS_BYTES]:
                 self.counts.unchanged += 1
                 continue
+            before = self.counts.failed
             self._take(record, ChangeKind.DIVERTED, side, {})
+            if self.counts.failed > before:
+                failed.add(at)
+        return failed
 
     def _name(self, members: Sequence[Member]) -> None:
         fresh = [member for member in members if self._members.get(member.name) != member]
@@ -348,21 +361,59 @@ def watched_sources(ledger: OrderLedger) -> dict[str, WatchedSource]:
     return found
 
 
-def newest_place(ledger: OrderLedgerWriter, aliases: Collection[str]) -> ChangePlace:
-    """Return the place of the newest change that is durable under these log sources; the first of all where none is.
+class DurablePlaces:
+    """Hold the places of changes that are durable and were not confirmed: a bit for each number of a transaction."""
 
-    Closed segments say theirs by their last row, open ones are read: a crash may have left what was never confirmed.
+    def __init__(self, confirmed: int) -> None:
+        self._confirmed = confirmed
+        self._numbers: dict[int, bytearray] = {}
+
+    def add(self, place: ChangePlace) -> bool:
+        """Add a place; tell whether it was confirmed already, so that it needs not to be kept."""
+        if place.commit < self._confirmed:
+            return True
+        numbers = self._numbers.setdefault(place.commit, bytearray())
+        at, bit = divmod(place.number, 8)
+        if at >= len(numbers):
+            numbers.extend(bytes(at + 1 - len(numbers)))
+        numbers[at] |= 1 << bit
+        return False
+
+    def __contains__(self, place: object) -> bool:
+        if not isinstance(place, ChangePlace):
+            return False
+        if place.commit < self._confirmed:
+            return True
+        numbers = self._numbers.get(place.commit, b"")
+        at, bit = divmod(place.number, 8)
+        return at < len(numbers) and bool(numbers[at] >> bit & 1)
+
+
+def durable_places(ledger: OrderLedgerWriter, aliases: Collection[str], confirmed: int) -> DurablePlaces:
+    """Return the changes that are durable under these log sources and that the store was not told to forget.
+
+    A crash in the middle of a flush leaves rows of one table and not those of another, so that each is asked for by
+    itself. Segments are read from the open one back to the first that holds nothing unconfirmed.
     """
-    newest = ChangePlace(0, -1)
+    found = DurablePlaces(confirmed)
     for alias in aliases:
-        for row in rows_from(ledger, alias, _first_open_seq(ledger, alias)):
+        writer = ledger.open_rows(alias)
+        if writer is not None:
+            for row in writer.flushed_rows():
+                place = place_of(row)
+                if place is not None:
+                    found.add(place)
+        for _, manifest in reversed(list(ledger.manifests())):
+            if manifest.source == alias and manifest.records and not _take_places(ledger, manifest, found):
+                break
+    return found
+
+
+def _take_places(ledger: OrderLedgerWriter, manifest: Segment, found: DurablePlaces) -> bool:
+    """Add the places of a closed segment; tell whether one of them was not confirmed."""
+    is_open = False
+    with closing(ledger.segment(manifest)) as reader:
+        for row in reader.rows():
             place = place_of(row)
-            if place is not None and place > newest:
-                newest = place
-    return newest
-
-
-def _first_open_seq(ledger: OrderLedgerWriter, alias: str) -> int:
-    """Return where the newest closed segment of a log source begins: what stands before it was confirmed long ago."""
-    starts = [entry.seq[0] for _, entry in ledger.manifests() if entry.source == alias and entry.records]
-    return starts[-1] if starts else 0
+            is_open |= place is not None and not found.add(place)
+    return is_open

@@ -67,6 +67,7 @@ def run_pass(tools: PassTools, clauses: Sequence[Clause], sources: Sequence[Name
         looked += seen
     report.finished_us = tools.now_us()
     _record_pass(tools, report)
+    tools.at_end(report.sources)
     tools.packs.sync()
     ledger.seal(tools.now_us(), looked=looked, entries=entries)
     return report

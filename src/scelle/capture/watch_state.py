@@ -28,7 +28,8 @@ class WatchState:
     """How far a stream is durable: all that stands before `confirmed`.
 
     `lineage` is drawn anew whenever a stream begins that does not continue the last one. `at_us` is when the store was
-    last seen to give it whole, microseconds since 1970, by the store's clock.
+    last seen to give it whole, microseconds since 1970, by the store's clock. `joining` are the orders that the last
+    stream was captured for and that have not joined this one: until they have, nothing is confirmed.
     """
 
     lineage: str
@@ -36,6 +37,7 @@ class WatchState:
     timeline: int
     confirmed: int
     at_us: int
+    joining: tuple[str, ...] = ()
 
 
 def new_lineage() -> str:
@@ -60,13 +62,15 @@ def read_state(vault: Path, vault_key: VaultKey, slot: str) -> WatchState | None
         raise StorageFailed(
             f"{path} is damaged: remove it, and what the stream gave since it was last sealed counts as a gap"
         ) from error
-    return WatchState(**{**body, **{name: int(body[name]) for name in ("confirmed", "at_us")}})
+    numbers = {name: int(body[name]) for name in ("confirmed", "at_us")}
+    return WatchState(**{**body, **numbers, "joining": tuple(body["joining"])})
 
 
 def write_state(vault: Path, vault_key: VaultKey, slot: str, state: WatchState) -> None:
     """Remember how far a stream is durable. A crash leaves the last state: the store gives the difference again."""
     durable.make_directory(vault / WATCH_FOLDER)
     body = asdict(state)
+    body["joining"] = list(state.joining)
     for name in ("confirmed", "at_us"):
         body[name] = str(body[name])
     sealed = vault_key.seal(canonical_json(body), _CONTEXT + slot.encode())

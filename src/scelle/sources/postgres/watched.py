@@ -87,7 +87,7 @@ class WatchedDatabase:
     def unidentified(self) -> tuple[tuple[str, str], ...]:
         """List the tables whose UPDATE and DELETE no stream can show, each with the reason."""
         tables = self._asked(self._tables)
-        return tuple((each.text, _why_partly(each)) for each in tables if not each.tells_rows_apart)
+        return tuple((each.text, _why_partly(each)) for each in tables if not _is_whole(each))
 
     def drop(self) -> list[Statement]:
         """Remove slot and publications; return what was run."""
@@ -120,8 +120,9 @@ class WatchedDatabase:
         there = published(admin, self.slot)
         whole = there.get(self.slot, (False, set()))[1]
         inserts = there.get(self.slot + INSERTS, (False, set()))[1]
-        unpublished = tuple(each.text for each in tables if each.text not in whole | inserts)
-        partly = tuple((each.text, _why_partly(each)) for each in tables if not each.tells_rows_apart)
+        logged = [each for each in tables if not each.is_unlogged]
+        unpublished = tuple(each.text for each in logged if each.text not in whole | inserts)
+        partly = tuple((each.text, _why_partly(each)) for each in tables if not _is_whole(each))
         return Standing(server_of(admin), slot_state(admin, self.slot), unpublished, partly)
 
     def _tables(self, admin: "Connection[Any]") -> list[LiveTable]:
@@ -161,7 +162,14 @@ def token_lsn(token: bytes) -> int:
     return parse_lsn(token.decode("ascii").rpartition(" ")[2])
 
 
+def _is_whole(table: LiveTable) -> bool:
+    """Tell whether a stream shows every change of a table."""
+    return table.tells_rows_apart and not table.is_unlogged
+
+
 def _why_partly(table: LiveTable) -> str:
+    if table.is_unlogged:
+        return "unlogged, so that nothing of it is in the WAL"
     if table.identity == "n":
         return "REPLICA IDENTITY NOTHING"
     return "no primary key"
