@@ -190,3 +190,47 @@ def test_a_migration_is_allowed_by_two_after_what_it_takes_was_sealed(
     db.execute("ALTER TABLE posts DROP COLUMN body")
     with pytest.raises(psycopg.Error, match="held"):
         db.execute("ALTER TABLE posts DROP COLUMN account_id CASCADE")
+
+
+def test_a_release_lets_go_in_the_database_and_its_undoing_holds_again(
+    server: PostgresServer, db: Connection, tmp_path: Path
+) -> None:
+    vault = Vault(tmp_path, server, "--cooling-off", "0s")
+    vault.order(accounts='accounts = ["a1"]')
+    _guard(vault, "refuse")
+    vault.run("order", "lift", "o-1")
+    request = vault.json("order", "release", "o-1")["request"]
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 1")
+    vault.run("request", "approve", request)
+    assert db.execute("DELETE FROM posts WHERE id = 1").rowcount == 1
+    assert db.execute("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'scelle'").fetchone() == (0,)
+    vault.run("order", "undo-release", "o-1")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 3")
+
+
+def test_a_clause_without_accounts_makes_every_row_held(vault: Vault, db: Connection) -> None:
+    vault.watch()
+    _guard(vault, "refuse")
+    assert db.execute("DELETE FROM posts WHERE id = 2").rowcount == 1
+    clause = vault.folder / "clause.toml"
+    clause.write_text('[[clause]]\nid = "all"\nsources = ["app"]\n')
+    vault.run("order", "add-clause", "o-1", "--file", str(clause))
+    vault.watch()
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 4")
+
+
+def test_what_the_guard_keeps_waits_for_every_order_that_is_guarded(vault: Vault, db: Connection) -> None:
+    vault.order("o-2", accounts='accounts = ["a0"]')
+    vault.watch("o-1")
+    for order in ("o-1", "o-2"):
+        vault.json("guard", "install", order, "--source", "app", "--mode", "divert")
+    db.execute("UPDATE visits SET place = 'museum'")
+    db.execute("DELETE FROM visits")
+    vault.watch("o-1")
+    assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (2,)
+    vault.watch("o-2")
+    assert [vault.found(order, 'place = "museum"') for order in ("o-1", "o-2")] == [1, 1]
+    assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)

@@ -26,6 +26,7 @@ from scelle.bootstrap.carrying import carry_over, needed_by_none
 from scelle.bootstrap.erasing import run_deferred
 from scelle.bootstrap.requests import ask, check_may_ask, is_open, visible_requests, waits_for
 from scelle.bootstrap.session import Session
+from scelle.bootstrap.store_guards import tell_guards
 from scelle.capture.sealed import FINISHED
 from scelle.capture.store import forget_order
 from scelle.errors import DisposalUnfinished, RequestRefused, TransitionRefused
@@ -189,6 +190,7 @@ def execute_release(session: Session, request: Request) -> dict[str, Any]:
         body = {"request": request.id, "ground": ground}
         record_event(ledger, now_us, session.actor, RELEASED, body)
         ledger.seal(now_us)
+        tell_guards(session, order)
         released_us = now_us
     elif sealed_order(ledger).life.holds:
         return {"order": order, "released": False, "why": "its release was undone since: ask again"}
@@ -211,6 +213,7 @@ def undo_release(session: Session, order: str) -> Life:
         raise TransitionRefused(f"order {order}: its disposal has begun; nothing of it can be brought back")
     record_event(ledger, session.now_us(), session.actor, UNDONE, {"request": None})
     ledger.seal(session.now_us())
+    tell_guards(session, order)
     return sealed_order(ledger).life
 
 

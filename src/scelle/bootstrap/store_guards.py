@@ -7,6 +7,7 @@ orders together, and no order. What probes found is sealed in the vault's log, b
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -150,13 +151,13 @@ def install_guard(
             f"order {order} is secret, and whoever runs the database of {name} could test there whose rows are held: "
             "give --tell-database where that may be; `scelle watch` tells nothing"
         )
-    if not _is_guarded(ledger, sealed.aliases[name]):
-        body = {
-            "source": sealed.aliases[name],
-            "mode": mode.value,
-            "tables": tables or "",
-            "updates": int(updates),
-        }
+    body = {
+        "source": sealed.aliases[name],
+        "mode": mode.value,
+        "tables": tables or "",
+        "updates": int(updates),
+    }
+    if body not in _installed(ledger, sealed.aliases[name]):
         record_event(ledger, session.now_us(), session.actor, INSTALLED, body)
         ledger.seal(session.now_us())
     wishes_of = _wisher(session, name, source, mode, tables=tables, updates=updates)
@@ -166,6 +167,55 @@ def install_guard(
     )
     _asked(source, lambda connection: sync_held(session, connection, name))
     return progress, probe_guard(session, name)
+
+
+def refresh_guard(session: Session, name: str) -> None:
+    """Bring a source's guard to what the orders that are guarded there ask for now; remove it where none asks any more.
+
+    An amendment may have made every row held, a partition may have come; what stands as wished is left alone.
+    """
+    from scelle.guard.postgres import Mode, remove  # the driver is an extra
+
+    source = _open(session, name)
+    claiming = claiming_orders(session, name)
+    if not claiming:
+        _asked(source, remove)
+        return
+    for order in claiming:
+        ledger = session.ledger(order)
+        for body in _installed(ledger, sealed_order(ledger).aliases[name]):
+            wishes_of = _wisher(
+                session,
+                name,
+                source,
+                Mode(body["mode"]),
+                tables=body["tables"] or None,
+                updates=bool(body["updates"]),
+            )
+            _asked(source, partial(_install_as_it_stands, wishes_of=wishes_of))
+    _asked(source, lambda connection: sync_held(session, connection, name))
+
+
+def tell_guards(session: Session, order: str) -> None:
+    """Bring the guards of an order's sources to what its release, or the undoing of it, changed; warn where not.
+
+    Nothing waits for a database: whoever watches, or `scelle guard install`, tells it later.
+    """
+    ledger = session.ledger(order)
+    for name, alias in sealed_order(ledger).aliases.items():
+        if _is_guarded(ledger, alias):
+            try:
+                refresh_guard(session, name)
+            except (SourceError, InputError) as error:
+                session.warnings.append(f"{name}: its guard was not told yet: {error}")
+
+
+def _install_as_it_stands(
+    connection: "Connection[Any]", wishes_of: Callable[["Connection[Any]"], list["Wish"]]
+) -> "Progress":
+    from scelle.guard.postgres import install  # the driver is an extra
+
+    return install(connection, wishes_of(connection), _standing_caps(connection))
 
 
 def probe_guard(session: Session, name: str, *, unless_known: bool = False) -> list[GuardedPath]:
@@ -197,7 +247,7 @@ def guard_status(session: Session) -> list[GuardedPath]:
         try:
             states = _asked(_open(session, name), inspect)
         except SourceError as error:
-            states = [PathState("", "guard", "", State.NOT_PROBED, How.INSPECTED, str(error))]
+            states = [PathState("", "guard", "", State.RED, How.INSPECTED, str(error))]
         found += guard_paths(session, name, states)
     return found
 
@@ -247,8 +297,8 @@ def _probes(session: Session, name: str) -> _History:
             continue
         at_us = int(event.body["at_us"])
         for table, path, _, state, how, detail in event.body["paths"]:
-            if how != "probed":
-                found.setdefault((table, path), (None, None, None))
+            if how != "probed":  # what could be probed once and only be read now, is as it is read
+                found[table, path] = (None, found.get((table, path), (None, None, None))[1], None)
                 continue
             since_us = found.get((table, path), (None, None, None))[0]
             is_effective = state == EFFECTIVE
@@ -287,8 +337,8 @@ def remove_guard(session: Session, order: str, name: str, request: str | None) -
         record_event(ledger, session.now_us(), session.actor, REMOVED, {"source": alias, "request": request})
         ledger.seal(session.now_us())
     if any(_claiming(session, name)):
-        held = _asked(source, lambda connection: sync_held(session, connection, name))
-        return {"source": name, "removed": False, "held": held}
+        refresh_guard(session, name)
+        return {"source": name, "removed": False}
     progress = _asked(source, remove)
     return {"source": name, "removed": not progress.left, "left": dict(progress.left)}
 
@@ -297,13 +347,15 @@ def remove_guard(session: Session, order: str, name: str, request: str | None) -
 
 
 def guarded_sources(session: Session) -> list[str]:
-    """List the sources in which some order is guarded, whoever may know of it."""
+    """List the sources in which some order was guarded and not let go, whoever may know of it.
+
+    One whose orders were all released is among them: its guard is to be removed (`refresh_guard`).
+    """
     found = set()
     for order in session.all_orders():
         ledger = session.ledger(order)
-        sealed = sealed_order(ledger)
-        if sealed.life.holds:
-            found |= {name for name, alias in sealed.aliases.items() if _is_guarded(ledger, alias)}
+        aliases = sealed_order(ledger).aliases
+        found |= {name for name, alias in aliases.items() if _is_guarded(ledger, alias)}
     return sorted(found)
 
 
@@ -312,11 +364,6 @@ def sync_held(session: Session, connection: "Connection[Any]", name: str) -> int
     from scelle.guard.postgres import hold  # the driver is an extra
 
     return hold(connection, _held(session, name))
-
-
-def sync_guard(session: Session, name: str) -> int:
-    """Hold in a source's database exactly what the orders that are guarded there name; return how many accounts."""
-    return _asked(_open(session, name), lambda connection: sync_held(session, connection, name))
 
 
 def kept_rows(session: Session, name: str) -> list["Kept"]:
@@ -417,9 +464,17 @@ def _names(lines: Iterable[bytes]) -> Iterator[str]:
     return (line.strip().decode("utf-8-sig") for line in lines if line.strip())
 
 
+def _installed(ledger: OrderLedger, alias: str) -> list[dict[str, Any]]:
+    """Return what was installed for an order in a source, and not removed since."""
+    found: list[dict[str, Any]] = []
+    for event in events(ledger, INSTALLED, REMOVED):
+        if event.body["source"] == alias:
+            found = [*found, dict(event.body)] if event.kind == INSTALLED else []
+    return found
+
+
 def _is_guarded(ledger: OrderLedger, alias: str) -> bool:
-    last = [event.kind for event in events(ledger, INSTALLED, REMOVED) if event.body["source"] == alias]
-    return bool(last) and last[-1] == INSTALLED
+    return bool(_installed(ledger, alias))
 
 
 def claiming_orders(session: Session, name: str) -> list[str]:

@@ -25,7 +25,7 @@ from scelle.bootstrap.store_guards import (
     note_let_go,
     old_row,
     probe_guard,
-    sync_guard,
+    refresh_guard,
 )
 from scelle.capture.entries import closing_gap, open_gaps
 from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
@@ -40,7 +40,7 @@ from scelle.capture.watch_state import (
     watch_lock,
     write_state,
 )
-from scelle.errors import InputError, OrderOver, SourceError, SourceUnreadable, VaultBusy
+from scelle.errors import GuardWrong, InputError, OrderOver, SourceError, SourceUnreadable, VaultBusy
 from scelle.formats.entries import Gap
 from scelle.ledger.crew import spare_cores
 from scelle.ledger.events import events, record_event
@@ -525,15 +525,16 @@ class Watcher:
     # --- the guard in the database
 
     def _refresh_guard(self, session: Session, each: Watched) -> None:
-        """Tell the database's guard of claims that came or went since the last turn."""
+        """Bring the database's guard to the claims of the orders, where they came or went since the last turn."""
         each.is_guarded = each.name in guarded_sources(session)
         claims = claims_digest(session, each.name) if each.is_guarded else ""
-        if claims and claims != each.claims:
+        if claims != each.claims:
             try:
-                sync_guard(session, each.name)
+                refresh_guard(session, each.name)
                 each.claims = claims
-            except SourceError as error:
+            except (SourceError, GuardWrong) as error:
                 self._say(f"{each.name}: the guard was not told of the orders' claims: {error}")
+        each.is_guarded = each.is_guarded and bool(claiming_orders(session, each.name))
 
     def _try_guard(self, session: Session, each: Watched, now_s: float) -> None:
         """Serve the guard; say once where its database does not answer, and again when it does."""

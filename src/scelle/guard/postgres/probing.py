@@ -391,5 +391,5 @@ def _rolled_back(
             return found
         busy = error.sqlstate in _WAITED
         detail = "the table was busy" if busy else f"failed with SQLSTATE {error.sqlstate}"
-        return PathState(table, path, mode, State.NOT_PROBED, How.PROBED, detail)
+        return PathState(table, path, mode, State.NOT_PROBED, How.INSPECTED, detail)
     return found
