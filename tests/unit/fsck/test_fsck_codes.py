@@ -16,14 +16,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from scelle.formats.entries import Release, authority_sig
 from scelle.formats.notes import COSIGNATURE_V1, make_vkey
+from scelle.formats.schema import DOCUMENT_V1
 from scelle.formats.values import content_value, integer_value, text_value
 from scelle.fsck import service
 from scelle.fsck.model import FINDINGS, REMARKS, Finding, VerifyReport
 from scelle.ledger.destroying import BEGUN, DISPOSED
 from scelle.ledger.events import record_event
+from scelle.ledger.positions import keep_position
+from scelle.ledger.service import Looked
 from scelle.vault.lock import WriterLock
 
 from .support import (
+    HOST,
     ORDER,
     START_US,
     Made,
@@ -177,6 +181,11 @@ def forged(**changed: Any) -> Hurt:
     return lambda made: forge_manifest(made, lambda entry: replace(entry, **changed))
 
 
+def with_other_position(made: Made) -> None:
+    keep_position(made.segment().parent, 0, f"{HOST}/po/{ORDER}", "s0001", b"another place", made.key)
+    forged(position=(None, bytes(32)))(made)
+
+
 GIVEN: dict[str, Hurt] = {
     "vault.config": flipped("vault.json", 20),
     "vault.stray": lambda made: put(made.path / "notes.txt"),
@@ -210,6 +219,7 @@ GIVEN: dict[str, Hurt] = {
     "segment.tree": flipped("po/o-1/seg/s0001/0/tree", 3),
     "segment.bounds": forged(undated=1),
     "segment.head": forged(watermark=(5, 9)),
+    "segment.position": with_other_position,
     "record.value": lambda made: with_rows(made, 0, 1, 2, 3, value=integer_value(1)),
     "record.seq": lambda made: with_rows(made, 0, 2, 1, 3),
     "segment.erased": with_other_erased,
@@ -371,3 +381,16 @@ def test_every_code_in_the_source_is_provoked_here() -> None:
     assert codes_in_source() - of_packs - {"catalog.db"} == provoked
     assert FINDINGS.keys() - FOUND_ELSEWHERE == GIVEN.keys() | {"fault"}
     assert REMARKS.keys() - FOUND_ELSEWHERE == REMARKED.keys() | OTHERWISE - {"fault"}
+
+
+def test_a_position_is_read_back_or_named(made: Made) -> None:
+    with writing(made) as (ledger, _):
+        ledger.stand_at("s0001", b"postgres 7001 1 slot 0/10")
+        ledger.seal(2 * START_US, looked=[Looked("s0001", DOCUMENT_V1)])
+        assert ledger.position("s0001") == b"postgres 7001 1 slot 0/10"
+    assert made.verify().valid
+    (path,) = made.segment().parent.glob("*.position")
+    flip(path, 20)
+    assert {each.code for each in made.verify().findings} == {"segment.position"}
+    path.unlink()
+    assert {each.code for each in made.verify().findings} == {"file.missing"}
