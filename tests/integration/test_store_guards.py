@@ -136,6 +136,20 @@ def test_with_operators_two_people_remove_a_guard(vault: Vault, db: Connection) 
     vault.run("--as", "alice", "guard", "remove", "o-1", "--source", "elsewhere", code=2)
 
 
+def test_a_guard_is_not_removed_while_rows_wait(vault: Vault, db: Connection) -> None:
+    vault.watch()
+    _guard(vault, "divert")
+    db.execute("DELETE FROM posts")
+    assert vault.run("guard", "remove", "o-1", "--source", "app", "--yes", code=2) == ""
+    vault.watch()
+    assert vault.json("guard", "remove", "o-1", "--source", "app", "--yes")["removed"]
+
+
+def test_a_pattern_that_names_nothing_is_refused(vault: Vault, db: Connection) -> None:
+    words = ("guard", "install", "o-1", "--source", "app", "--tables", "nothing.*")
+    assert vault.run(*words, code=2) == ""
+
+
 def test_a_database_is_told_nothing_of_a_secret_order(vault: Vault, db: Connection) -> None:
     vault.order("o-2", accounts='accounts = ["a0"]', notify="forbidden")
     words = ("guard", "install", "o-2", "--source", "app", "--mode", "refuse")

@@ -353,6 +353,77 @@ def test_a_table_that_is_new_is_published_and_read(vault: Vault, db: Connection)
     assert vault.found("o-1", 'native = "[1]" or native = "[2]"') == 2
 
 
+def test_rows_that_came_and_went_before_a_new_stream_are_sealed_too(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    db.execute("INSERT INTO posts VALUES (1, 'a', 'gone')")
+    db.execute("DELETE FROM posts WHERE id = 1")
+    db.execute("INSERT INTO posts VALUES (2, 'a', 'stays')")
+    db.execute("CREATE TABLE fresh (id bigint PRIMARY KEY)")  # which makes the watch begin another stream
+    db.execute("INSERT INTO fresh SELECT i FROM generate_series(1, 100) i")
+    db.execute("DELETE FROM fresh")
+    vault.watch()
+    assert vault.found("o-1", 'native = "[1]"') == 2
+    assert vault.found("o-1", 'native = "[2]"') == 1
+    (gap,) = _gaps(vault)
+    assert (gap["cause"], gap["open"]) == ("table-not-published", False)
+    assert gap["lost_at_most"] >= 200
+    vault.run("verify")
+
+
+def test_a_stream_that_breaks_inside_a_transaction_seals_nothing_twice(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    process = vault.start("watch", "o-1", "--json")
+    _until_active(db)
+    db.execute("INSERT INTO posts SELECT i, 'a', repeat('x', 300) FROM generate_series(1, 30000) i")
+    for _ in range(3):
+        time.sleep(0.3)
+        db.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
+        )
+    _until_confirmed(db)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["sources"]["app"]["sealed"] == 30000
+
+
+def test_a_table_that_loses_its_key_does_not_stop_the_service(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    db.execute("INSERT INTO posts VALUES (1, 'a'), (2, 'a')")
+    db.execute("ALTER TABLE posts DROP CONSTRAINT posts_pkey")
+    vault.watch()
+    assert db.execute("DELETE FROM posts WHERE id = 1").rowcount == 1
+    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("identity-loosened", False)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "cause"),
+    [
+        ("ALTER PUBLICATION {} SET (publish = 'insert')", "publication-altered"),
+        ("ALTER PUBLICATION {} DROP TABLE posts", "table-not-published"),
+        ("DROP PUBLICATION {}", "publication-altered"),
+    ],
+)
+def test_a_publication_that_somebody_alters_is_noticed_and_mended(
+    vault: Vault, db: Connection, statement: str, cause: str
+) -> None:
+    vault.order()
+    vault.watch()
+    (name,) = db.execute("SELECT pubname FROM pg_publication ORDER BY pubname LIMIT 1").fetchone() or ("",)
+    db.execute(statement.format(name).encode())
+    db.execute("INSERT INTO posts VALUES (1, 'a')")
+    db.execute("UPDATE posts SET body = 'later'")
+    vault.watch()
+    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [(cause, False)]
+    db.execute("DELETE FROM posts")
+    vault.watch()
+    assert vault.found("o-1", 'native = "[1]" and body = "later"') == 1
+    assert vault.found("o-1", 'native = "[1]"') >= 2
+
+
 def test_a_lost_state_is_a_gap_that_a_snapshot_closes(vault: Vault, db: Connection) -> None:
     vault.order()
     vault.watch()

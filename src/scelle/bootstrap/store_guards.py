@@ -333,6 +333,8 @@ def remove_guard(session: Session, order: str, name: str, request: str | None) -
     sealed = sealed_order(ledger)
     source = _database(session, sealed.aliases, name, order)
     alias = sealed.aliases[name]
+    if set(claiming_orders(session, name)) <= {order}:
+        _refuse_waiting(session, name)
     if _is_guarded(ledger, alias):
         record_event(ledger, session.now_us(), session.actor, REMOVED, {"source": alias, "request": request})
         ledger.seal(session.now_us())
@@ -341,6 +343,18 @@ def remove_guard(session: Session, order: str, name: str, request: str | None) -
         return {"source": name, "removed": False}
     progress = _asked(source, remove)
     return {"source": name, "removed": not progress.left, "left": dict(progress.left)}
+
+
+def _refuse_waiting(session: Session, name: str) -> None:
+    """Raise InputError while rows wait in the outbox: with the guard they would go unsealed."""
+    from scelle.guard.postgres.relations import is_installed  # the driver is an extra
+
+    waiting = kept_rows(session, name) if asked_of(session, name, is_installed) else []
+    if waiting:
+        raise InputError(
+            f"{len(waiting)} rows or more wait in the outbox of {name} to be sealed: run `scelle watch ORDER "
+            "--until-caught-up` first, then remove the guard"
+        )
 
 
 # --- what is held --------------------------------------------------------------------------------------------
@@ -517,9 +531,14 @@ def _wisher(
     patterns = (tables,) if tables is not None else source.settings.tables
 
     def made(connection: "Connection[Any]") -> list["Wish"]:
-        return wishes_for(
+        wishes = wishes_for(
             connection, patterns, mode, updates=updates, accounts=columns, restricted=is_restricted
         )
+        if not wishes:
+            raise InputError(
+                f"no table of {name} is called {', '.join(patterns)}: compare with `scelle source list`"
+            )
+        return wishes
 
     return made
 

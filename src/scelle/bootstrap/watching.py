@@ -52,12 +52,14 @@ from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
 from scelle.vault.keys import VaultKey
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
-    from scelle.sources.postgres.slots import Statement
+    from scelle.sources.postgres.slots import Server, Statement
     from scelle.sources.postgres.watched import Standing, WatchedDatabase
 
 BEGAN: Final = "watch.began"
 """The event that says from where on a source is watched for an order: the stream, and the snapshot that it joins."""
 CONNECTION_LOST: Final = "connection-lost"
+STREAM_BROKEN: Final = "stream-broken"
+NOT_PUBLISHED: Final = "table-not-published"
 
 GROUP_S: Final = 0.25
 """So long a change waits for others before it is made durable."""
@@ -72,6 +74,8 @@ DRAIN_S: Final = 0.5
 """So often what the guard kept is fetched."""
 PROBE_S: Final = 60.0
 """So often the guard is probed."""
+GIVE_UP_S: Final = 30.0
+"""A watch that is to end when it has caught up ends where a stream is broken for longer."""
 LOST_S: Final = 5.0
 """A stream that is broken for longer opens a gap."""
 _ROW_WAL_BYTES: Final = 8
@@ -101,6 +105,8 @@ class Watched:
     is_guarded: bool = False
     claims: str = ""
     """What the database's guard was told last of the orders' claims."""
+    left_out: tuple[str, ...] = ()
+    """Tables that cannot be published: what happens to them is not captured."""
     is_guard_silent: bool = False
     most: int | None = None
     """How many rows can have been written between the last stream and this one; None where nobody knows."""
@@ -601,6 +607,8 @@ class Watcher:
             if each.stream is not None:
                 with suppress(SourceError):  # it is sent again, and known again
                     each.stream.confirm(each.state.confirmed)
+            for capture in each.captures.values():
+                capture.confirmed(each.state.confirmed)
 
     def _seal(self, session: Session) -> None:
         """Seal what was captured for every order."""
@@ -621,11 +629,15 @@ class Watcher:
         if each.broken_s is None:
             each.broken_s = now_s
             self._say(f"{each.name}: {error}")
+        cause = STREAM_BROKEN
         try:
             self._look(session, each)
         except SourceError:
-            if now_s - each.broken_s >= LOST_S:
-                self._open_gap(session, each, CONNECTION_LOST)
+            cause = CONNECTION_LOST
+        if now_s - each.broken_s >= LOST_S:
+            self._open_gap(session, each, cause)
+        if self._until_caught_up and now_s - each.broken_s >= GIVE_UP_S:
+            raise error
         time.sleep(_PAUSE_S)
 
     def _mended(self, session: Session, each: Watched) -> None:
@@ -639,7 +651,7 @@ class Watcher:
             closing = [
                 closing_gap(index, gap, session.now_us(), 0)
                 for index, gap in open_gaps(ledger, alias)
-                if gap.cause == CONNECTION_LOST
+                if gap.cause in (CONNECTION_LOST, STREAM_BROKEN)
             ]
             if closing:
                 ledger.commit_entries(closing, session.now_us())
@@ -655,9 +667,24 @@ class Watcher:
             each.partly = standing.partly
             each.state = replace(each.state, at_us=server.time_us)
             return
+        if cause == NOT_PUBLISHED and not self._can_publish(session, each, standing):
+            return
         self._say(f"{each.name}: {cause}")
         self._open_gap(session, each, cause)
         self._begin_anew(session, each)
+
+    def _can_publish(self, session: Session, each: Watched, standing: "Standing") -> bool:
+        """Tell whether the tables that are in no publication can be put there; where not, the others go on."""
+        try:
+            each.database.prepare()
+        except SourceError as error:
+            each.partly = standing.partly
+            self._open_gap(session, each, NOT_PUBLISHED)
+            if standing.unpublished != each.left_out:
+                each.left_out = standing.unpublished
+                self._say(f"{each.name}: {', '.join(standing.unpublished)} cannot be published: {error}")
+            return False
+        return True
 
     def _open_gap(self, session: Session, each: Watched, cause: str) -> None:
         """Declare, in the log of every order that is captured, that changes may be missing since the last look."""
@@ -681,7 +708,7 @@ class Watcher:
         orders = tuple({*each.state.joining, *(order for order, _ in self._joined(session, each))})
         before, each.captures, each.received = each.state, {}, 0
         each.state = self._new_state(session, each.database, each.slot, orders)
-        each.most = lost_at_most(before, each.state)
+        each.most = lost_at_most(before, each.database.look().server)
         self._join_all(session, each)
 
 
@@ -715,19 +742,23 @@ def breach_of(state: WatchState, standing: "Standing") -> str | None:
         return "slot-lost"
     if slot.confirmed_lsn > state.confirmed:
         return "slot-recreated"
+    if standing.altered:
+        return "publication-altered"
+    if standing.loosened:
+        return "identity-loosened"
     if standing.unpublished:
-        return "table-not-published"
+        return NOT_PUBLISHED
     return None
 
 
-def lost_at_most(before: WatchState, after: WatchState) -> int | None:
-    """Return how many rows can have been written between two streams, by the WAL between them.
+def lost_at_most(before: WatchState, server: "Server") -> int | None:
+    """Return how many rows can have been written since a stream was whole, by the WAL since.
 
     A row takes at least 8 bytes there (the header of a tuple in a multi-insert record). The server's own counts would
     be nearer, but they come late: a bound may not be too low. None where the WAL is another server's, or was set back.
     """
-    is_same = before.system_id == after.system_id and before.confirmed <= after.confirmed
-    return (after.confirmed - before.confirmed) // _ROW_WAL_BYTES if is_same else None
+    is_same = before.system_id == server.system_id and before.confirmed <= server.lsn
+    return (server.lsn - before.confirmed) // _ROW_WAL_BYTES if is_same else None
 
 
 def _began(ledger: OrderLedger, alias: str, lineage: str) -> dict[str, Any] | None:

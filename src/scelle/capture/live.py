@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from scelle.capture.entries import count_entry
 from scelle.capture.interfaces import NamedSource, PassTools
+from scelle.capture.lookup import SealedStateSet, state_key
 from scelle.capture.model import Counts, Problem
 from scelle.capture.newest import NewestStates
 from scelle.capture.problems import ProblemLog
@@ -61,9 +62,10 @@ _ITEM: Final = struct.Struct(">Q")
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """Join a snapshot to a stream: what the snapshot saw is not sealed again.
+    """Join a snapshot to a stream: a state that the snapshot gave is not sealed again.
 
     ``below``: no transaction committed at this place or later was seen. Before it, `sees` tells by the store's number.
+    What was seen may have been another state, or gone, by the time of the snapshot: each state is compared.
     """
 
     below: int
@@ -101,6 +103,8 @@ class LiveCapture:
         self._confirmed = confirmed
         self._durable = durable_places(tools.ledger, self._sealer.family.aliases, confirmed)
         self._failed = ProblemLog(self._record, "items.failed", [])
+        self._snapshot: SealedStateSet | None = None
+        """The states that are sealed, as long as changes come that a snapshot may have given."""
         self._known: set[int] | None = None
         """The records that are sealed, once it had to be asked."""
         self._restricted: set[int] | None = None
@@ -109,7 +113,7 @@ class LiveCapture:
         self.counts = Counts()
         """What was captured since `seal`."""
         self._since_us = tools.now_us()
-        self.reached = 0
+        self.reached = confirmed
 
     @property
     def name(self) -> str:
@@ -132,8 +136,13 @@ class LiveCapture:
         writers: dict[str, SegmentWriter] = {}
         changes = zip(batch.records, batch.kinds, batch.places, strict=True)
         for at, (record, kind, place) in enumerate(changes):
-            if place in self._durable or (
-                self._seam is not None and self._seam.covers(place, batch.transactions)
+            if place in self._durable:
+                continue
+            self._durable.add(place)
+            if (
+                self._seam is not None
+                and self._seam.covers(place, batch.transactions)
+                and self._is_of_snapshot(record, kind)
             ):
                 continue
             self.counts.offered += 1
@@ -144,6 +153,25 @@ class LiveCapture:
             else:
                 self._take_change(record, kind, place, writers)
         self.reached = max(self.reached, batch.reached)
+
+    def _is_of_snapshot(self, record: Record | BadRecord, kind: ChangeKind) -> bool:
+        """Tell whether a change that the snapshot saw is the very state that is sealed, from the snapshot."""
+        if isinstance(record, BadRecord) or kind is ChangeKind.KEY_DELETED:
+            return False
+        if self._snapshot is None:
+            self._sync()
+            aliases, ledger = self._sealer.family.aliases, self._tools.ledger
+            rows = (row for alias in aliases for row in rows_from(ledger, alias, 0))
+            self._snapshot = SealedStateSet(key for row in rows if (key := state_key(row.side)) is not None)
+        unit, item = self._keys.unit(record.member.encode("utf-8")), self._keys.item(record.native)
+        return state_key(record_side(unit, item, self._keys.version(record.version), 0)) in self._snapshot
+
+    def confirmed(self, reached: int) -> None:
+        """Forget the places that the store was told to forget: none of them comes again."""
+        self._confirmed = reached
+        self._durable.confirm(reached)
+        if self._seam is not None and reached >= self._seam.below:
+            self._snapshot = None
 
     def take_kept(self, records: Sequence[Record | BadRecord], stream: ChangeStream) -> set[int]:
         """Append rows that the guard kept in the store, but those whose very state is the newest that is sealed.
@@ -378,6 +406,12 @@ class DurablePlaces:
             numbers.extend(bytes(at + 1 - len(numbers)))
         numbers[at] |= 1 << bit
         return False
+
+    def confirm(self, confirmed: int) -> None:
+        """Let go of what was confirmed meanwhile."""
+        self._confirmed = max(self._confirmed, confirmed)
+        for commit in [commit for commit in self._numbers if commit < self._confirmed]:
+            del self._numbers[commit]
 
     def __contains__(self, place: object) -> bool:
         if not isinstance(place, ChangePlace):

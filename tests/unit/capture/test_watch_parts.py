@@ -42,6 +42,8 @@ def test_a_stream_that_goes_on_is_no_breach() -> None:
         (replace(WHOLE, slot=replace(SLOT, wal_status="lost")), "slot-lost"),
         (replace(WHOLE, slot=replace(SLOT, confirmed_lsn=1001)), "slot-recreated"),
         (replace(WHOLE, unpublished=("public.posts",)), "table-not-published"),
+        (replace(WHOLE, altered=True), "publication-altered"),
+        (replace(WHOLE, loosened=("public.posts",)), "identity-loosened"),
     ],
 )
 def test_every_breach_has_its_cause(standing: Standing, cause: str) -> None:
@@ -49,9 +51,9 @@ def test_every_breach_has_its_cause(standing: Standing, cause: str) -> None:
 
 
 def test_how_much_can_be_lost_is_bounded_by_the_wal_of_one_server() -> None:
-    assert lost_at_most(STATE, replace(STATE, confirmed=1800)) == 100
-    assert lost_at_most(STATE, replace(STATE, system_id="7002", confirmed=1800)) is None
-    assert lost_at_most(STATE, replace(STATE, confirmed=900)) is None
+    assert lost_at_most(STATE, replace(SERVER, lsn=1800)) == 100
+    assert lost_at_most(STATE, replace(SERVER, system_id="7002")) is None
+    assert lost_at_most(STATE, replace(SERVER, lsn=900)) is None
 
 
 @given(st.integers(0, 2**40), st.lists(st.integers(1, 100), max_size=5), st.integers(-1000, 1000))
@@ -86,6 +88,8 @@ def test_durable_is_what_was_confirmed_or_is_there(
     for each in there:
         assert places.add(ChangePlace(*each)) is (each[0] < confirmed)
     assert (ChangePlace(*asked) in places) is (asked[0] < confirmed or asked in there)
+    places.confirm(confirmed + 3)
+    assert (ChangePlace(*asked) in places) is (asked[0] < confirmed + 3 or asked in there)
 
 
 def test_a_state_reads_back_and_names_no_source(tmp_path: Path, key: VaultKey) -> None:

@@ -142,10 +142,13 @@ SELECT plugin, database, active, confirmed_flush_lsn::text, wal_status,
 FROM pg_replication_slots WHERE slot_name = %s;
 
 -- name: publications
-SELECT pubname, pubdelete FROM pg_publication WHERE pubname = ANY(%s);
+SELECT pubname, concat(CASE WHEN pubinsert THEN 'i' END, CASE WHEN pubupdate THEN 'u' END,
+  CASE WHEN pubdelete THEN 'd' END, CASE WHEN pubtruncate THEN 't' END), pubviaroot
+FROM pg_publication WHERE pubname = ANY(%s);
 
 -- name: published
-SELECT p.pubname, n.nspname, c.relname
+-- Row filters and column lists (from 15 on) would hide changes.
+SELECT p.pubname, n.nspname, c.relname, to_jsonb(r) ->> 'prqual' IS NULL AND to_jsonb(r) ->> 'prattrs' IS NULL
 FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE p.pubname = ANY(%s);

@@ -26,6 +26,8 @@ INSERTS: Final = "_inserts"
 LOST: Final = "lost"
 """The `wal_status` of a slot whose changes the server has thrown away."""
 _DENIED: Final = "42501"
+_GENERATED_FROM: Final = 180_000
+"""The first version that can publish stored generated columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,34 +129,56 @@ def slot_state(connection: "Connection[Any]", slot: str) -> SlotState | None:
     )
 
 
-def published(connection: "Connection[Any]", name: str) -> dict[str, tuple[bool, set[str]]]:
-    """Return, by publication, whether it publishes deletes, and the texts of its tables."""
-    found: dict[str, tuple[bool, set[str]]] = {}
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Say what a publication gives: which tables, and whether it is as it was made (all its verbs, whole rows)."""
+
+    tables: frozenset[str]
+    is_as_made: bool
+
+
+def published(connection: "Connection[Any]", name: str) -> dict[str, Published]:
+    """Return the two publications by name, those that are there."""
+    tables: dict[str, set[str]] = {}
+    whole: dict[str, bool] = {}
     names = [name, name + INSERTS]
-    for each, deletes in connection.execute(QUERIES["publications"].encode(), (names,)).fetchall():
-        found[each] = (deletes, set())
-    for each, schema, table in connection.execute(QUERIES["published"].encode(), (names,)).fetchall():
-        found[each][1].add(table_text(schema, table))
-    return found
+    for each, verbs, via_root in connection.execute(QUERIES["publications"].encode(), (names,)).fetchall():
+        tables[each] = set()
+        whole[each] = via_root and verbs == ("it" if each.endswith(INSERTS) else "iudt")
+    for each, schema, table, is_whole in connection.execute(
+        QUERIES["published"].encode(), (names,)
+    ).fetchall():
+        tables[each].add(table_text(schema, table))
+        whole[each] = whole[each] and is_whole
+    return {each: Published(frozenset(found), whole[each]) for each, found in tables.items()}
 
 
 def plan_statements(connection: "Connection[Any]", name: str, tables: Sequence[LiveTable]) -> list[Statement]:
-    """List what must be run so that all tables are published, and the slot is there; empty where nothing is missing."""
-    there, planned = published(connection, name), []
+    """List what must be run so that all tables are published, and the slot is there; empty where nothing is missing.
+
+    Where the publication is gone the slot must go, too: what waits in it was written while there was none, and the
+    server refuses to decode that.
+    """
+    there, slot, planned = published(connection, name), slot_state(connection, name), []
+    is_new = slot is not None and (slot.wal_status == LOST or not {name, name + INSERTS} <= set(there))
+    if is_new:
+        planned.append(_slot_dropped(name))
     whole = [table for table in tables if table.tells_rows_apart and not table.is_unlogged]
     partly = [table for table in tables if not table.tells_rows_apart and not table.is_unlogged]
+    version = connection.info.server_version
     for publication, members, verbs in ((name, whole, ""), (name + INSERTS, partly, "insert, truncate")):
         known = there.get(publication)
-        stale = [] if known is None else sorted(known[1] - {table.text for table in members})
         if known is None:
-            planned.append(_created(publication, members, verbs))
+            planned.append(_created(publication, members, verbs, version))
             continue
-        planned += [_dropped(publication, text) for text in stale]
-        planned += [_added(publication, table) for table in members if table.text not in known[1]]
-    slot = slot_state(connection, name)
-    if slot is not None and slot.wal_status == LOST:
-        planned.append(_slot_dropped(name))
-    if slot is None or slot.wal_status == LOST:
+        if not known.is_as_made:
+            planned += _restored(publication, members, verbs or "insert, update, delete, truncate")
+            continue
+        planned += [
+            _dropped(publication, text) for text in sorted(known.tables - {each.text for each in members})
+        ]
+        planned += [_added(publication, table) for table in members if table.text not in known.tables]
+    if slot is None or is_new:
         planned.append(
             Statement(
                 f"SELECT pg_create_logical_replication_slot({literal(name)}, '{PLUGIN}')",
@@ -199,9 +223,11 @@ def _slot_dropped(name: str) -> Statement:
     return Statement(f"SELECT pg_drop_replication_slot({literal(name)})", "none", "REPLICATION", "")
 
 
-def _created(publication: str, tables: Sequence[LiveTable], verbs: str) -> Statement:
+def _created(publication: str, tables: Sequence[LiveTable], verbs: str, version: int) -> Statement:
     names = ", ".join(table.sql for table in tables)
     options = ["publish_via_partition_root = true"]
+    if version >= _GENERATED_FROM:
+        options.append("publish_generated_columns = stored")
     if verbs:
         options.insert(0, f"publish = '{verbs}'")
     what = f" FOR TABLE {names}" if tables else ""
@@ -211,6 +237,18 @@ def _created(publication: str, tables: Sequence[LiveTable], verbs: str) -> State
         "CREATE on the database, and ownership of the tables",
         f"DROP PUBLICATION {quoted(publication)}",
     )
+
+
+def _restored(publication: str, tables: Sequence[LiveTable], verbs: str) -> list[Statement]:
+    """Give back what somebody took from a publication; it stays the same one, so that older WAL can be decoded."""
+    lock = "SHARE UPDATE EXCLUSIVE on each table, for a moment: reads and writes go on"
+    needs = "ownership of the publication and of the tables"
+    options = f"(publish = '{verbs}', publish_via_partition_root = true)"
+    found = [Statement(f"ALTER PUBLICATION {quoted(publication)} SET {options}", lock, needs, "")]
+    if tables:
+        names = ", ".join(table.sql for table in tables)
+        found.append(Statement(f"ALTER PUBLICATION {quoted(publication)} SET TABLE {names}", lock, needs, ""))
+    return found
 
 
 def _added(publication: str, table: LiveTable) -> Statement:

@@ -17,6 +17,7 @@ from scelle.sources.postgres.settings import PostgresSettings
 from scelle.sources.postgres.slots import (
     INSERTS,
     LiveTable,
+    Published,
     Server,
     SlotState,
     Statement,
@@ -41,13 +42,17 @@ _Answer = TypeVar("_Answer")
 class Standing:
     """Say how a watched database stands at one moment: the server, the slot, and the tables that its stream leaves out.
 
-    `unpublished` are in no publication; `partly` are in the one that shows no UPDATE and DELETE, with the reason.
+    `unpublished` are in no publication; `partly` are those of which no UPDATE and DELETE is shown, with the reason.
+    `altered`: a publication is gone, or gives less than it was made to give. `loosened` have lost their identity and
+    are published as if they had one: PostgreSQL refuses their UPDATE and DELETE until they are taken out.
     """
 
     server: Server
     slot: SlotState | None
     unpublished: tuple[str, ...]
     partly: tuple[tuple[str, str], ...]
+    altered: bool = False
+    loosened: tuple[str, ...] = ()
 
 
 class WatchedDatabase:
@@ -118,12 +123,18 @@ class WatchedDatabase:
     def _look(self, admin: "Connection[Any]") -> Standing:
         tables = self._tables(admin)
         there = published(admin, self.slot)
-        whole = there.get(self.slot, (False, set()))[1]
-        inserts = there.get(self.slot + INSERTS, (False, set()))[1]
+        whole, inserts = (
+            there.get(each, Published(frozenset(), False)) for each in (self.slot, self.slot + INSERTS)
+        )
         logged = [each for each in tables if not each.is_unlogged]
-        unpublished = tuple(each.text for each in logged if each.text not in whole | inserts)
-        partly = tuple((each.text, _why_partly(each)) for each in tables if not _is_whole(each))
-        return Standing(server_of(admin), slot_state(admin, self.slot), unpublished, partly)
+        return Standing(
+            server_of(admin),
+            slot_state(admin, self.slot),
+            tuple(each.text for each in logged if each.text not in whole.tables | inserts.tables),
+            tuple((each.text, _why_partly(each)) for each in tables if not _is_whole(each)),
+            not (whole.is_as_made and inserts.is_as_made),
+            tuple(each.text for each in logged if each.text in whole.tables and not _is_whole(each)),
+        )
 
     def _tables(self, admin: "Connection[Any]") -> list[LiveTable]:
         return wanted_tables(admin, self.settings.tables)
