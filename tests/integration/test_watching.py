@@ -191,6 +191,35 @@ def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection)
     assert vault.found("o-1", 'native = "[1]" or native = "[2]"') == 2
 
 
+def test_standing_by_for_one_source_does_not_keep_from_another(
+    vault: Vault, db: Connection, server: PostgresServer
+) -> None:
+    with server.database("other") as other:
+        other.execute("CREATE TABLE notes (id bigint PRIMARY KEY, account_id text)")
+        url = f"postgresql://postgres@127.0.0.1:{server.port}/other"
+        vault.run("source", "add", "other", url, "--credential", "env:APP_PASSWORD")
+        vault.order("o-1")
+        vault.order("o-2", sources='"app", "other"')
+        vault.watch("o-1")
+        first = vault.start("watch", "o-1")
+        _until_active(db)
+        second = vault.start("watch", "o-2", "--json")
+        assert second.stderr is not None
+        assert "stands by" in second.stderr.readline()
+        other.execute("INSERT INTO notes VALUES (1, 'a')")
+        db.execute("INSERT INTO posts VALUES (1, 'a')")
+        for _ in range(200):
+            if vault.found("o-2", 'native = "[1]"') == 2:
+                break
+        for process in (first, second):
+            process.terminate()
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+        assert vault.found("o-2", 'native = "[1]"') == 2
+        assert vault.found("o-1", 'native = "[1]"') == 1
+        drop_slots(other)
+
+
 def test_one_stream_serves_two_orders_and_names_neither(vault: Vault, db: Connection) -> None:
     db.execute("INSERT INTO posts VALUES (1, 'a1'), (2, 'a2')")
     vault.order("o-1", accounts='accounts = ["a1"]')

@@ -68,6 +68,10 @@ SEAL_S: Final = 15 * 60.0
 """So often what was captured is sealed, changes or none: the heartbeat."""
 EVERY_S: Final = 300.0
 """So often a pass is run over sources that have no stream."""
+HOLD_S: Final = 0.5
+"""The lock is held for at least so long: two watches of one vault would do nothing but hand it over."""
+TRY_S: Final = 1.0
+"""So often it is tried to take a stream over that another process reads."""
 LOOK_S: Final = 2.0
 """So often the server is asked how the stream stands, and told how far it may forget where nothing came."""
 DRAIN_S: Final = 0.5
@@ -105,6 +109,10 @@ class Watched:
     is_guarded: bool = False
     claims: str = ""
     """What the database's guard was told last of the orders' claims."""
+    sealed_s: float = 0.0
+    is_mine: bool = False
+    """Whether this process reads the stream; else it stands by."""
+    is_said: bool = False
     left_out: tuple[str, ...] = ()
     """Tables that cannot be published: what happens to them is not captured."""
     is_guard_silent: bool = False
@@ -249,10 +257,12 @@ class Watcher:
             with ExitStack() as stack:
                 with self._turn_open() as session:
                     self._begin(session)
-                for each in self._watched:
-                    self._stand_by(each, session.path, session.key, stack)
                 while True:
-                    self._turn()
+                    self._take_over(session.path, session.key, stack)
+                    if self._others or any(each.is_mine for each in self._watched):
+                        self._turn()
+                    else:
+                        time.sleep(_PAUSE_S)
                     if self._is_done():
                         return self.report
         except VaultBusy:
@@ -290,20 +300,19 @@ class Watcher:
             self.report.counts[named.name] = Counts()
             each.target = each.database.end()
 
-    def _stand_by(self, each: Watched, vault: Path, key: VaultKey, stack: ExitStack) -> None:
-        """Wait until no other process reads a stream: it serves this order, too, and this one takes over at its end."""
-        is_said = False
-        while not self._is_done():
+    def _take_over(self, vault: Path, key: VaultKey, stack: ExitStack) -> None:
+        """Become the reader of every stream that no other process reads; who reads one serves this order, too."""
+        for each in self._watched:
+            if each.is_mine:
+                continue
             try:
                 stack.enter_context(watch_lock(vault, each.slot))
+                each.is_mine = True
             except VaultBusy:
-                if not is_said:
+                if not each.is_said:
                     self._say(f"{each.name}: another process watches it, this one stands by")
-                    is_said = True
-                time.sleep(_PAUSE_S)
+                    each.is_said = True
                 each.state = read_state(vault, key, each.slot) or each.state
-            else:
-                return
 
     def _prepared(self, session: Session, named: NamedSource, source: PostgresSource, slot: str) -> Watched:
         """Make what the stream needs, and find out whether it continues what is durable."""
@@ -400,32 +409,36 @@ class Watcher:
     # --- turns
 
     def _turn(self) -> None:
-        """Hold the lock until somebody wants it, or until it is done; seal what was captured before letting go."""
+        """Hold the lock until somebody wants it, or it is done; seal what was captured before letting go."""
         with self._turn_open() as session:
-            for each in self._watched:
+            begun_s, mine = self._clock_s(), [each for each in self._watched if each.is_mine]
+            for each in mine:
                 self._refresh(session, each)
                 self._refresh_guard(session, each)
                 each.captures = dict(self._captures(session, each))
-            sealed_s = self._clock_s()
-            while not (self._is_done() or (session.lock is not None and session.lock.is_wanted)):
-                for each in self._watched:
+            while not (self._is_done() or self._is_to_end(session, begun_s, len(mine))):
+                for each in mine:
                     self._step(session, each)
                 if self._others and self._clock_s() - self._passed_s >= self._every_s:
                     self._pass_over_others(session)
-                elif not self._watched:
+                elif not mine:
                     time.sleep(_PAUSE_S)
-                if self._clock_s() - sealed_s >= SEAL_S:
-                    self._seal(session)
-                    sealed_s = self._clock_s()
-            for each in self._watched:
+                self._seal(session, mine, is_end=False)
+            for each in mine:
                 if each.is_guarded and each.stream is not None:
                     each.drained_s = -DRAIN_S
                     self._try_guard(session, each, self._clock_s())
-            self._seal(session)
+            self._seal(session, mine, is_end=True)
             ledger = session.ledger(self._order)
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
-            for each in self._watched:
+            for each in mine:
                 each.captures = {}
+
+    def _is_to_end(self, session: Session, begun_s: float, mine: int) -> bool:
+        """Tell whether the lock is to be let go: somebody waits for it, or it is time to try a stream of another's."""
+        held_s = self._clock_s() - begun_s
+        is_wanted = session.lock is not None and session.lock.is_wanted
+        return held_s >= HOLD_S and (is_wanted or (mine < len(self._watched) and held_s >= TRY_S))
 
     def _pass_over_others(self, session: Session) -> None:
         """Seal what the sources without a stream have now."""
@@ -441,6 +454,7 @@ class Watcher:
 
     def _refresh(self, session: Session, each: Watched) -> None:
         """Learn what another process did to a stream since the last turn."""
+        each.sealed_s = each.sealed_s or self._clock_s()
         state = read_state(session.path, session.key, each.slot) or each.state
         if state.lineage != each.state.lineage:
             each.close_stream()
@@ -610,10 +624,15 @@ class Watcher:
             for capture in each.captures.values():
                 capture.confirmed(each.state.confirmed)
 
-    def _seal(self, session: Session) -> None:
-        """Seal what was captured for every order."""
-        for each in self._watched:
+    def _seal(self, session: Session, mine: Sequence[Watched], *, is_end: bool) -> None:
+        """Seal what was captured for every order: when it is due; at a turn's end, too, where something was."""
+        now_s = self._clock_s()
+        for each in mine:
+            is_due = now_s - each.sealed_s >= SEAL_S or (is_end and self._is_done())
+            if not (is_due or (is_end and any(capture.has_news for capture in each.captures.values()))):
+                continue
             self._flush(session, each)
+            each.sealed_s = now_s
             for order, capture in each.captures.items():
                 counts = capture.seal()
                 if order == self._order:

@@ -300,6 +300,11 @@ class LiveCapture:
     # --- durable
 
     @property
+    def has_news(self) -> bool:
+        """Tell whether something was offered since `seal`."""
+        return self.counts.offered > 0
+
+    @property
     def waiting_bytes(self) -> int:
         """Return how much was appended since `flush`."""
         return self._sealer.group_bytes
