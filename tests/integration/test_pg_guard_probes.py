@@ -248,6 +248,7 @@ def test_probes_lose_no_row_even_where_the_guard_is_off(server: PostgresServer) 
         assert "scelle_probe.twin" in {table for table, path in red if path.startswith("drop-table")}
 
 
+@pytest.mark.long  # a bound on time: other work on the machine would fail it
 def test_many_probes_delay_no_query(server: PostgresServer) -> None:
     with platform(server, "many", Mode.DIVERT) as connection:
         stop, slowest = threading.Event(), 0.0
