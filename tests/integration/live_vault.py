@@ -44,7 +44,7 @@ Connection = psycopg.Connection[Any]
 class Vault:
     """A vault made by the command line, and the commands on it."""
 
-    def __init__(self, folder: Path, server: PostgresServer, *options: str) -> None:
+    def __init__(self, folder: Path, server: PostgresServer, *options: str, user: str = "postgres") -> None:
         self.folder = folder
         self.env = {
             **os.environ,
@@ -53,7 +53,7 @@ class Vault:
             "APP_PASSWORD": PASSWORD,
         }
         self.run("init", str(folder / "vault"), "--host", "platform.example", *options)
-        url = f"postgresql://postgres@127.0.0.1:{server.port}/app"
+        url = f"postgresql://{user}@127.0.0.1:{server.port}/app"
         self.run("source", "add", "app", url, "--credential", "env:APP_PASSWORD")
 
     def start(self, *words: str) -> "subprocess.Popen[str]":

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from tests.integration.live_vault import Connection, Vault, drop_slots, sums
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -143,6 +143,24 @@ def test_a_guard_is_not_removed_while_rows_wait(vault: Vault, db: Connection) ->
     assert vault.run("guard", "remove", "o-1", "--source", "app", "--yes", code=2) == ""
     vault.watch()
     assert vault.json("guard", "remove", "o-1", "--source", "app", "--yes")["removed"]
+
+
+def test_a_right_that_is_missing_is_named_by_the_plan(
+    server: PostgresServer, db: Connection, tmp_path: Path
+) -> None:
+    db.execute(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'".encode())
+    try:
+        db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        vault = Vault(tmp_path, server, user="reader")
+        vault.order()
+        process = vault.start("guard", "install", "o-1", "--source", "app")
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (4, "")
+        assert "scelle guard plan" in err
+        plan = vault.json("guard", "plan", "o-1", code=1)["sources"]["app"]
+        assert any("GRANT CREATE ON DATABASE" in need for need in plan["needs"])
+    finally:
+        db.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
 def test_a_pattern_that_names_nothing_is_refused(vault: Vault, db: Connection) -> None:

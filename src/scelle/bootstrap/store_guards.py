@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session
-from scelle.errors import GuardWrong, InputError, SourceError
+from scelle.errors import GuardWrong, InputError, SourceError, SourceUnreadable
 from scelle.formats.canonical_json import canonical_json
 from scelle.formats.entries import Gap
 from scelle.ledger.events import events, record_event
@@ -590,6 +590,11 @@ def _asked(source: PostgresSource, ask_: Callable[["Connection[Any]"], _Answer])
     with connected(source) as connection:
         try:
             return ask_(connection)
+        except psycopg.errors.InsufficientPrivilege as error:
+            said = error.diag.message_primary or "a right is missing"
+            raise SourceUnreadable(
+                f"{source.settings.place} refuses: {said}: `scelle guard plan ORDER` names the right to ask for"
+            ) from error
         except psycopg.Error as error:
             raise source_error_of(error, source.settings.place) from error
 
