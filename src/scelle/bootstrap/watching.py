@@ -50,6 +50,7 @@ from scelle.sources.interfaces import ChangeStream
 from scelle.sources.postgres import PostgresSource
 from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
 from scelle.vault.keys import VaultKey
+from scelle.vault.lock import WriterLock
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
     from scelle.sources.postgres.slots import Server, Statement
@@ -70,6 +71,8 @@ EVERY_S: Final = 300.0
 """So often a pass is run over sources that have no stream."""
 HOLD_S: Final = 0.5
 """The lock is held for at least so long: two watches of one vault would do nothing but hand it over."""
+YIELD_S: Final = 5.0
+"""So long at most it is waited for those who want the lock to take it."""
 TRY_S: Final = 1.0
 """So often it is tried to take a stream over that another process reads."""
 LOOK_S: Final = 2.0
@@ -85,6 +88,7 @@ LOST_S: Final = 5.0
 _ROW_WAL_BYTES: Final = 8
 _RECEIVE_S: Final = 0.1
 _PAUSE_S: Final = 0.2
+_YIELD_PAUSE_S: Final = 0.01
 
 Opening = Callable[[], AbstractContextManager[Session]]
 Say = Callable[[str], None]
@@ -261,6 +265,7 @@ class Watcher:
                     self._take_over(session.path, session.key, stack)
                     if self._others or any(each.is_mine for each in self._watched):
                         self._turn()
+                        self._let_others(WriterLock(session.path))
                     else:
                         time.sleep(_PAUSE_S)
                     if self._is_done():
@@ -460,6 +465,12 @@ class Watcher:
             each.close_stream()
             each.received = 0
         each.state = state
+
+    def _let_others(self, lock: WriterLock) -> None:
+        """Wait until whoever wanted the lock has it: else this process would take it again before they look."""
+        until_s = self._clock_s() + YIELD_S
+        while lock.is_wanted and self._clock_s() < until_s and not self._is_done():
+            time.sleep(_YIELD_PAUSE_S)
 
     def _turn_open(self) -> AbstractContextManager[Session]:
         """Open the vault for writing; while others write, wait, and keep the streams open."""
