@@ -108,7 +108,6 @@ class Watched:
     unflushed_s: float | None = None
     looked_s: float = 0.0
     broken_s: float | None = None
-    partly: tuple[tuple[str, str], ...] = ()
     captures: dict[str, LiveCapture] = field(default_factory=dict)
     is_guarded: bool = False
     claims: str = ""
@@ -166,7 +165,7 @@ class WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class WatchPlan:
-    """What a watch would run on one server, and what it would cost there.
+    """What a watch would run on one server.
 
     ``partly`` are the tables whose UPDATE and DELETE the stream cannot show, each with the reason.
     """
@@ -275,7 +274,7 @@ class Watcher:
                 raise
             return (
                 self.report
-            )  # another command writes: what was captured is durable, and is sealed the next time
+            )  # another command writes: what was captured is durable, and is sealed next time
         finally:
             for each in self._watched:
                 each.close_stream()
@@ -642,13 +641,17 @@ class Watcher:
             is_due = now_s - each.sealed_s >= SEAL_S or (is_end and self._is_done())
             if not (is_due or (is_end and any(capture.has_news for capture in each.captures.values()))):
                 continue
-            self._flush(session, each)
             each.sealed_s = now_s
-            for order, capture in each.captures.items():
-                counts = capture.seal()
-                if order == self._order:
-                    self.report.counts[each.name].add(counts)
-            self.report.reached[each.name] = lsn_text(each.state.confirmed)
+            self._seal_source(session, each)
+
+    def _seal_source(self, session: Session, each: Watched) -> None:
+        """Seal what was captured of one source, with its counts, for every order."""
+        self._flush(session, each)
+        for order, capture in each.captures.items():
+            counts = capture.seal()
+            if order == self._order:
+                self.report.counts[each.name].add(counts)
+        self.report.reached[each.name] = lsn_text(each.state.confirmed)
 
     # --- what goes wrong
 
@@ -693,9 +696,7 @@ class Watcher:
         each.looked_s = self._clock_s()
         cause = breach_of(each.state, standing)
         if cause is None:
-            server = standing.server
-            each.partly = standing.partly
-            each.state = replace(each.state, at_us=server.time_us)
+            each.state = replace(each.state, at_us=standing.server.time_us)
             return
         if cause == NOT_PUBLISHED and not self._can_publish(session, each, standing):
             return
@@ -708,7 +709,6 @@ class Watcher:
         try:
             each.database.prepare()
         except SourceError as error:
-            each.partly = standing.partly
             self._open_gap(session, each, NOT_PUBLISHED)
             if standing.unpublished != each.left_out:
                 each.left_out = standing.unpublished
@@ -733,7 +733,7 @@ class Watcher:
 
         A crash in between leaves the new state with the orders that are to join it: whoever watches next goes on.
         """
-        self._flush(session, each)
+        self._seal_source(session, each)  # the counts go with the captures
         each.close_stream()
         orders = tuple({*each.state.joining, *(order for order, _ in self._joined(session, each))})
         before, each.captures, each.received = each.state, {}, 0

@@ -115,16 +115,6 @@ class LiveCapture:
         self._since_us = tools.now_us()
         self.reached = confirmed
 
-    @property
-    def name(self) -> str:
-        """Return the source's name."""
-        return self._named.name
-
-    @property
-    def alias(self) -> str:
-        """Return the source's alias in the order's log."""
-        return self._named.alias
-
     # --- changes
 
     def take(self, batch: ChangeBatch, stream: ChangeStream) -> None:
@@ -223,9 +213,8 @@ class LiveCapture:
         match = shape.decide(RecordView(unit, record.time_us, record.account, record.values))
         reason = None if match.excluded_by is None else match.excluded_by.value
         is_covered = match.covered
-        if (
-            kind is ChangeKind.KEY_DELETED
-        ):  # no clause can be asked of a key: it is the order's where its record is
+        if kind is ChangeKind.KEY_DELETED:
+            # no clause can be asked of a key: it is the order's where its record is
             is_covered, reason = item in self._sealed_items(), NOT_SEALED
         if not is_covered:
             counts.excluded_by["rule" if reason is None else reason] += 1

@@ -21,9 +21,6 @@ from scelle.sources.postgres.pgoutput import (
     read_change,
     read_commit,
     read_relation,
-    read_stream_abort,
-    read_stream_commit,
-    read_stream_start,
     read_truncate,
 )
 
@@ -80,9 +77,6 @@ def test_transactions_and_relations_read_back() -> None:
     with pytest.raises(FormatError):
         read_relation(b"R" + struct.pack(">I", 9) + b"\0posts")
     assert read_truncate(b"T" + struct.pack(">IBII", 2, 0, 3, 4)).relations == (3, 4)
-    assert read_stream_start(b"S" + struct.pack(">IB", 8, 1)) == (8, True)
-    assert read_stream_commit(b"c" + struct.pack(">IBQQq", 8, 0, 1, 2, 0)) == (8, 1, 2, POSTGRES_EPOCH_US)
-    assert read_stream_abort(b"A" + struct.pack(">II", 8, 9)) == (8, 9)
 
 
 @given(st.integers(0, 2**64 - 1))

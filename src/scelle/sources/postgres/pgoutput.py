@@ -1,7 +1,7 @@
 """Read the messages of PostgreSQL's logical decoding plug-in `pgoutput` (pure).
 
-The form is that of the manual's chapter *Logical Replication Message Formats*, protocol versions 1 and 2. Values come
-as text. Inside a streamed transaction (version 2) every message carries the transaction's number behind its letter.
+The form is that of the manual's chapter *Logical Replication Message Formats*, protocol version 1: whole transactions,
+in the order of their commits. Values come as text.
 """
 
 import struct
@@ -89,29 +89,6 @@ class Truncate(NamedTuple):
     relations: tuple[int, ...]
 
 
-class StreamStart(NamedTuple):
-    """Open a part of a transaction that is not committed yet; `is_first`: nothing of it was sent before."""
-
-    xid: int
-    is_first: bool
-
-
-class StreamCommit(NamedTuple):
-    """Commit a transaction of which all parts were sent."""
-
-    xid: int
-    commit_lsn: int
-    end_lsn: int
-    time_us: int
-
-
-class StreamAbort(NamedTuple):
-    """Roll back a transaction that was sent, or (`subxid` is another) what a savepoint of it did."""
-
-    xid: int
-    subxid: int
-
-
 def read_begin(data: bytes) -> Begin:
     """Read the message `B`."""
     lsn, time, xid = _BEGIN(data, 1)
@@ -195,23 +172,6 @@ def read_truncate(data: bytes, at: int = 1) -> Truncate:
     """Read the message `T`, whose body begins at `at`."""
     (count,) = _BE32(data, at)
     return Truncate(struct.unpack_from(f">{count}I", data, at + 5))
-
-
-def read_stream_start(data: bytes) -> StreamStart:
-    """Read the message `S`."""
-    return StreamStart(_BE32(data, 1)[0], data[5] == 1)
-
-
-def read_stream_commit(data: bytes) -> StreamCommit:
-    """Read the message `c`."""
-    (xid,) = _BE32(data, 1)
-    _, lsn, end, time = _COMMIT(data, 5)
-    return StreamCommit(xid, lsn, end, time + POSTGRES_EPOCH_US)
-
-
-def read_stream_abort(data: bytes) -> StreamAbort:
-    """Read the message `A`."""
-    return StreamAbort(_BE32(data, 1)[0], _BE32(data, 5)[0])
 
 
 def lsn_text(lsn: int) -> str:

@@ -12,7 +12,7 @@ from scelle.errors import SourceUnreadable
 from scelle.formats.tokens import shown
 from scelle.sources.postgres.connecting import source_error_of
 from scelle.sources.postgres.live import LiveTables
-from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
+from scelle.sources.postgres.pgoutput import lsn_text
 from scelle.sources.postgres.settings import PostgresSettings
 from scelle.sources.postgres.slots import (
     INSERTS,
@@ -166,11 +166,6 @@ def sees(snapshot: str) -> Callable[[int], bool]:
 def position_token(system_id: str, timeline: int, slot: str, lsn: int) -> bytes:
     """Write where the stream stands, for manifests: server, timeline, slot, place in the WAL."""
     return f"postgres {system_id} {timeline} {slot} {lsn_text(lsn)}".encode("ascii")
-
-
-def token_lsn(token: bytes) -> int:
-    """Read the place in the WAL of a token."""
-    return parse_lsn(token.decode("ascii").rpartition(" ")[2])
 
 
 def _is_whole(table: LiveTable) -> bool:
