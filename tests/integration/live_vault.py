@@ -46,6 +46,7 @@ class Vault:
 
     def __init__(self, folder: Path, server: PostgresServer, *options: str, user: str = "postgres") -> None:
         self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
         self.env = {
             **os.environ,
             "XDG_CONFIG_HOME": str(folder / "keys"),
@@ -57,13 +58,22 @@ class Vault:
         self.run("source", "add", "app", url, "--credential", "env:APP_PASSWORD")
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "scelle.cli", *words],
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a test that failed left running: it would hold its slot against every test after it."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def run(self, *words: str, code: int | None = 0) -> str:
         out, err = io.StringIO(), io.StringIO()

@@ -36,8 +36,12 @@ def db(server: PostgresServer) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Vault:
-    return Vault(tmp_path, server)
+def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
+    made = Vault(tmp_path, server)
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
 def test_every_change_is_sealed_once_and_a_pass_finds_nothing_new(vault: Vault, db: Connection) -> None:
@@ -505,5 +509,7 @@ def _until_confirmed(db: Connection) -> None:
 
 
 def _gaps(vault: Vault) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
+    answer = vault.json("gap", "list", code=None)
+    assert "gaps" in answer, answer
+    found: list[dict[str, Any]] = answer["gaps"]
     return found

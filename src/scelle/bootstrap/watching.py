@@ -40,7 +40,7 @@ from scelle.capture.watch_state import (
     watch_lock,
     write_state,
 )
-from scelle.errors import GuardWrong, InputError, OrderOver, SourceError, SourceUnreadable, VaultBusy
+from scelle.errors import GuardWrong, OrderOver, SourceError, SourceUnreadable, VaultBusy
 from scelle.formats.entries import Gap
 from scelle.ledger.crew import spare_cores
 from scelle.ledger.events import events, record_event
@@ -53,7 +53,7 @@ from scelle.vault.keys import VaultKey
 from scelle.vault.lock import WriterLock
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
-    from scelle.sources.postgres.slots import Server, Statement
+    from scelle.sources.postgres.slots import Server
     from scelle.sources.postgres.watched import Standing, WatchedDatabase
 
 BEGAN: Final = "watch.began"
@@ -81,9 +81,11 @@ DRAIN_S: Final = 0.5
 """So often what the guard kept is fetched."""
 PROBE_S: Final = 60.0
 """So often the guard is probed."""
+RETRY_S: Final = 15.0
+"""So long at most it is waited before a broken stream is tried again: first a moment, then twice as long each time."""
 GIVE_UP_S: Final = 30.0
 """A watch that is to end when it has caught up ends where a stream is broken for longer."""
-LOST_S: Final = 5.0
+LOST_S: Final = 3.0
 """A stream that is broken for longer opens a gap."""
 _ROW_WAL_BYTES: Final = 8
 _RECEIVE_S: Final = 0.1
@@ -108,6 +110,9 @@ class Watched:
     unflushed_s: float | None = None
     looked_s: float = 0.0
     broken_s: float | None = None
+    pause_s: float = 0.0
+    retry_s: float = 0.0
+    """A broken stream is not tried before."""
     captures: dict[str, LiveCapture] = field(default_factory=dict)
     is_guarded: bool = False
     claims: str = ""
@@ -161,72 +166,6 @@ class WatchReport:
             "gaps": len(self.gaps),
             "notes": self.notes,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class WatchPlan:
-    """What a watch would run on one server.
-
-    ``partly`` are the tables whose UPDATE and DELETE the stream cannot show, each with the reason.
-    """
-
-    source: str
-    place: str
-    statements: tuple["Statement", ...]
-    partly: tuple[tuple[str, str], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `watch plan --json` prints."""
-        return {
-            "source": self.source,
-            "server": self.place,
-            "statements": [
-                {"sql": each.sql, "lock": each.lock, "needs": each.needs, "undo": each.undo}
-                for each in self.statements
-            ],
-            "updates_and_deletes_not_shown": [list(each) for each in self.partly],
-        }
-
-    def lines(self) -> list[str]:
-        """Return the plan for people: SQL that can be run as it stands, and the script that undoes it."""
-        lines = [f"-- {self.source}: {self.place}"]
-        for each in self.statements:
-            lines += [f"-- lock: {each.lock}", f"-- needs: {each.needs}", f"{each.sql};"]
-        if not self.statements:
-            lines.append("-- all is there: nothing would be run")
-        for table, why in self.partly:
-            lines.append(
-                f"-- {table}: {why}; its UPDATE and DELETE are not shown, since publishing them would make the service "
-                f"fail. Offered: ALTER TABLE {table} REPLICA IDENTITY FULL (each UPDATE then writes the old row, too)"
-            )
-        undo = [f"--   {each.undo};" for each in reversed(self.statements) if each.undo]
-        return [*lines, *(["-- undo:", *undo] if undo else [])]
-
-
-def watch_plans(session: Session, order: str) -> list[WatchPlan]:
-    """Plan the watch of an order's databases; changes nothing there."""
-    from scelle.sources.postgres.watched import WatchedDatabase  # the driver is an extra
-
-    ledger = session.order_ledger(order)
-    plans = []
-    for named in session.named(sealed_order(ledger)):
-        if isinstance(named.source, PostgresSource):
-            database = WatchedDatabase(named.source.settings, slot_name(session.key, named.name))
-            try:
-                statements = tuple(database.plan())
-                partly = database.unidentified()
-            finally:
-                database.close()
-            plans.append(WatchPlan(named.name, named.source.settings.place, statements, partly))
-    if not plans:
-        raise _nothing_to_watch(order)
-    return plans
-
-
-def _nothing_to_watch(order: str) -> InputError:
-    return InputError(
-        f"order {order} has no source whose changes are captured as they happen: `scelle preserve` seals what is there"
-    )
 
 
 class Watcher:
@@ -425,7 +364,7 @@ class Watcher:
                     self._step(session, each)
                 if self._others and self._clock_s() - self._passed_s >= self._every_s:
                     self._pass_over_others(session)
-                elif not mine:
+                elif all(each.stream is None for each in mine):
                     time.sleep(_PAUSE_S)
                 self._seal(session, mine, is_end=False)
             for each in mine:
@@ -520,8 +459,14 @@ class Watcher:
 
     def _step(self, session: Session, each: Watched) -> None:
         """Take what came, make it durable when it is due, and look at the server now and then."""
+        if each.stream is None and self._clock_s() < each.retry_s:
+            return
         try:
             if each.state.joining:
+                if (
+                    each.broken_s is not None
+                ):  # a pass over a server that is away would be sealed as one each time
+                    self._look(session, each)
                 self._join_all(session, each)
             if each.stream is None:
                 self._look(session, each)  # before it is opened: another slot would be taken for the same one
@@ -671,13 +616,14 @@ class Watcher:
             self._open_gap(session, each, cause)
         if self._until_caught_up and now_s - each.broken_s >= GIVE_UP_S:
             raise error
-        time.sleep(_PAUSE_S)
+        each.pause_s = min(RETRY_S, max(_PAUSE_S, 2 * each.pause_s))
+        each.retry_s = self._clock_s() + each.pause_s
 
     def _mended(self, session: Session, each: Watched) -> None:
         """Close the gap of a lost connection: the slot is the same, and gives all that came meanwhile."""
         if each.broken_s is None:
             return
-        each.broken_s = None
+        each.broken_s, each.pause_s = None, 0.0
         for order, _ in self._joined(session, each):
             ledger = session.writer(order)
             alias = sealed_order(ledger).aliases[each.name]

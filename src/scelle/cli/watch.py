@@ -95,7 +95,7 @@ def watch(
 
 def _show_plan(session: "Session", order: str, as_json: bool) -> None:
     """Print what would be run on each server, what it locks and needs, and what undoes it."""
-    from scelle.bootstrap.watching import watch_plans  # start-up time of --help
+    from scelle.bootstrap.watch_plans import watch_plans  # start-up time of --help
 
     plans = watch_plans(session, order)
     lines = [f"order {order}: what `scelle watch` would run; nothing was changed"]

@@ -60,38 +60,56 @@ class LogReader:
         return tree_root(bytes(self.leaves))
 
     def refresh(self) -> None:
-        """Read what was published; raise `LogDamaged` when it does not lead to the checkpoint's root."""
+        """Read what was published; raise `LogDamaged` when it does not lead to the checkpoint's root.
+
+        Another process may commit meanwhile, and remove the partial bundle that a wider one replaces: what is
+        missing is damage only while the checkpoint that asks for it still stands.
+        """
         path = self.folder / "checkpoint"
         if not path.exists():
             return
-        self.note = path.read_bytes()
-        checkpoint = parse_checkpoint_text(parse_note(self.note).text)
+        while True:
+            self.note = path.read_bytes()
+            try:
+                self._read_up_to(parse_checkpoint_text(parse_note(self.note).text))
+            except LogDamaged:
+                if path.read_bytes() == self.note:
+                    raise
+            else:
+                return
+
+    def _read_up_to(self, checkpoint: Checkpoint) -> None:
         if checkpoint.origin != self.origin:
-            raise LogDamaged(f"{path}: origin is {checkpoint.origin}, not {self.origin}")
-        self._extend(self._published_entries(checkpoint.size))
-        if self.root != checkpoint.root:
+            raise LogDamaged(
+                f"{self.folder / 'checkpoint'}: origin is {checkpoint.origin}, not {self.origin}"
+            )
+        self._extend_to(checkpoint.size)
+        if self.size != checkpoint.size or self.root != checkpoint.root:
             raise LogDamaged(
                 f"{self.folder}: its {checkpoint.size} entries do not lead to the checkpoint's root"
             )
 
     def _extend(self, entries: Sequence[bytes]) -> None:
-        for data in entries[self.size :]:
+        for data in entries:
             self.entries.append(data)
             self.leaves += leaf_hash(data)
 
-    def _published_entries(self, size: int) -> list[bytes]:
-        entries: list[bytes] = []
+    def _extend_to(self, size: int) -> None:
+        """Read the entries from the first that is not known to `size`, bundle by bundle."""
         for index, width in bundles_for(size):
+            start = index * _BUNDLE
+            if start + width <= self.size:
+                continue
             path = self.folder / "tile" / "entries" / entries_path(index, width)
             full = self.folder / "tile" / "entries" / entries_path(index, _BUNDLE)
             try:
                 data = (path if path.exists() else full).read_bytes()
             except OSError as error:
-                raise LogDamaged(f"{path}: the entries from {index * _BUNDLE} on are missing") from error
-            entries += parse_bundle(data)[:width]
-        if len(entries) != size:
-            raise LogDamaged(f"{self.folder}: {len(entries)} entries, but the checkpoint says {size}")
-        return entries
+                raise LogDamaged(f"{path}: the entries from {start} on are missing") from error
+            bundle = parse_bundle(data)[:width]
+            if len(bundle) != width:
+                raise LogDamaged(f"{path}: {len(bundle)} entries, but the checkpoint says {width}")
+            self._extend(bundle[self.size - start :])
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -249,7 +267,7 @@ class LogWriter(LogReader):
         """Write the entry bundles and tiles that the staged entries touch."""
         old_size = locked.size - len(staged)
         if self.size < locked.size:
-            self._extend(self.entries[:old_size] + staged)
+            self._extend(staged[max(0, self.size - old_size) :])
         if self.size != locked.size or self.root != locked.root:
             raise LogDamaged(f"{self.folder}: the staged entries do not lead to the locked root")
         for index, width in bundles_for(locked.size):
@@ -291,7 +309,7 @@ class LogWriter(LogReader):
             return
         published = self._published_checkpoint()
         if published is not None:
-            self._extend(self._published_entries(published.size))
+            self._extend_to(published.size)
         if locked.note is None or published is None or published.size != locked.size:
             self._complete()
 

@@ -81,6 +81,38 @@ def test_a_missing_bundle_is_named(ledger: OrderLedgerWriter, tmp_path: Path, va
         reader(tmp_path, vault_key)
 
 
+class _SlowReader(LogReader):
+    """A reader that another process overtakes between the checkpoint and the entries."""
+
+    def __init__(self, folder: Path, ledger: OrderLedgerWriter, times: int) -> None:
+        self._ledger, self._times = ledger, times
+        super().__init__(folder, ORIGIN)
+
+    def _extend_to(self, size: int) -> None:
+        if self._times:
+            self._times -= 1
+            record_event(self._ledger, START_US, "op-1", "preview", {"n": self._times})
+            self._ledger.seal(START_US)
+        super()._extend_to(size)
+
+
+@pytest.mark.parametrize("before", [0, 253])
+def test_a_commit_while_the_log_is_read_is_no_damage(
+    ledger: OrderLedgerWriter, tmp_path: Path, before: int
+) -> None:
+    schema = add_documents(ledger, 1).schema
+    for number in range(before):
+        ledger.seal(START_US + number + 1, looked=[Looked("s0001", schema)])
+    slow = _SlowReader(log_folder(tmp_path), ledger, times=3)
+    assert slow.size > before + 1
+    assert slow.entries == ledger.log.entries[: slow.size]
+    slow._times = 2
+    slow.refresh()
+    slow.refresh()
+    assert slow.entries == ledger.log.entries
+    assert slow.root == ledger.log.root
+
+
 def test_a_checkpoint_of_another_origin_is_refused(ledger: OrderLedgerWriter, tmp_path: Path) -> None:
     with pytest.raises(LogDamaged, match="origin"):
         LogReader(log_folder(tmp_path), "platform.example/po/o2")
