@@ -249,9 +249,78 @@ def test_a_clause_without_accounts_makes_every_row_held(vault: Vault, db: Connec
     clause = vault.folder / "clause.toml"
     clause.write_text('[[clause]]\nid = "all"\nsources = ["app"]\n')
     vault.run("order", "add-clause", "o-1", "--file", str(clause))
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 4")
+
+
+def test_an_amendment_that_cannot_tell_the_guard_says_so_and_the_watch_tells_it(
+    vault: Vault, db: Connection
+) -> None:
+    vault.watch()
+    _guard(vault, "refuse")
+    more = vault.folder / "more.txt"
+    more.write_text("a0\n")
+    vault.env["APP_PASSWORD"] = "wrong"
+    process = vault.start("order", "add-accounts", "o-1", "--clause", "c1", "--file", str(more), "--yes")
+    _, err = process.communicate(timeout=60)
+    vault.env["APP_PASSWORD"] = PASSWORD
+    assert process.returncode == 0, err
+    assert "its guard was not told yet" in err
+    assert db.execute("DELETE FROM posts WHERE id = 2").rowcount == 1
     vault.watch()
     with pytest.raises(psycopg.Error, match="held"):
         db.execute("DELETE FROM posts WHERE id = 4")
+
+
+def test_the_strictest_mode_stands_whichever_order_asks_last(vault: Vault, db: Connection) -> None:
+    _guard(vault, "refuse")
+    vault.order("o-2", accounts='accounts = ["a0"]')
+    vault.json("guard", "install", "o-2", "--source", "app", "--mode", "divert")
+    for number in (1, 2):
+        with pytest.raises(psycopg.Error, match="held"):
+            db.execute("DELETE FROM posts WHERE id = %s", (number,))
+    _guard(vault, "divert")  # what an order asks later stands for what it asked before
+    assert db.execute("DELETE FROM posts WHERE id = 1").rowcount == 1
+    assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (1,)
+    _guard(vault, "refuse")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 2")
+    vault.json("guard", "remove", "o-1", "--source", "app", "--yes")
+    assert db.execute("DELETE FROM posts WHERE id = 2").rowcount == 1
+
+
+def test_a_table_that_is_made_later_is_red_until_the_watch_guards_it(vault: Vault, db: Connection) -> None:
+    vault.watch()
+    _guard(vault, "refuse")
+    db.execute("CREATE TABLE notes (id bigint PRIMARY KEY, account_id text)")
+    db.execute("INSERT INTO notes VALUES (1, 'a1')")
+    status = vault.json("guard", "status", code=1)
+    (red,) = [each for each in status["paths"] if each["state"] == "red"]
+    assert (red["path"], red["detail"]) == (
+        "public.notes: guard",
+        "it has no guard yet: install again",
+    )
+    vault.watch()
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM notes")
+    assert _state(vault, "public.notes: delete")[0] == "effective"
+
+
+def test_two_people_remove_a_guard_when_it_has_cooled_off(
+    server: PostgresServer, db: Connection, tmp_path: Path
+) -> None:
+    vault = Vault(tmp_path, server, "--cooling-off", "0s")
+    vault.order(accounts='accounts = ["a1"]')
+    vault.env["SCELLE_OPERATOR_PASSPHRASE_FROM"] = "env:APP_PASSWORD"
+    _guard(vault, "refuse")
+    vault.run("operator", "add", "alice", "--role", "counsel")
+    for name in ("bob", "carol"):
+        vault.run("--as", "alice", "operator", "add", name, "--role", "counsel")
+    asked = vault.json("--as", "alice", "guard", "remove", "o-1", "--source", "app")
+    with pytest.raises(psycopg.Error, match="held"):
+        db.execute("DELETE FROM posts WHERE id = 1")
+    assert vault.json("--as", "bob", "request", "approve", asked["request"])["state"] == "executed"
+    assert db.execute("DELETE FROM posts WHERE id = 1").rowcount == 1
 
 
 def test_what_the_guard_keeps_waits_for_every_order_that_is_guarded(vault: Vault, db: Connection) -> None:

@@ -15,6 +15,7 @@ from scelle.bootstrap.requests import ask, check_may_ask, open_twin, without_pla
 from scelle.bootstrap.restricted import refuse_hashes_over_records
 from scelle.bootstrap.sealed_scope import count_stopped
 from scelle.bootstrap.session import Session
+from scelle.bootstrap.store_guards import tell_guards
 from scelle.capture.amending import ScopeDiff, compare_scopes
 from scelle.capture.sealed import FINISHED
 from scelle.errors import AmendmentWrong, TransitionRefused
@@ -386,6 +387,7 @@ def _seal(session: Session, ledger: OrderLedgerWriter, amendment: Amendment, sai
     }
     record_event(ledger, now_us, actor, "amended", body)
     ledger.seal(now_us)
+    tell_guards(session, ledger.order)
 
 
 def _writer(session: Session, order: str) -> OrderLedgerWriter:

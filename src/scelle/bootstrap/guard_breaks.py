@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from scelle.bootstrap.guard_claims import claiming_orders, guarded_sources
+from scelle.bootstrap.guard_databases import asked_of
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
-from scelle.bootstrap.store_guards import asked_of, claiming_orders, guarded_sources
 from scelle.capture.service import run_pass
 from scelle.errors import InputError, NotAllowed, SourceUnreadable
 from scelle.formats.entries import Gap

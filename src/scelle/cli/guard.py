@@ -20,7 +20,7 @@ from scelle.errors import InputError
 from scelle.operators.model import Power
 
 if TYPE_CHECKING:
-    from scelle.bootstrap.store_guards import GuardedPath
+    from scelle.bootstrap.guard_status import GuardedPath
     from scelle.guard.postgres import Mode, Plan
 
 app = typer.Typer(
@@ -59,20 +59,24 @@ def plan(
 ) -> None:
     """Print every statement of an installation, its lock, the rights that are missing, and the undo script.
 
-    Changes nothing. Exit code 1 where the role may not do it as it stands.
+    With divert, also how much could go through the outbox in a day, with what that rests on. Changes nothing. Exit
+    code 1 where the role may not do it as it stands.
 
     Example: scelle guard plan ec-2026-0108 --mode refuse --tables 'public.*'
     """
-    from scelle.bootstrap.store_guards import guard_plan  # start-up time of --help
+    from scelle.bootstrap.outbox_growth import outbox_growth  # start-up time of --help
+    from scelle.bootstrap.store_guards import guard_plan
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         plans = guard_plan(session, order, _mode(mode), tables=tables, updates=updates)
-    lines = [f"order {order}: what `scelle guard install` would run; nothing was changed"]
+        is_diverted = mode == "divert"
+        growth = outbox_growth(session, order, tables=tables, updates=updates) if is_diverted else {}
+    lines, documents = [f"order {order}: what `scelle guard install` would run; nothing was changed"], {}
     for name, each in plans.items():
-        lines += _plan_lines(name, each)
-    emit(
-        {"order": order, "sources": {name: _plan_json(each) for name, each in plans.items()}}, lines, as_json
-    )
+        counted, said = growth.get(name, ([], []))
+        documents[name] = {**_plan_json(each), "outbox": counted}
+        lines += [*_plan_lines(name, each), *(f"-- outbox: {line}" for line in said)]
+    emit({"order": order, "sources": documents}, lines, as_json)
     if not all(each.is_possible for each in plans.values()):
         raise typer.Exit(1)
 
@@ -163,7 +167,7 @@ def status(
     Example: scelle guard status --json
     """
     from scelle.bootstrap.guard_breaks import suspensions  # start-up time of --help
-    from scelle.bootstrap.store_guards import guard_status
+    from scelle.bootstrap.guard_status import guard_status
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         paths, now_us = guard_status(session), session.now_us()
@@ -284,7 +288,8 @@ def probe(
 
     Example: scelle guard probe --source app --json
     """
-    from scelle.bootstrap.store_guards import guarded_sources, probe_guard  # start-up time of --help
+    from scelle.bootstrap.guard_claims import guarded_sources  # start-up time of --help
+    from scelle.bootstrap.guard_status import probe_guard
 
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
         names = guarded_sources(session)

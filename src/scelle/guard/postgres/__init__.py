@@ -1,7 +1,7 @@
 """Guard held rows at the store: inside the deleting transaction, and without waiting for anything outside it."""
 
 from scelle.guard.postgres.holding import hold, is_settled, ref_of
-from scelle.guard.postgres.inspecting import inspect, standing
+from scelle.guard.postgres.inspecting import inspect, standing, unmet
 from scelle.guard.postgres.installing import Tries, install, plan, remove
 from scelle.guard.postgres.model import (
     Beyond,
@@ -47,5 +47,6 @@ __all__ = [
     "ref_of",
     "remove",
     "standing",
+    "unmet",
     "wishes_for",
 ]

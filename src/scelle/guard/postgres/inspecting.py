@@ -1,6 +1,6 @@
 """Compare what stands in the catalogs with what was installed; nothing is attempted and no lock is waited for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from psycopg import Connection
@@ -17,6 +17,7 @@ from scelle.guard.postgres.model import (
     Standing,
     State,
     Trigger,
+    Wish,
 )
 from scelle.guard.postgres.objects import (
     EVENT_TRIGGERS,
@@ -104,6 +105,24 @@ def inspect(connection: "Connection[Any]") -> list[PathState]:
         )
         for name in catalogs.unguarded_parts(connection)
     ]
+    return states
+
+
+def unmet(connection: Connection[Any], wishes: Sequence[Wish]) -> list[PathState]:
+    """Say of which tables no guard stands as it is wished: an installation was cut short, a table was made later."""
+    if not catalogs.is_installed(connection):
+        return []  # `inspect` says so
+    stands = {each.text: each for each in catalogs.registered(connection)}
+    states = []
+    for wish in wishes:
+        there = stands.get(wish.text)
+        if there is None:
+            detail = "it has no guard yet: install again"
+        elif (there.mode, there.account, there.updates) != (wish.mode, wish.account, wish.updates):
+            detail = "its guard is not the one that the orders ask for: install again"
+        else:
+            continue
+        states.append(PathState(wish.text, "guard", wish.mode.value, State.RED, How.INSPECTED, detail))
     return states
 
 

@@ -242,6 +242,7 @@ def _drop_statements(*, has_events: bool) -> list[str]:
 def _schema_step(connection: "Connection[Any]", caps: Caps, *, has_events: bool) -> Step:
     statements = [
         QUERIES["make_schema"],
+        QUERIES["make_tally"],
         *(each.sql for each in shared_functions(caps.beyond)),
         _settings_statement(caps),
     ]
@@ -272,6 +273,7 @@ def _prepare(connection: "Connection[Any]", caps: Caps, owner: str | None) -> bo
             connection.execute(QUERIES["make_schema"].encode())
             connection.execute(_settings_statement(caps).encode())
             connection.execute(QUERIES["twin"].encode())
+        connection.execute(QUERIES["make_tally"].encode())  # a guard that an earlier version made has none
         connection.execute(
             "UPDATE scelle_guard.settings SET cap_rows = %s, cap_bytes = %s, beyond = %s",
             (caps.rows, caps.size_bytes, str(caps.beyond)),

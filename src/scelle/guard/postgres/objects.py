@@ -33,6 +33,7 @@ _ROW, _BEFORE = 1, 2
 
 _SIGNATURES: Final = {
     "ref": "(what text) RETURNS text",
+    "refuse": "(why text, state text) RETURNS void",
     "entry": "(which oid) RETURNS scelle_guard.tables",
     "from_sql": "(which oid, source text) RETURNS text",
     "keep_sql": "(which oid, op text, source text) RETURNS text",

@@ -58,6 +58,19 @@ def depth(connection: "Connection[Any]") -> Depth:
     return Depth(0, 0, None) if row is None else Depth(*row)
 
 
+def refused(connection: "Connection[Any]") -> int | None:
+    """Return how many statements were refused since the guard was made, probes not counted; None where none counts.
+
+    A sequence counts them, since all else is rolled back with the statement: whose each was stands in the server's log.
+    """
+    if connection.execute("SELECT to_regclass('scelle_guard.refused') IS NULL").fetchone() == (True,):
+        return None
+    row = connection.execute(
+        "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM scelle_guard.refused"
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
 def tidy(connection: "Connection[Any]") -> None:
     """Give the room of removed rows back to the disk; waits for no lock. Needs an autocommit connection."""
     connection.execute("VACUUM (SKIP_LOCKED) scelle_guard.outbox")

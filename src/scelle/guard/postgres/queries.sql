@@ -69,6 +69,9 @@ INSERT INTO scelle_guard.secret (seed, key) SELECT
   sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
 INSERT INTO scelle_guard.filter (bits) VALUES (decode(repeat('00', 1024), 'hex'));
 
+-- name: make_tally
+CREATE SEQUENCE IF NOT EXISTS scelle_guard.refused;
+
 -- name: function_head
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -87,6 +90,16 @@ SET jit = 'off'
 BEGIN
   RETURN (SELECT left(encode(sha256(s.key || convert_to('ref:' || what, 'UTF8')), 'hex'), 8)
           FROM scelle_guard.secret AS s);
+END
+
+-- name: refuse
+
+BEGIN
+  -- a sequence alone keeps its count when the statement is rolled back; probes are no attempts
+  IF current_setting('application_name') <> 'scelle-probe' AND num_nulls(to_regclass('scelle_guard.refused')) = 0 THEN
+    PERFORM nextval('scelle_guard.refused');
+  END IF;
+  RAISE EXCEPTION '%', why USING ERRCODE = state;
 END
 
 -- name: entry
@@ -177,7 +190,7 @@ BEGIN
     PERFORM scelle_guard.miss(which, op, rows, 'beyond-cap');
     RETURN 'pass';
   END IF;
-  RAISE EXCEPTION 'held, and the outbox is full' USING ERRCODE = 'SC002';
+  PERFORM scelle_guard.refuse('held, and the outbox is full', 'SC002');
 END
 
 -- name: missing
@@ -201,8 +214,7 @@ END
     WHEN 'refuse' THEN
       EXECUTE 'SELECT ' || coalesce('format(''%s'', o.' || quote_ident((scelle_guard.entry(@relation@)).account) || ')', 'NULL')
         || scelle_guard.from_sql(@relation@, @source@) || ' LIMIT 1' INTO whose USING own.seed, own.key, filter, mask@old@;
-      RAISE EXCEPTION 'held, ref %', scelle_guard.ref(coalesce(whose, @relation@::regclass::text))
-        USING ERRCODE = 'SC001';
+      PERFORM scelle_guard.refuse('held, ref ' || scelle_guard.ref(coalesce(whose, @relation@::regclass::text)), 'SC001');
     ELSE NULL;
     END CASE;
   END IF;
@@ -401,7 +413,7 @@ BEGIN
     END;
     IF EXISTS (SELECT FROM scelle_guard.tables AS t WHERE t.relation = which)
        AND NOT scelle_guard.may_change(which, each.address_names[3], 'drop ' || each.object_type) THEN
-      RAISE EXCEPTION 'held, ref %', scelle_guard.ref(each.object_identity) USING ERRCODE = 'SC001';
+      PERFORM scelle_guard.refuse('held, ref ' || scelle_guard.ref(each.object_identity), 'SC001');
     END IF;
     IF each.schema_name = 'scelle_guard' AND EXISTS (
         SELECT FROM scelle_guard.tables AS t JOIN pg_class AS c ON c.oid = t.relation
@@ -432,7 +444,7 @@ BEGIN
     WHERE d.classid = 'pg_class'::regclass
   LOOP
     IF NOT scelle_guard.is_intact(each.which) AND NOT scelle_guard.may_change(each.which, NULL, 'alter table') THEN
-      RAISE EXCEPTION 'held, ref %', scelle_guard.ref(each.which::regclass::text) USING ERRCODE = 'SC001';
+      PERFORM scelle_guard.refuse('held, ref ' || scelle_guard.ref(each.which::regclass::text), 'SC001');
     END IF;
   END LOOP;
 END
@@ -448,7 +460,7 @@ BEGIN
   IF pg_event_trigger_table_rewrite_reason() & 4 > 0
      AND EXISTS (SELECT FROM scelle_guard.tables AS t WHERE t.relation = which OR t.root = which)
      AND NOT scelle_guard.may_change(which, NULL, 'rewrite') THEN
-    RAISE EXCEPTION 'held, ref %', scelle_guard.ref(which::regclass::text) USING ERRCODE = 'SC001';
+    PERFORM scelle_guard.refuse('held, ref ' || scelle_guard.ref(which::regclass::text), 'SC001');
   END IF;
 END
 
