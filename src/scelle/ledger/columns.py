@@ -233,6 +233,10 @@ class RecordColumns:
             self.maximum_us = high if self.maximum_us is None else max(high, self.maximum_us)
         self.count += part.records
 
+    def commitments(self, start: int, stop: int) -> bytes:
+        """Return the leaf hashes of R of the records [start, stop), counted from the segment's first."""
+        return bytes(self._commitments[HASH_BYTES * start : HASH_BYTES * stop])
+
     def take_commitments(self) -> bytearray:
         """Give the leaf hashes of R in capture order, and let go of them."""
         taken, self._commitments = self._commitments, bytearray()

@@ -130,6 +130,8 @@ class SegmentWriter:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._batch_seq = self._frame_seq = self._next_seq = head.seq_lo
+        self.durable_seq = head.seq_lo
+        """The records below it are durable; of those behind it a crash may leave none."""
         self._frame_starts: list[int] = []
         """The sequence number of the first row of each frame that was written."""
         self.max_records = min(MAX_RECORDS, COLUMNS_MAX_BYTES // self._columns.record_bytes)
@@ -214,6 +216,7 @@ class SegmentWriter:
         writer._keys_file.truncate(frames * KEY_SLOT_BYTES)
         writer._frames.number = frames
         writer._frames.sync()
+        writer.durable_seq = writer._next_seq
         return writer
 
     def _take_back(self, plain: bytes) -> None:
@@ -329,6 +332,30 @@ class SegmentWriter:
         """Make every record appended so far durable. A crash before leaves them out, as if never offered."""
         self._write_frame()
         self._frames.sync()
+        self.durable_seq = self._next_seq
+
+    def commitments(self, lo: int, hi: int) -> bytes:
+        """Return the commitments of the durable records [lo, hi), 32 bytes each, in capture order.
+
+        Raises `SegmentDamaged` where one of them is not durable, or not of this segment.
+        """
+        if not self.head.seq_lo <= lo <= hi <= self.durable_seq:
+            raise SegmentDamaged(f"{self.folder}: records {lo} to {hi} are not all durable there")
+        self._columns.settle()
+        return self._columns.commitments(lo - self.head.seq_lo, hi - self.head.seq_lo)
+
+    def durable_rows(self, lo: int) -> Iterator[Row]:
+        """Yield the durable rows from `lo` on, opening no frame that lies before it."""
+        first = max(0, bisect_right(self._frame_starts, lo) - 1)
+        context = frame_context(self._origin, self.alias, self.number, "rows")
+        reader = FrameReader(self.folder / "rows", self.folder / "keys", self._vault_key, context)
+        try:
+            for number, place in enumerate(reader.places()[first:], first):
+                for row in decode_rows(reader.read(place), self._frame_starts[number]):
+                    if lo <= row.seq < self.durable_seq:
+                        yield row
+        finally:
+            reader.close()
 
     def close(
         self,

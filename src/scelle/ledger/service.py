@@ -17,6 +17,7 @@ from scelle.ledger.erasure_journal import read_journal, remove_journal
 from scelle.ledger.log import LogReader, LogWriter
 from scelle.ledger.model import Chain, LogState
 from scelle.ledger.positions import keep_position, read_position
+from scelle.ledger.promise_book import PromiseBook
 from scelle.ledger.rewriting import SegmentFiles, is_settled, settle
 from scelle.ledger.search import Tombstones, tombstones
 from scelle.ledger.segments import (
@@ -188,6 +189,7 @@ class OrderLedgerWriter(OrderLedger):
         self.crew = CommitCrew()
         self._writers: dict[str, SegmentWriter] = {}
         self._positions: dict[str, bytes] = {}
+        self._promises: PromiseBook | None = None
         super().__init__(vault, order, origin, vault_key)
         self.settle_erasures()
         self._resume_open_segments()
@@ -238,6 +240,8 @@ class OrderLedgerWriter(OrderLedger):
         for writer in self._writers.values():
             writer.abandon()
         self._writers.clear()
+        if self._promises is not None:
+            self._promises.close()
         self.log.close()
 
     def discard_uncommitted(self) -> None:
@@ -340,6 +344,13 @@ class OrderLedgerWriter(OrderLedger):
         return writer is not None and (
             writer.records >= writer.max_records or now_us - writer.head.opened_us >= MAX_OPEN_US
         )
+
+    @property
+    def promises(self) -> PromiseBook:
+        """Return the promises that were given under this order; the book is made when it is first asked for."""
+        if self._promises is None:
+            self._promises = PromiseBook.opened(self.folder)
+        return self._promises
 
     def stand_at(self, alias: str, token: bytes) -> None:
         """Note where the source's own log stands (an LSN, a commit): the next manifest of `alias` commits to it."""

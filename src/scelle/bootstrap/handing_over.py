@@ -1,0 +1,174 @@
+"""Give promises to whoever holds them: a folder of the operator's, on another machine if they are to prove anything.
+
+What cannot be written there stays in the vault and is written later; it never holds up what is captured. So nothing
+here goes through the vault's own durable writes, after whose failure a process writes nothing more.
+"""
+
+import math
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from scelle.bootstrap.custody import show_to_witnesses, witness_settings
+from scelle.bootstrap.session import Session, refuse_in_vault
+from scelle.errors import InputError, ScelleError
+from scelle.formats.promises import BATCH_BYTES
+from scelle.ledger.promise_book import KeptPromise
+from scelle.ledger.promise_check import PromiseJudge, PromiseState
+from scelle.ledger.promising import promise_durable
+from scelle.ledger.service import OrderLedgerWriter
+
+SUFFIX: Final = ".promise"
+SETTING: Final = "merge-deadline"
+RETRY_S: Final = 5.0
+"""So long a folder that could not be written to is left alone."""
+AT_ONCE: Final = 256
+"""So many are written before what is captured has its turn again."""
+DROP_S: Final = 24 * 3600.0
+"""So often promises that were kept are dropped from the vault."""
+
+
+def promise_file(origin: str, batch: bytes) -> str:
+    """Return the name of a promise's file."""
+    return f"{origin.replace('/', '_').replace(':', '_')}-{batch.hex()}{SUFFIX}"
+
+
+def write_promise(path: Path, note: bytes) -> None:
+    """Put a promise at `path`, durable when this returns; raises OSError.
+
+    A crash leaves it there whole or not at all, and perhaps `<name>.tmp`, which the next writing replaces.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(note)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class HandingOver:
+    """Promise what a watch made durable for one order, and give each promise into a folder."""
+
+    def __init__(self, folder: Path, say: Callable[[str, bool], None], clock_s: Callable[[], float]) -> None:
+        self._folder, self._say, self._clock_s = folder, say, clock_s
+        self._is_waiting = True
+        """Whether some may wait in the vault: they do where an earlier watch could not hand them over."""
+        self._retry_s, self._dropped_s = -math.inf, -math.inf
+        self._is_failing = False
+        self._shown_size: int | None = None
+        self._troubles: list[str] = []
+        self.promised = self.handed_over = self.failures = self.waiting = 0
+
+    def begin(self, session: Session) -> None:
+        """Raise InputError where the folder cannot be meant."""
+        refuse_in_vault(session, self._folder)
+        if not self._folder.is_dir():
+            raise InputError(f"{self._folder}: no such folder: make it, or mount it, first")
+
+    def promise(self, session: Session, ledger: OrderLedgerWriter, aliases: Sequence[str]) -> None:
+        """Promise what became durable in these log sources, and hand it over."""
+        deadline_us = session.setting_us(SETTING)
+        notes = promise_durable(
+            ledger, aliases, lambda: secrets.token_bytes(BATCH_BYTES), session.now_us(), deadline_us
+        )
+        self.promised += len(notes)
+        self._is_waiting |= bool(notes)
+        self.hand_over(ledger)
+
+    def hand_over(self, ledger: OrderLedgerWriter) -> None:
+        """Write what waits, where the folder takes it; what it does not take waits on, and is said once."""
+        if not self._is_waiting or self._clock_s() < self._retry_s:
+            return
+        waiting, written = ledger.promises.waiting(AT_ONCE), []
+        try:
+            for each in waiting:
+                write_promise(self._folder / promise_file(ledger.origin, each.batch), each.note)
+                written.append(each.batch)
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._is_waiting = len(waiting) == AT_ONCE
+            self._mend()
+        if written:
+            ledger.promises.hand_over(written)
+            self.handed_over += len(written)
+
+    def _fail(self, error: OSError) -> None:
+        self.failures += 1
+        self._retry_s = self._clock_s() + RETRY_S
+        if not self._is_failing:
+            self._is_failing = True
+            self._say(
+                f"promises cannot be written to {self._folder} ({error.strerror}): they are kept in the vault, and "
+                "written once it takes them; the capture goes on",
+                False,
+            )
+
+    def _mend(self) -> None:
+        if self._is_failing:
+            self._is_failing = False
+            self._say(f"promises are written to {self._folder} again", True)
+
+    def serve(self, session: Session, ledger: OrderLedgerWriter, *, is_end: bool) -> None:
+        """Hand over what waits, and show others what was sealed; now and then drop what is settled.
+
+        At the end of a turn it is counted what still waits.
+        """
+        self.hand_over(ledger)
+        if ledger.log.size != self._shown_size:
+            self._shown_size = ledger.log.size
+            self._show(session, ledger)
+        if self._clock_s() - self._dropped_s >= DROP_S:
+            self._dropped_s = self._clock_s()
+            drop_kept(ledger, session.now_us())
+        if is_end:
+            self.waiting = ledger.promises.waiting_count()
+
+    def _show(self, session: Session, ledger: OrderLedgerWriter) -> None:
+        """Deposit and time-stamp what was sealed, as the order's settings say: a promise is kept by that alone."""
+        try:
+            troubles = show_to_witnesses(session, ledger, None, witness_settings(ledger))
+        except (ScelleError, OSError) as error:
+            troubles = [str(error)]
+        for trouble in troubles:
+            if trouble not in self._troubles:
+                self._say(f"what was sealed could not be shown to others: {trouble}", False)
+        self._troubles = troubles
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `watch --json` says of promises."""
+        return {
+            "folder": str(self._folder),
+            "promised": self.promised,
+            "handed_over": self.handed_over,
+            "waiting": self.waiting,
+            "failures": self.failures,
+        }
+
+    def line(self) -> str:
+        """Return it for people."""
+        return f"promises: {self.promised} given, {self.handed_over} written to {self._folder}, {self.waiting} waiting"
+
+
+def drop_kept(ledger: OrderLedgerWriter, now_us: int) -> int:
+    """Drop the promises that were kept and whose deadline is over; return how many.
+
+    Those that are late, broken or undecided stay, and those that were not handed over.
+    """
+    due = ledger.promises.due(now_us)
+    judge = PromiseJudge(ledger, now_us) if due else None
+    kept = [each.batch for each in due if judge is not None and _is_kept(judge, each)]
+    if kept:
+        ledger.promises.drop(kept)
+    return len(kept)
+
+
+def _is_kept(judge: PromiseJudge, each: KeptPromise) -> bool:
+    return judge.judge("", each.note).state is PromiseState.KEPT
