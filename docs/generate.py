@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scelle import errors
+from scelle.bootstrap.watch_metrics import metrics_table
 from scelle.cli.main import run
 from scelle.errors import ScelleError
 from scelle.orders.lifecycle import transitions_table
@@ -99,6 +100,7 @@ def page_with(name: str, table: Callable[[], str]) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "errors.md": errors_page,
+    "metrics.md": lambda: page_with("metrics.md", metrics_table),
     "orders.md": lambda: page_with("orders.md", types_table),
     "design/lifecycle.md": lambda: page_with("design/lifecycle.md", transitions_table),
 }

@@ -239,6 +239,18 @@ class EscrowInconsistent(IntegrityError):
     code = "ledger.escrow_inconsistent"
 
 
+class PromiseRefused(InputError):
+    """Say that no promise can be given as asked: not durable, promised already, or another use of a batch id."""
+
+    code = "ledger.promise_refused"
+
+
+class PromisesDamaged(IntegrityError):
+    """Say that the promises that an order's vault keeps cannot be read."""
+
+    code = "ledger.promises_damaged"
+
+
 # --- scope -------------------------------------------------------------------------------------------------
 
 
@@ -438,6 +450,15 @@ class CountsDoNotAddUp(ScelleError):
     """Say that a pass lost count of an item: a fault of Scellé itself."""
 
     code = "capture.counts"
+
+
+# --- watch: metrics ------------------------------------------------------------------------------------------
+
+
+class MetricsUnavailable(InputError):
+    """Say that metrics cannot be shown: the library is not installed, or the address cannot be listened on."""
+
+    code = "watch.metrics_unavailable"
 
 
 # --- timestamps --------------------------------------------------------------------------------------------

@@ -23,7 +23,9 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["commands.md", "errors.md", "orders.md", "design/lifecycle.md"])
+@pytest.mark.parametrize(
+    "name", ["commands.md", "errors.md", "metrics.md", "orders.md", "design/lifecycle.md"]
+)
 def test_generated_pages_are_up_to_date(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     expected = generator().PAGES[name]()

@@ -102,6 +102,11 @@ class Vault:
     def watch(self, order: str = "o-1", code: int = 0) -> Any:
         return self.json("watch", order, "--until-caught-up", code=code)["sources"]["app"]
 
+    def watch_ended(self, process: "subprocess.Popen[str]") -> tuple[str, str]:
+        """Tell a watch to end, and return what it printed."""
+        process.terminate()
+        return process.communicate(timeout=120)
+
     def found(self, order: str, query: str) -> int:
         total: int = self.json("find", order, query)["count"]
         return total

@@ -112,7 +112,7 @@ def started(server: PostgresServer, options: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
+def standby_of(primary: PostgresServer, options: str = "") -> Iterator[PostgresServer]:
     """Start a hot standby of a running server."""
     folder = Path(tempfile.mkdtemp(prefix="scelle-pg-"))
     try:
@@ -120,7 +120,7 @@ def standby_of(primary: PostgresServer) -> Iterator[PostgresServer]:
         standby = PostgresServer(primary.version, primary.binaries, folder / "data", _free_port())
         where = f"host={primary.host} port={primary.port} user=postgres password={PASSWORD}"
         _run(standby, "pg_basebackup", "-d", where, "-R", "-c", "fast", "-X", "stream", "--no-sync")
-        with started(standby):
+        with started(standby, options):
             yield standby
     finally:
         shutil.rmtree(folder, ignore_errors=True)

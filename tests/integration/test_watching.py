@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from tests.integration.live_vault import Connection, Vault, drop_slots, sums
 from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
 
 from scelle.bootstrap import KeyChoice, opened
+from scelle.errors import SourceUnreadable
 from scelle.ledger.events import events
 from scelle.ledger.segments import SegmentWriter
+from scelle.sources.postgres.settling import settle
+from scelle.vault.lock import YIELDS, WriterLock
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -77,7 +81,7 @@ def test_what_was_written_while_the_snapshot_was_read_is_sealed_once(vault: Vaul
         has_slot = db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone()
         after += has_slot == (1,)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     report = json.loads(out)
     snapshot, streamed = report["snapshots"][0]["new"], report["sources"]["app"]["sealed"]
@@ -104,8 +108,8 @@ def test_kills_lose_nothing_and_seal_nothing_twice(vault: Vault, db: Connection)
     assert vault.found("o-1", 'source = "app"') >= 2 * written
     counts = sum(vault.found("o-1", f'native = "[{each}]"') for each in (0, 59, written - 1))
     assert counts == 6
-    sealed = vault.json("status")["orders"][0]["sources"]
-    assert sealed
+    watched = vault.json("status")["orders"][0]["watched"]["app"]
+    assert (watched["offered"], watched["sealed"]) == (2 * written, 2 * written)
     vault.run("verify")
 
 
@@ -147,7 +151,7 @@ def test_a_slot_that_goes_under_load_is_noticed_at_once(vault: Vault, db: Connec
     assert [gap["open"] for gap in gaps] == [False]
     assert _noticed_s(vault) - dropped_s < 30, "the gap was declared too late"
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "slot-missing" in err
     assert vault.found("o-1", 'native = "[3]"') == 1
@@ -165,9 +169,69 @@ def test_others_may_write_while_it_watches(vault: Vault, db: Connection) -> None
     _until_confirmed(db)
     assert process.poll() is None
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert json.loads(out)["sources"]["app"]["sealed"] == 2
+
+
+def test_a_watch_that_waits_for_the_vault_ends_when_it_is_told_to(vault: Vault, db: Connection) -> None:
+    vault.order()
+    vault.watch()
+    with WriterLock(vault.folder / "vault").acquire(f"2026-01-08T14:00:00Z {YIELDS}"):
+        process = vault.start("watch", "o-1")
+        time.sleep(2)
+        assert process.poll() is None
+        process.terminate()
+        started_s = time.monotonic()
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert time.monotonic() - started_s < 20
+
+
+def test_an_order_that_joins_misses_no_commit_that_waits_for_a_standby(
+    vault: Vault, db: Connection, server: PostgresServer
+) -> None:
+    vault.order()
+    vault.order("o-2")
+    vault.watch()
+    vault.start("watch", "o-1")
+    _until_active(db)
+    with server.connect("app") as slow, server.connect("app") as other, ThreadPoolExecutor(1) as pool:
+        slow.autocommit = True
+        try:
+            _set_standbys(db, "'nobody'")
+            waiting = pool.submit(slow.execute, "INSERT INTO posts VALUES (1, 'a')")
+            _until(db, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            _until_confirmed(db)  # the stream has given it, and no snapshot sees it
+            assert db.execute("SELECT count(*) FROM posts").fetchone() == (0,)
+            other.autocommit = True
+            with pytest.raises(SourceUnreadable, match="1 transactions that ran before"):
+                settle(other, "here", wait_s=0.3)
+            joining = vault.start("watch", "o-2", "--until-caught-up", "--json")
+            time.sleep(2)
+            assert joining.poll() is None
+        finally:
+            _set_standbys(db, "''")
+        waiting.result(timeout=30)
+        settle(other, "here", wait_s=0.0)
+        _, err = joining.communicate(timeout=120)
+        assert joining.returncode == 0, err
+    assert [vault.found(order, 'native = "[1]"') for order in ("o-1", "o-2")] == [1, 1]
+
+
+def _set_standbys(db: Connection, names: str) -> None:
+    db.execute(f"ALTER SYSTEM SET synchronous_standby_names = {names}".encode())
+    db.execute("SELECT pg_reload_conf()")
+    wanted = names.strip("'")
+    _until(db, f"SELECT current_setting('synchronous_standby_names') = '{wanted}'")
+
+
+def _until(db: Connection, question: str) -> None:
+    for _ in range(1200):
+        if db.execute(question.encode()).fetchone() == (True,):
+            return
+        time.sleep(0.05)
+    raise AssertionError(question)
 
 
 def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection) -> None:
@@ -185,7 +249,7 @@ def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection)
     db.execute("INSERT INTO posts VALUES (2, 'a')")
     _until_confirmed(db)
     second.terminate()
-    out, err = second.communicate(timeout=60)
+    out, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
     assert json.loads(out)["sources"]["app"]["sealed"] in (
         1,
@@ -216,7 +280,7 @@ def test_standing_by_for_one_source_does_not_keep_from_another(
                 break
         for process in (first, second):
             process.terminate()
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=120)
             assert process.returncode == 0, err
         assert vault.found("o-2", 'native = "[1]"') == 2
         assert vault.found("o-1", 'native = "[1]"') == 1
@@ -321,7 +385,7 @@ def test_sources_without_a_stream_are_passed_over(vault: Vault, db: Connection) 
         if vault.json("find", "o-1", 'source = "docs"')["count"] == 2:
             break
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert json.loads(out)["sources"]["docs"]["new"] == 2
     vault.order("o-2", sources='"docs"')
@@ -353,7 +417,7 @@ def test_a_crash_between_two_tables_loses_none_of_either(
         patch.setattr(SegmentWriter, "flush", flush_one)
         with pytest.raises(_Crash):
             vault.watch()
-    assert sums(vault.watch()) == (3, 3, 0)
+    assert sums(vault.watch()) == (6, 6, 0)  # the three that the crash left durable are counted now
     found = [vault.found("o-1", f'native = "[{number}]"') for number in range(3)]
     assert found == [2, 2, 2]
     vault.run("verify")
@@ -416,7 +480,7 @@ def test_a_stream_that_breaks_inside_a_transaction_seals_nothing_twice(vault: Va
         )
     _until_confirmed(db)
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert json.loads(out)["sources"]["app"]["sealed"] == 30000
 
@@ -488,7 +552,7 @@ def _noticed_s(vault: Vault) -> float:
 
 
 def _until_active(db: Connection) -> None:
-    for _ in range(400):
+    for _ in range(1200):
         row = db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone()
         if row == (1,):
             return
@@ -500,7 +564,7 @@ def _until_confirmed(db: Connection) -> None:
     """Wait until everything that was committed before is durable in the vault."""
     row = db.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
     assert row is not None
-    for _ in range(600):
+    for _ in range(1200):
         done = db.execute("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots", (row[0],)).fetchone()
         if done == (True,):
             return

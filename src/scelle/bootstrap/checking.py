@@ -8,12 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from scelle.bootstrap.promises import check_promises
 from scelle.bootstrap.session import Session
-from scelle.errors import IntegrityError, ScelleError, StorageError
+from scelle.errors import IntegrityError, PromisesDamaged, ScelleError, StorageError
 from scelle.fsck.files import is_there
 from scelle.fsck.model import Finding, Notebook, VerifyReport, shown_name
 from scelle.fsck.service import verify
 from scelle.ledger.events import Event, events
+from scelle.ledger.promise_book import BOOK_NAME
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedger, order_folder
 from scelle.operators.registry import UNASKED
 from scelle.orders.model import RESERVED_ORDER_ID
@@ -37,6 +39,8 @@ def verify_vault(
         session.path, session.key, sample=sample, order=order, workers=workers, recall=session.memory.recall
     )
     found = _unbacked(session, order)
+    for name in session.all_orders() if order is None else [order]:
+        _judge_promises(session, name, found)
     gone = [name for name in _expected_logs(session) if not _has_log(session.path, name)]
     if order is None:
         found.findings += [
@@ -67,6 +71,23 @@ def _unbacked(session: Session, order: str | None) -> Notebook:
             code = "event.unasked" if doubt.why == UNASKED else "event.unread"
             notes.find(code, _subject(RESERVED_ORDER_ID, doubt.seq, doubt.kind), doubt.why)
     return notes
+
+
+def _judge_promises(session: Session, order: str, notes: Notebook) -> None:
+    """Name the promises that the vault keeps and that are broken, or none of this log.
+
+    A log that cannot be read was named by the steps before.
+    """
+    try:
+        report = check_promises(session, order)
+    except PromisesDamaged as error:
+        notes.find("promise.unread", f"order {order}, po/{order}/{BOOK_NAME}", str(error))
+    except (ScelleError, OSError):
+        return
+    else:
+        for each in report.judged:
+            if each.is_bad:
+                notes.find("promise.broken", f"order {order}, promise {each.name}", each.detail)
 
 
 def _doubt_events(session: Session, order: str, notes: Notebook) -> None:

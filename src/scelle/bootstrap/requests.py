@@ -53,6 +53,7 @@ EXECUTORS: Final[Mapping[Act, str]] = {
     Act.SETTING: "scelle.bootstrap.operators:execute_setting",
     Act.GUARD_REMOVE: "scelle.bootstrap.store_guards:execute_removal",
     Act.GUARD_MIGRATION: "scelle.bootstrap.guard_breaks:execute_migration",
+    Act.WATCH_REMOVE: "scelle.bootstrap.watch_removal:execute_watch_removal",
 }
 """Who carries out an act: module and function, found when it is needed."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from scelle.bootstrap import acting
 from scelle.bootstrap.acting import ActingAs
@@ -62,6 +62,8 @@ from scelle.vault.posix import PosixBackend
 from scelle.vault.service import OpenedVault, open_vault, read_config
 
 _Ledger = TypeVar("_Ledger", bound=OrderLedger)
+_TURN_S: Final = 2.0
+"""So long whoever writes in turns waits for the vault before it looks whether it is to stop, and waits again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,7 +443,8 @@ def opened(
             session.close()
         return
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    with WriterLock(path).acquire(f"{since} {YIELDS}" if yields else since) as lock:
+    held = WriterLock(path)
+    with held.acquire(f"{since} {YIELDS}", _TURN_S) if yields else held.acquire(since) as lock:
         refuse_wrong_clock(path, clock())
         session = Session(vault, choice, writing=True, clock=clock, warnings=warnings)
         session.lock = lock

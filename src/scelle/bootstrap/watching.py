@@ -7,29 +7,30 @@ waits meanwhile, unconfirmed, so that nothing is lost. Each turn reads orders an
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from scelle.bootstrap.guard_claims import claiming_orders, claims_digest, guarded_sources
+from scelle.bootstrap.guard_status import probe_guard, unmet_wishes
+from scelle.bootstrap.handing_over import HandingOver
 from scelle.bootstrap.orders import refuse_capture
+from scelle.bootstrap.outbox_depth import outbox_depth
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
-from scelle.bootstrap.store_guards import (
-    claiming_orders,
-    claims_digest,
-    forget_kept,
-    guarded_sources,
-    kept_rows,
-    note_let_go,
-    old_row,
-    probe_guard,
-    refresh_guard,
-)
+from scelle.bootstrap.store_guards import forget_kept, kept_rows, note_let_go, old_row, refresh_guard
+from scelle.bootstrap.tree_watch import TreeWatch
+from scelle.bootstrap.wal_caps import BEYOND, PAUSE_S, WAL_CAP, CapKeeper, is_beyond
+from scelle.bootstrap.watch_gaps import GapCounter
+from scelle.bootstrap.watch_log import NOTE, Level, Said, Say
+from scelle.bootstrap.watch_meter import Meter
+from scelle.bootstrap.watch_removal import BEGAN, watched_since
 from scelle.capture.entries import closing_gap, open_gaps
 from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
-from scelle.capture.live import SEALED, LiveCapture, Seam
+from scelle.capture.live import LiveCapture, Seam
 from scelle.capture.model import Counts, PassReport, SourceReport
 from scelle.capture.service import run_pass
 from scelle.capture.watch_state import (
@@ -40,13 +41,23 @@ from scelle.capture.watch_state import (
     watch_lock,
     write_state,
 )
-from scelle.errors import GuardWrong, OrderOver, SourceError, SourceUnreadable, VaultBusy
+from scelle.errors import (
+    GuardWrong,
+    InputError,
+    OrderOver,
+    ScelleError,
+    SourceError,
+    SourceUnreadable,
+    VaultBusy,
+)
 from scelle.formats.entries import Gap
 from scelle.ledger.crew import spare_cores
 from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.orders.service import sealed_order, with_accounts
+from scelle.sources.addresses import local_root
 from scelle.sources.interfaces import ChangeStream
+from scelle.sources.model import StreamChoices
 from scelle.sources.postgres import PostgresSource
 from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
 from scelle.vault.keys import VaultKey
@@ -56,11 +67,10 @@ if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a da
     from scelle.sources.postgres.slots import Server
     from scelle.sources.postgres.watched import Standing, WatchedDatabase
 
-BEGAN: Final = "watch.began"
-"""The event that says from where on a source is watched for an order: the stream, and the snapshot that it joins."""
 CONNECTION_LOST: Final = "connection-lost"
 STREAM_BROKEN: Final = "stream-broken"
 NOT_PUBLISHED: Final = "table-not-published"
+SLOT_MISSING: Final = "slot-missing"
 
 GROUP_S: Final = 0.25
 """So long a change waits for others before it is made durable."""
@@ -93,7 +103,6 @@ _PAUSE_S: Final = 0.2
 _YIELD_PAUSE_S: Final = 0.01
 
 Opening = Callable[[], AbstractContextManager[Session]]
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -128,6 +137,14 @@ class Watched:
     """How many rows can have been written between the last stream and this one; None where nobody knows."""
     drained_s: float = 0.0
     probed_s: float = 0.0
+    choices: StreamChoices = field(default_factory=StreamChoices)
+    keeper: CapKeeper | None = None
+    """Looks after the cap of a stream that is this process's."""
+    is_beyond: bool = False
+    dropped_s: float = -math.inf
+    """When the slot was dropped for its cap."""
+    is_waiting: bool = False
+    """Whether no other stream is begun yet, since two were dropped one soon after the other."""
 
     def token(self, reached: int) -> bytes:
         """Write where the stream stands, for manifests."""
@@ -152,6 +169,7 @@ class WatchReport:
     passes: list[PassReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    promises: HandingOver | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `watch --json` prints."""
@@ -165,6 +183,7 @@ class WatchReport:
             "snapshots": [each.to_json() for each in self.passes],
             "gaps": len(self.gaps),
             "notes": self.notes,
+            "promises": None if self.promises is None else self.promises.to_json(),
         }
 
 
@@ -179,12 +198,17 @@ class Watcher:
         until_caught_up: bool = False,
         every_s: float = EVERY_S,
         should_stop: Callable[[], bool] = lambda: False,
-        say: Say = lambda line: None,
+        say: Say = lambda said: None,
+        meter: Meter | None = None,
+        promises: Path | None = None,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._opening, self._order = opening, order
         self._until_caught_up, self._should_stop = until_caught_up, should_stop
-        self._say, self._clock_s = say, clock_s
+        self._tell, self._clock_s = say, clock_s
+        self._meter = meter or Meter()
+        self._gaps = GapCounter()
+        self._trees = TreeWatch({}, clock_s)
         self._watched: list[Watched] = []
         self._others: list[str] = []
         """The sources that have no stream: a pass over them is run every so often."""
@@ -192,6 +216,8 @@ class Watcher:
         self._is_over = False
         """Whether nothing may be captured under the order any more."""
         self.report = WatchReport(order)
+        if promises is not None:
+            self.report.promises = HandingOver(promises, self._say_promises, clock_s)
 
     def run(self) -> WatchReport:
         """Watch until told to stop, or caught up; raises InputError, and SourceError where it cannot begin."""
@@ -199,6 +225,8 @@ class Watcher:
             with ExitStack() as stack:
                 with self._turn_open() as session:
                     self._begin(session)
+                    roots = self._roots(session)
+                self._trees = stack.enter_context(TreeWatch(roots, self._clock_s))
                 while True:
                     self._take_over(session.path, session.key, stack)
                     if self._others or any(each.is_mine for each in self._watched):
@@ -206,6 +234,7 @@ class Watcher:
                         self._let_others(WriterLock(session.path))
                     else:
                         time.sleep(_PAUSE_S)
+                    self._publish(None)
                     if self._is_done():
                         return self.report
         except VaultBusy:
@@ -217,7 +246,24 @@ class Watcher:
         finally:
             for each in self._watched:
                 each.close_stream()
+                if each.keeper is not None:
+                    each.keeper.close()
                 each.database.close()
+
+    def _say(
+        self,
+        text: str,
+        event: str = NOTE,
+        source: str | None = None,
+        *,
+        level: Level = Level.INFO,
+        cause: str | None = None,
+        error: ScelleError | None = None,
+        **numbers: int,
+    ) -> None:
+        """Tell whoever listens what happened: people by `text`, machines by codes and numbers alone."""
+        code = None if error is None else error.code
+        self._tell(Said(text, event, source, level, cause, code, numbers))
 
     def _is_done(self) -> bool:
         if self._should_stop() or self._is_over:
@@ -232,11 +278,15 @@ class Watcher:
         ledger = session.order_writer(self._order)
         sealed = sealed_order(ledger)
         refuse_capture(session, sealed)
+        if self.report.promises is not None:
+            self.report.promises.begin(session)
         for named in session.named(sealed):
             if not isinstance(named.source, PostgresSource):
                 self._others.append(named.name)
                 continue
             slot = slot_name(session.key, named.name)
+            if read_state(session.path, session.key, slot) is None:  # a slot would keep WAL until it opens
+                named.refuse_closed(session.now_us() / 1e6)
             each = self._prepared(session, named, named.source, slot)
             self._watched.append(each)
             self._join(session, each, self._order)
@@ -251,9 +301,12 @@ class Watcher:
             try:
                 stack.enter_context(watch_lock(vault, each.slot))
                 each.is_mine = True
+                each.keeper = CapKeeper(each.database.again)
             except VaultBusy:
                 if not each.is_said:
-                    self._say(f"{each.name}: another process watches it, this one stands by")
+                    self._say(
+                        f"{each.name}: another process watches it, this one stands by", "stands-by", each.name
+                    )
                     each.is_said = True
                 each.state = read_state(vault, key, each.slot) or each.state
 
@@ -261,26 +314,27 @@ class Watcher:
         """Make what the stream needs, and find out whether it continues what is durable."""
         from scelle.sources.postgres.watched import WatchedDatabase  # the driver is an extra
 
-        database = WatchedDatabase(source.settings, slot)
+        choices = session.sources()[named.name].stream
+        database = WatchedDatabase(source.settings, slot, failover=choices.failover)
         state = read_state(session.path, session.key, slot)
         if state is not None:
-            each = Watched(named.name, slot, database, state)
+            each = Watched(named.name, slot, database, state, choices=choices)
             self._look(session, each)
             return each
         orders = list(self._watching(session, named.name))
         state = self._new_state(session, database, slot, tuple(order for order, _ in orders))
         for order, since_us in orders:  # where the last stream ended is forgotten
             self._declare(session, order, named.name, "state-lost", since_us)
-        return Watched(named.name, slot, database, state)
+        return Watched(named.name, slot, database, state, choices=choices)
 
     def _watching(self, session: Session, name: str) -> Iterator[tuple[str, int]]:
-        """Yield the orders that were ever watched over a source, each with when that was sealed last (microseconds)."""
+        """Yield the orders that are watched over a source, each with when that was sealed last (microseconds)."""
         for order in session.all_orders():
             ledger = session.ledger(order)
             alias = sealed_order(ledger).aliases.get(name)
-            seen = [event.time_us for event in events(ledger, BEGAN, SEALED) if event.body["source"] == alias]
-            if seen:
-                yield order, seen[-1]
+            since_us = None if alias is None else watched_since(ledger, alias)
+            if since_us is not None:
+                yield order, since_us
 
     def _new_state(
         self, session: Session, database: "WatchedDatabase", slot: str, joining: tuple[str, ...]
@@ -317,19 +371,31 @@ class Watcher:
         alias = sealed.aliases[each.name]
         if _began(ledger, alias, each.state.lineage) is None:
             (named,) = session.named(sealed, [each.name])
+            # a pass that may not be run would be sealed as one that failed, each time
+            named.refuse_closed(session.now_us() / 1e6)
             source = named.source
             assert isinstance(source, PostgresSource)  # noqa: S101  `_begin` has looked
 
             def joined(sources: Sequence[SourceReport]) -> None:
                 if sources[0].unreachable is None and source.seam is not None:
                     sees, lsn = source.seam
+                    if (
+                        parse_lsn(lsn) < each.state.confirmed
+                    ):  # read from a standby, the stream from its primary
+                        raise SourceUnreadable(
+                            f"{each.name}: the standby that the snapshot was read from is behind the stream: run again"
+                        )
                     body = {"source": alias, "lineage": each.state.lineage, "slot": each.slot}
                     record_event(
                         ledger, session.now_us(), session.actor, BEGAN, {**body, "sees": sees, "lsn": lsn}
                     )
 
+            each.database.settle()
             tools = replace(self._tools(session, ledger), lost_at_most=most, at_end=joined)
-            report = run_pass(tools, with_accounts(sealed, session.packs).clauses, [named])
+            with self._meter.passing(each.name):
+                report = run_pass(tools, with_accounts(sealed, session.packs).clauses, [named])
+            if session.sees(order):
+                self._meter.passed(each.name, report.sources[0].counts)
             if order == self._order:
                 self.report.passes.append(report)
             unreachable = report.sources[0].unreachable
@@ -347,7 +413,7 @@ class Watcher:
         each.captures = dict(self._captures(session, each))
 
     def _tools(self, session: Session, ledger: OrderLedgerWriter) -> PassTools:
-        return with_compartment(session, session.pass_tools(ledger, lambda name, counts: None))
+        return with_compartment(session, session.pass_tools(ledger, lambda name, counts: self._meter.beat()))
 
     # --- turns
 
@@ -363,19 +429,34 @@ class Watcher:
                 for each in mine:
                     self._step(session, each)
                 if self._others and self._clock_s() - self._passed_s >= self._every_s:
-                    self._pass_over_others(session)
+                    self._pass_over_others(session, self._others)
+                elif changed := self._trees.take_changed():
+                    self._pass_over_others(session, changed)
                 elif all(each.stream is None for each in mine):
                     time.sleep(_PAUSE_S)
                 self._seal(session, mine, is_end=False)
+                self._serve_promises(session, is_end=False)
+                self._publish(session)
             for each in mine:
                 if each.is_guarded and each.stream is not None:
                     each.drained_s = -DRAIN_S
                     self._try_guard(session, each, self._clock_s())
             self._seal(session, mine, is_end=True)
+            self._serve_promises(session, is_end=True)
+            self._publish(session)
             ledger = session.ledger(self._order)
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
             for each in mine:
                 each.captures = {}
+
+    def _serve_promises(self, session: Session, *, is_end: bool) -> None:
+        """Hand over the promises that wait; this order's alone, whatever orders the streams are captured for."""
+        if self.report.promises is not None:
+            self.report.promises.serve(session, session.writer(self._order), is_end=is_end)
+
+    def _say_promises(self, text: str, is_well: bool) -> None:
+        event, level = ("promises-written", Level.INFO) if is_well else ("promises-kept-back", Level.ERROR)
+        self._say(text, event, level=level)
 
     def _is_to_end(self, session: Session, begun_s: float, mine: int) -> bool:
         """Tell whether the lock is to be let go: somebody waits for it, or it is time to try a stream of another's."""
@@ -383,20 +464,47 @@ class Watcher:
         is_wanted = session.lock is not None and session.lock.is_wanted
         return held_s >= HOLD_S and (is_wanted or (mine < len(self._watched) and held_s >= TRY_S))
 
-    def _pass_over_others(self, session: Session) -> None:
-        """Seal what the sources without a stream have now."""
+    def _roots(self, session: Session) -> dict[str, bytes]:
+        """Return where the sources without a stream lie on this machine, by name; nowhere for who ends soon."""
+        if self._until_caught_up:
+            return {}
+        roots = {name: local_root(spec) for name, spec in session.sources().items() if name in self._others}
+        return {name: root for name, root in roots.items() if root is not None}
+
+    def _pass_over_others(self, session: Session, names: Collection[str]) -> None:
+        """Seal what sources without a stream have now."""
+        for name, why in self._trees.take_deaf().items():
+            self._say(
+                f"{name}: changes are not heard of, and wait for the pass every {self._every_s:.0f} s: {why}",
+                "not-heard",
+                name,
+            )
+        began_s = self._clock_s()
         ledger = session.order_writer(self._order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
-        named = session.named(sealed, [name for name in self._others if name in sealed.aliases])
-        report = run_pass(self._tools(session, ledger), sealed.clauses, named)
-        self._passed_s = self._clock_s()
+        named = session.named(sealed, [name for name in names if name in sealed.aliases])
+        with ExitStack() as stack:
+            for each_named in named:
+                stack.enter_context(self._meter.passing(each_named.name))
+            report = run_pass(self._tools(session, ledger), sealed.clauses, named)
+        now_s = self._clock_s()
+        if names is self._others:
+            self._passed_s = now_s
         for each in report.sources:
+            self._trees.passed(each.name, now_s - began_s)
+            if each.unreachable is None:
+                self._meter.passed(each.name, each.counts)
             self.report.counts.setdefault(each.name, Counts()).add(each.counts)
             if each.unreachable is not None:
-                self._say(f"{each.name}: {each.unreachable}")
+                self._say(
+                    f"{each.name}: {each.unreachable}", "source-unreachable", each.name, level=Level.ERROR
+                )
 
     def _refresh(self, session: Session, each: Watched) -> None:
-        """Learn what another process did to a stream since the last turn."""
+        """Learn what another process did to a stream since the last turn, and what is chosen for it by now."""
+        each.choices = session.sources()[each.name].stream
+        if each.keeper is not None:
+            each.keeper.keep(each.choices)
         each.sealed_s = each.sealed_s or self._clock_s()
         state = read_state(session.path, session.key, each.slot) or each.state
         if state.lineage != each.state.lineage:
@@ -423,6 +531,7 @@ class Watcher:
                     if each.stream is not None:
                         with suppress(SourceError):
                             each.stream.stay_alive()
+                self._publish(None)
 
     def _captures(self, session: Session, each: Watched) -> Iterator[tuple[str, LiveCapture]]:
         """Open the capture of every order that is watched over a source, whoever may know of it."""
@@ -434,12 +543,14 @@ class Watcher:
                 refuse_capture(session, sealed)
             except OrderOver as error:
                 if order == self._order:
-                    self._say(str(error))
+                    self._say(str(error), "order-over", level=Level.WARNING, error=error)
                     self._is_over = True
                 continue
             (named,) = session.named(sealed, [each.name])
             seam = Seam(parse_lsn(began["lsn"]), _sees(began["sees"]))
             tools, clauses = self._tools(session, ledger), clauses_over(sealed.clauses, [named])
+            if self.report.promises is not None and order == self._order:
+                tools.on_durable = partial(self.report.promises.promise, session, ledger)
             confirmed = each.state.confirmed
             yield (
                 order,
@@ -470,6 +581,8 @@ class Watcher:
                 self._join_all(session, each)
             if each.stream is None:
                 self._look(session, each)  # before it is opened: another slot would be taken for the same one
+                if self._clock_s() < each.retry_s:
+                    return
                 each.stream = each.database.open(each.state.confirmed)
                 self._mended(session, each)
             batch = each.stream.receive(_RECEIVE_S)
@@ -482,6 +595,8 @@ class Watcher:
         now_s, has_come = self._clock_s(), bool(batch.records or batch.notices)
         if has_come and each.unflushed_s is None:
             each.unflushed_s = now_s
+        if has_come:
+            self._meter.came(each.name, batch.committed_us)
         waiting = sum(capture.waiting_bytes for capture in each.captures.values())
         is_due = each.unflushed_s is not None and (
             not has_come or now_s - each.unflushed_s >= GROUP_S or waiting >= GROUP_BYTES
@@ -500,15 +615,21 @@ class Watcher:
     # --- the guard in the database
 
     def _refresh_guard(self, session: Session, each: Watched) -> None:
-        """Bring the database's guard to the claims of the orders, where they came or went since the last turn."""
+        """Bring the database's guard to the claims of the orders, where they came or went since it was told."""
         each.is_guarded = each.name in guarded_sources(session)
         claims = claims_digest(session, each.name) if each.is_guarded else ""
         if claims != each.claims:
             try:
                 refresh_guard(session, each.name)
                 each.claims = claims
-            except (SourceError, GuardWrong) as error:
-                self._say(f"{each.name}: the guard was not told of the orders' claims: {error}")
+            except (SourceError, GuardWrong, InputError) as error:
+                self._say(
+                    f"{each.name}: the guard was not told of the orders' claims: {error}",
+                    "guard-not-told",
+                    each.name,
+                    level=Level.ERROR,
+                    error=error,
+                )
         each.is_guarded = each.is_guarded and bool(claiming_orders(session, each.name))
 
     def _try_guard(self, session: Session, each: Watched, now_s: float) -> None:
@@ -517,7 +638,13 @@ class Watcher:
             self._serve_guard(session, each, now_s)
         except SourceError as error:
             if not each.is_guard_silent:
-                self._say(f"{each.name}: the guard's outbox cannot be read: {error}")
+                self._say(
+                    f"{each.name}: the guard's outbox cannot be read: {error}",
+                    "outbox-unreadable",
+                    each.name,
+                    level=Level.ERROR,
+                    error=error,
+                )
             each.is_guard_silent = True
         else:
             each.is_guard_silent = False
@@ -528,12 +655,25 @@ class Watcher:
             each.drained_s = now_s
             while self._drain(session, each):
                 pass
-            note_let_go(session, each.name)
+            self._meter.let_go(each.name, note_let_go(session, each.name))
+        if self._meter.is_depth_due(each.name):
+            self._meter.waits(each.name, *outbox_depth(session, each.name))
         if now_s - each.probed_s >= PROBE_S:
             each.probed_s = now_s
-            red = [path for path in probe_guard(session, each.name, unless_known=True) if path.is_red]
+            if unmet_wishes(session, each.name):  # a table was made, or an installation cut short
+                each.claims = ""
+                self._refresh_guard(session, each)
+            paths = probe_guard(session, each.name, unless_known=True)
+            self._meter.probed(each.name, (path.state for path in paths))
+            red = [path for path in paths if path.is_red]
             if red:
-                self._say(f"{each.name}: {len(red)} delete paths are not guarded: {red[0].line()}")
+                self._say(
+                    f"{each.name}: {len(red)} delete paths are not guarded: {red[0].line()}",
+                    "paths-red",
+                    each.name,
+                    level=Level.ERROR,
+                    paths=len(red),
+                )
 
     def _drain(self, session: Session, each: Watched) -> bool:
         """Seal the first rows that wait in the outbox; tell whether there may be more.
@@ -558,9 +698,14 @@ class Watcher:
         self._flush(session, each)
         done = [row for at, row in enumerate(rows) if at not in failed]
         forget_kept(session, each.name, done)
+        self._meter.diverted(each.name, ((row.op, row.application_name) for row in done))
         if failed:
             self._say(
-                f"{each.name}: {len(failed)} rows of the guard's outbox could not be sealed, and stay there"
+                f"{each.name}: {len(failed)} rows of the guard's outbox could not be sealed, and stay there",
+                "outbox-rows-failed",
+                each.name,
+                level=Level.ERROR,
+                rows=len(failed),
             )
         return len(done) == len(rows)
 
@@ -570,6 +715,7 @@ class Watcher:
             for capture in each.captures.values():
                 capture.flush()
             each.unflushed_s = None
+        self._meter.flushed(each.name)
         if each.received > each.state.confirmed and not each.state.joining:
             each.state = replace(each.state, confirmed=each.received)
             write_state(session.path, session.key, each.slot, each.state)
@@ -592,11 +738,34 @@ class Watcher:
     def _seal_source(self, session: Session, each: Watched) -> None:
         """Seal what was captured of one source, with its counts, for every order."""
         self._flush(session, each)
+        seen: list[Counts] = []
         for order, capture in each.captures.items():
             counts = capture.seal()
+            seen += [counts] if session.sees(order) else []
             if order == self._order:
                 self.report.counts[each.name].add(counts)
         self.report.reached[each.name] = lsn_text(each.state.confirmed)
+        self._meter.sealed(each.name, seen)
+
+    # --- what is measured
+
+    def _publish(self, session: Session | None) -> None:
+        """Let whoever asks see how it stands, now and then; without a session, what needs the logs stays as it was."""
+        if not self._meter.is_due():
+            return
+        for each in self._watched:
+            is_up = each.stream is not None
+            self._meter.stands(each.name, is_streamed=True, is_reading=each.is_mine, is_up=is_up)
+            if not each.is_guarded:
+                self._meter.unguarded(each.name)
+            if session is not None:
+                seen = [capture.counts for order, capture in each.captures.items() if session.sees(order)]
+                self._meter.running(each.name, seen)
+        if session is not None:
+            captured = {self._order, *(order for each in self._watched for order in each.captures)}
+            names = [*self._others, *(each.name for each in self._watched)]
+            self._gaps.count(session, self._meter, captured, names)
+        self._meter.publish()
 
     # --- what goes wrong
 
@@ -606,7 +775,7 @@ class Watcher:
         now_s = self._clock_s()
         if each.broken_s is None:
             each.broken_s = now_s
-            self._say(f"{each.name}: {error}")
+            self._say(f"{each.name}: {error}", "stream-broke", each.name, level=Level.ERROR, error=error)
         cause = STREAM_BROKEN
         try:
             self._look(session, each)
@@ -617,7 +786,7 @@ class Watcher:
         if self._until_caught_up and now_s - each.broken_s >= GIVE_UP_S:
             raise error
         each.pause_s = min(RETRY_S, max(_PAUSE_S, 2 * each.pause_s))
-        each.retry_s = self._clock_s() + each.pause_s
+        each.retry_s = max(each.retry_s, self._clock_s() + each.pause_s)
 
     def _mended(self, session: Session, each: Watched) -> None:
         """Close the gap of a lost connection: the slot is the same, and gives all that came meanwhile."""
@@ -634,21 +803,76 @@ class Watcher:
             ]
             if closing:
                 ledger.commit_entries(closing, session.now_us())
-        self._say(f"{each.name}: the stream goes on where it was")
+        self._say(f"{each.name}: the stream goes on where it was", "stream-mended", each.name)
 
     def _look(self, session: Session, each: Watched) -> None:
         """Ask the server how the stream stands; where it is not whole any more, open a gap and begin another."""
         standing = each.database.look()
         each.looked_s = self._clock_s()
-        cause = breach_of(each.state, standing)
+        kept = None if standing.slot is None else standing.slot.kept_bytes
+        unconfirmed = standing.server.lsn - each.state.confirmed
+        self._meter.looked(each.name, unconfirmed, kept, each.choices.wal_cap_bytes)
+        cause = breach_of(each.state, standing) or self._beyond_cap(session, each, standing)
         if cause is None:
             each.state = replace(each.state, at_us=standing.server.time_us)
             return
         if cause == NOT_PUBLISHED and not self._can_publish(session, each, standing):
             return
-        self._say(f"{each.name}: {cause}")
+        is_paused = False
+        if cause in (SLOT_MISSING, WAL_CAP):
+            cause, is_paused = self._capped(each, cause)
+        self._say(f"{each.name}: {cause}", "stream-breach", each.name, level=Level.ERROR, cause=cause)
         self._open_gap(session, each, cause)
-        self._begin_anew(session, each)
+        if cause == WAL_CAP and each.choices.wal_cap_bytes is not None:
+            each.close_stream()
+            each.database.drop_slot_beyond(each.choices.wal_cap_bytes)
+        if not is_paused:
+            self._begin_anew(session, each)
+
+    def _capped(self, each: Watched, cause: str) -> tuple[str, bool]:
+        """Return the cause of a slot that is gone, or is to go, and whether to wait before another stream is begun."""
+        has_dropped = each.keeper is not None and each.keeper.has_dropped()
+        was_waiting, each.is_waiting = each.is_waiting, False
+        if was_waiting:
+            return WAL_CAP, False
+        if cause == SLOT_MISSING and not has_dropped:
+            return cause, False
+        now_s = self._clock_s()
+        is_again, each.dropped_s = now_s - each.dropped_s < PAUSE_S, now_s
+        if is_again:
+            each.is_waiting, each.retry_s = True, now_s + PAUSE_S
+            self._say(
+                f"{each.name}: the cap is too small for a pass over it: the next is begun in {PAUSE_S:.0f} s",
+                "wal-cap-too-small",
+                each.name,
+                level=Level.ERROR,
+            )
+        return WAL_CAP, is_again
+
+    def _beyond_cap(self, session: Session, each: Watched, standing: "Standing") -> str | None:
+        """Tell whether the slot is to be dropped for its cap; where it is to be left, say once that it is beyond."""
+        was, each.is_beyond = each.is_beyond, is_beyond(each.choices, standing.slot)
+        if not each.is_beyond or standing.slot is None:
+            return None
+        if each.choices.drops_slot:
+            return WAL_CAP
+        if not was:
+            kept_bytes, cap_bytes = standing.slot.kept_bytes, each.choices.wal_cap_bytes
+            note = (
+                f"{each.name}: its server keeps {kept_bytes} bytes of WAL for the stream, and {cap_bytes} are allowed: "
+                "nothing was dropped (`scelle source set --beyond-wal-cap`)"
+            )
+            self._say(
+                note,
+                "wal-beyond-cap",
+                each.name,
+                level=Level.ERROR,
+                kept_bytes=kept_bytes,
+                cap_bytes=cap_bytes or 0,
+            )
+            self.report.notes.append(note)
+            session.record(BEYOND, {"source": each.name, "kept_bytes": kept_bytes, "cap_bytes": cap_bytes})
+        return None
 
     def _can_publish(self, session: Session, each: Watched, standing: "Standing") -> bool:
         """Tell whether the tables that are in no publication can be put there; where not, the others go on."""
@@ -658,7 +882,14 @@ class Watcher:
             self._open_gap(session, each, NOT_PUBLISHED)
             if standing.unpublished != each.left_out:
                 each.left_out = standing.unpublished
-                self._say(f"{each.name}: {', '.join(standing.unpublished)} cannot be published: {error}")
+                self._say(
+                    f"{each.name}: {', '.join(standing.unpublished)} cannot be published: {error}",
+                    "not-published",
+                    each.name,
+                    level=Level.ERROR,
+                    error=error,
+                    tables=len(standing.unpublished),
+                )
             return False
         return True
 
@@ -713,7 +944,7 @@ def breach_of(state: WatchState, standing: "Standing") -> str | None:
     if server.timeline != state.timeline:  # what comes now may stand where other changes stood
         return "server-promoted"
     if slot is None:
-        return "slot-missing"
+        return SLOT_MISSING
     if slot.wal_status == LOST:
         return "slot-lost"
     if slot.confirmed_lsn > state.confirmed:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scelle.capture.model import Counts, SourceReport
+from scelle.errors import SourceClosed
 from scelle.ledger.service import EVENTS_SOURCE, OrderLedgerWriter
 from scelle.scope.model import Clause, with_restricted_sources
 from scelle.scope.pushdown import Pushdown
@@ -33,6 +34,14 @@ class NamedSource:
     """Whether everything that a clause covers in it is restricted."""
     is_secret: bool = False
     """Whether the people who run the source may not learn what the order asks for."""
+
+    def refuse_closed(self, now_s: float) -> None:
+        """Raise SourceClosed outside the source's window; `now_s` are seconds since 1970."""
+        if self.window is not None and not self.window.left_s(now_s):
+            raise SourceClosed(
+                f"it may not be read outside its window {self.window.text} (UTC): run again when it opens, "
+                f"{self.window.opens(now_s)}"
+            )
 
     @property
     def holder(self) -> str | None:
@@ -82,6 +91,8 @@ class PassTools:
     """Called once a pass has read everything, before its commit: what is recorded then is sealed with it."""
     lost_at_most: int | None = None
     """How many changes can have been lost in the gaps that a pass closes; None where nobody knows."""
+    on_durable: Callable[[Sequence[str]], None] = lambda aliases: None
+    """Called each time what was appended to these log sources is durable, before it is sealed."""
     events_wait: bool = False
     """Set where the open segment of events holds the `pass` event of a run that a crash ended before its commit: it is
     sealed with the event of this run, which is the one that counts, and never before it."""

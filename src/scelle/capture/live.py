@@ -17,9 +17,11 @@ from scelle.capture.model import Counts, Problem
 from scelle.capture.newest import NewestStates
 from scelle.capture.problems import ProblemLog
 from scelle.capture.record_rows import (
+    NO_PASS,
     RECORD_SIDES,
     RecordKeys,
     change_side,
+    pass_of,
     place_of,
     record_side,
     rows_from,
@@ -110,10 +112,33 @@ class LiveCapture:
         self._restricted: set[int] | None = None
         self._members: dict[str, Member] = {}
         self._newest: dict[str, NewestStates] = {}
-        self.counts = Counts()
+        self.counts = self._left_uncounted()
         """What was captured since `seal`."""
         self._since_us = tools.now_us()
         self.reached = confirmed
+
+    def _left_uncounted(self) -> Counts:
+        """Count the rows that a crash left durable behind the counts that were sealed last.
+
+        What was excluded or failed between them is not known any more, and not counted.
+        """
+        ledger, alias = self._tools.ledger, self._named.alias
+        sealed = [event.body for event in events(ledger, SEALED) if event.body["source"] == alias]
+        counted = sealed[-1].get("rows", {}) if sealed else {}
+        rows = sum(
+            pass_of(row) == NO_PASS
+            for alias in self._sealer.family.aliases
+            for row in rows_from(ledger, alias, counted.get(alias, 0))
+        )
+        return Counts(offered=rows, new=rows)
+
+    def _next_seqs(self) -> dict[str, int]:
+        """Return, by log source, the sequence number up to which rows are counted."""
+        ledger, found = self._tools.ledger, {}
+        for alias in self._sealer.family.aliases:
+            writer = ledger.open_rows(alias)
+            found[alias] = ledger.state.chain(alias).next_seq if writer is None else writer.next_seq
+        return found
 
     # --- changes
 
@@ -154,7 +179,9 @@ class LiveCapture:
             rows = (row for alias in aliases for row in rows_from(ledger, alias, 0))
             self._snapshot = SealedStateSet(key for row in rows if (key := state_key(row.side)) is not None)
         unit, item = self._keys.unit(record.member.encode("utf-8")), self._keys.item(record.native)
-        return state_key(record_side(unit, item, self._keys.version(record.version), 0)) in self._snapshot
+        return (
+            state_key(record_side(unit, item, self._keys.version(record.version), NO_PASS)) in self._snapshot
+        )
 
     def confirmed(self, reached: int) -> None:
         """Forget the places that the store was told to forget: none of them comes again."""
@@ -182,7 +209,10 @@ class LiveCapture:
             state = self._newest_state(record)
             unit = record.member.encode("utf-8")
             side = record_side(
-                self._keys.unit(unit), self._keys.item(record.native), self._keys.version(record.version), 0
+                self._keys.unit(unit),
+                self._keys.item(record.native),
+                self._keys.version(record.version),
+                NO_PASS,
             )
             if state is not None and state.side[: len(side) - _PASS_BYTES] == side[:-_PASS_BYTES]:
                 self.counts.unchanged += 1
@@ -315,6 +345,7 @@ class LiveCapture:
         self._tools.ledger.flush()
         self._tools.catalog.commit()
         self._sealer.group_bytes = 0
+        self._tools.on_durable(self._sealer.family.aliases)
 
     def _stand(self, aliases: Collection[str]) -> None:
         for alias in aliases:
@@ -336,6 +367,7 @@ class LiveCapture:
                 "from_us": str(self._since_us),
                 "to_us": str(now_us),
                 "position": self._token(self.reached).decode("ascii"),
+                "rows": self._next_seqs(),
                 **counts.to_json(),
             },
         )

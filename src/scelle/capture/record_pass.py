@@ -22,7 +22,6 @@ from scelle.errors import (
     ItemError,
     ItemUnreadable,
     ItemVanished,
-    SourceClosed,
     SourceError,
     UnitRewritten,
 )
@@ -103,7 +102,7 @@ class RecordPass:
         """Read every unit; then note which are no longer there."""
         self._catch_up()
         try:
-            self._refuse_out_of_window()
+            self._named.refuse_closed(self._tools.now_us() / 1e6)
             self._source.test()
             self._name_members()
             self._report.notes += self._source.warnings()
@@ -132,14 +131,6 @@ class RecordPass:
         return self._sealer.looked()
 
     # --- before: what is sealed already
-
-    def _refuse_out_of_window(self) -> None:
-        window, now_s = self._named.window, self._tools.now_us() / 1e6
-        if window is not None and not window.left_s(now_s):
-            opens = window.opens(now_s)
-            raise SourceClosed(
-                f"it may not be read outside its window {window.text} (UTC): run again when it opens, {opens}"
-            )
 
     def _catch_up(self) -> None:
         """Find the rows that the catalog does not know of: after a crash, or all of them where it was lost."""

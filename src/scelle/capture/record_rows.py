@@ -28,6 +28,9 @@ _SEQ_BITS: Final = 47
 _SEQ_MASK: Final = (1 << _SEQ_BITS) - 1
 _pack = _SIDE.pack
 
+NO_PASS: Final = 0
+"""The pass of a row that no pass sealed: a change, or what a guard kept."""
+
 
 class RecordKeys:
     """Make the keyed hashes of one source's units, records and their states (BLAKE2b, 64 bits).
@@ -68,7 +71,7 @@ def record_side(unit: int, item: int, version: int, pass_id: int) -> bytes:
 
 def change_side(unit: int, item: int, version: int, place: ChangePlace) -> bytes:
     """Return the 44 bytes that are kept beside a change: no pass sealed it, and it stood at `place`."""
-    return _pack(unit, item, version, 0) + _PLACE.pack(*place)
+    return _pack(unit, item, version, NO_PASS) + _PLACE.pack(*place)
 
 
 def place_of(row: Row) -> ChangePlace | None:

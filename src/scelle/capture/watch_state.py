@@ -77,6 +77,11 @@ def write_state(vault: Path, vault_key: VaultKey, slot: str, state: WatchState) 
     durable.write_file(vault / WATCH_FOLDER / slot, sealed)
 
 
+def forget_state(vault: Path, slot: str) -> None:
+    """Forget what is remembered of a stream that is taken away; durable when this returns."""
+    durable.remove(vault / WATCH_FOLDER / slot)
+
+
 @contextmanager
 def watch_lock(vault: Path, slot: str) -> Iterator[None]:
     """Be the one process that reads a stream; raises VaultBusy where another is. The kernel lets go at its end."""

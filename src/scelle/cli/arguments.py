@@ -13,6 +13,21 @@ def code(text: str, where: str) -> str:
     return text
 
 
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_SIZE_MAX = 1 << 53
+
+
+def size(text: str, where: str) -> int:
+    """Return how many bytes `50GB`, `512MiB` or `1048576` are; raise InputError for anything else, and for none."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is not None:
+        unit = 1024 if match[3] else 1000
+        found = int(float(match[1]) * unit ** " KMGT".index(match[2].upper() or " "))
+        if 0 < found <= _SIZE_MAX:
+            return found
+    raise InputError(f"{where} {text!a}: give a size above nothing, for instance 50GB or 512MiB")
+
+
 def free_text(text: str | None, where: str) -> str | None:
     """Return a text that is going to be sealed; raise InputError for one that an order file could not have either."""
     from scelle.orders.tables import checked_text  # start-up time of --help

@@ -3,9 +3,11 @@
 import gc
 import io
 import sys
+import time
 import traceback
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 
 import typer
 from typer.exceptions import TyperException
@@ -32,6 +34,7 @@ from scelle.cli import (
     preserve,
     preview,
     produce,
+    promise,
     quarantine,
     recover,
     releasing,
@@ -129,6 +132,7 @@ app.command("preview")(preview.preview)
 app.command("preserve")(preserve.preserve)
 app.command("watch")(watch.watch)
 app.add_typer(gap.app, name="gap")
+app.add_typer(promise.app, name="promise")
 app.add_typer(guard.app, name="guard")
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
@@ -160,7 +164,11 @@ def main(arguments: list[str] | None = None) -> None:
         nobody_reads_on()
         if not isinstance(error, BrokenPipeError):
             code = _say(
-                f"standard output: {error.strerror}: the answer is cut", "system", UNREACHABLE, False, error
+                f"standard output: {error.strerror}: the answer is cut",
+                "system",
+                UNREACHABLE,
+                error=error,
+                debug=False,
             )
     sys.exit(code)
 
@@ -175,6 +183,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code. Standard output has the answer, standard error the rest."""
     debug = "--debug" in arguments
     as_json = "--json" in arguments
+    say = partial(_say, debug=debug, as_json=_logs_json(arguments))
     given = [argument for argument in arguments if argument != "--debug"]
     if not given:
         _commands()(["--help"], prog_name="scelle", standalone_mode=False)
@@ -187,29 +196,28 @@ def run(arguments: list[str]) -> int:
             raise typer.Abort
         return int(code) if isinstance(code, int) else DONE
     except TyperException as error:
-        return _say(f"{_usage(error)}; see `{_command(given)} --help`", "usage", BAD_INPUT, debug, error)
+        return say(f"{_usage(error)}; see `{_command(given)} --help`", "usage", BAD_INPUT, error=error)
     except (typer.Abort, KeyboardInterrupt) as error:
-        return _say(
+        return say(
             "stopped; what was confirmed so far is kept, run the command again",
             "stopped",
             INTERRUPTED,
-            debug,
-            error,
+            error=error,
         )
     except ScelleError as error:
         code = next((number for family, number in _CODES if isinstance(error, family)), FAULT)
         if as_json and code in (WRONG, HELD):
             emit({"error": {"code": error.code, "detail": str(error)}}, [], as_json)
-        return _say(str(error), error.code, code, debug, error)
+        return say(str(error), error.code, code, error=error)
     except (BrokenPipeError, SystemExit):  # nobody reads on; typer makes the latter of the former
         return DONE
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         text = f"{place}{error.strerror or error}: check that it is there and may be used, then run again"
-        return _say(text, "system", UNREACHABLE, debug, error)
+        return say(text, "system", UNREACHABLE, error=error)
     except Exception as error:  # noqa: BLE001 - the edge: whatever else happens is a fault of Scellé
         text = f"a fault of Scellé ({type(error).__name__}: {error}); run again with --debug and report it"
-        return _say(text, "fault", FAULT, debug, error)
+        return say(text, "fault", FAULT, error=error)
 
 
 def _refuse_empty(given: list[str]) -> None:
@@ -251,8 +259,21 @@ def _command(given: list[str]) -> str:
     return " ".join(["scelle", *words[: 2 if len(words) > 1 and words[1] in members else 1]])
 
 
-def _say(text: str, code: str, exit_code: int, debug: bool, error: BaseException) -> int:
+def _say(
+    text: str, code: str, exit_code: int, *, error: BaseException, debug: bool, as_json: bool = False
+) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"scelle: {one_line(text)} [{code}]", file=sys.stderr)
+    if as_json:
+        from scelle.bootstrap.watch_log import Level, Said  # start-up time of --help
+
+        said = Said(text, "ended", level=Level.ERROR, error=code, numbers={"exit": exit_code})
+        print(said.line(time.time_ns() // 1000, as_json=True), file=sys.stderr)
+    else:
+        print(f"scelle: {one_line(text)} [{code}]", file=sys.stderr)
     return exit_code
+
+
+def _logs_json(arguments: list[str]) -> bool:
+    """Tell whether standard error is for machines: no text goes there, for it may name an order."""
+    return "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments)

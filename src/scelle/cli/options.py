@@ -1,6 +1,6 @@
 """The options that every command shares, and how secrets are given: never as an argument's value."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,8 +57,9 @@ def opened_vault(
     writing: bool,
     power: "Power | None" = None,
     yields: bool = False,
+    say_warning: Callable[[str], None] = warn,
 ) -> Iterator["Session"]:
-    """Open the vault that the shared options name; print its warnings at the end, however that comes.
+    """Open the vault that the shared options name; say its warnings at the end, however that comes.
 
     `power` is what whoever acts must be allowed to do; raises NotAllowed before anything of an order is looked at. With
     `yields` the session lets go of the vault when others want to write.
@@ -76,4 +77,4 @@ def opened_vault(
             yield session
     finally:  # behind `opened`, which takes out what whoever acts may not know of
         for warning in warnings:
-            warn(warning)
+            say_warning(warning)

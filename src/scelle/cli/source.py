@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scelle.cli.arguments import free_text
+from scelle.cli.arguments import free_text, size
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
-from scelle.cli.output import emit, read_text, write_new
+from scelle.cli.output import emit, human_bytes, read_text, write_new
 from scelle.cli.trial import trial_lines
 from scelle.errors import InputError
 from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.bootstrap import Session
+    from scelle.sources.model import StreamChoices
 
 app = typer.Typer(
     help="Name the live systems that orders reach.", no_args_is_help=True, rich_markup_mode=None
@@ -198,7 +199,7 @@ def list_sources(
         lines += (
             ["  restricted: what a clause covers in it goes into the compartment"] if spec.restricted else []
         )
-        lines += [f"  {line}" for line in shapes.lines()]
+        lines += [f"  {line}" for line in (*_stream_lines(spec.stream), *shapes.lines())]
     emit({"sources": documents}, lines or ["no sources yet: scelle source add"], as_json)
 
 
@@ -337,6 +338,78 @@ def _set_lines(name: str, use: str, sealed_in: list[str]) -> list[str]:
         lines.append(
             f"records of it are sealed under another schema (orders {', '.join(sealed_in)}): they stay as they are"
         )
+    return lines
+
+
+@app.command("set")
+def set_(
+    name: NameArgument,
+    wal_cap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="PostgreSQL: so much WAL may be kept on the server for `scelle watch`, as in 50GB; none for no cap.",
+        ),
+    ] = None,
+    beyond_wal_cap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="warn|drop-slot",
+            help="PostgreSQL: what a watch does beyond: say so (warn), or drop the slot, with a gap.",
+        ),
+    ] = None,
+    failover_slot: Annotated[
+        bool | None,
+        typer.Option(
+            "--failover-slot/--no-failover-slot",
+            help="PostgreSQL 17: a slot that is made from now on is taken along by a standby.",
+        ),
+    ] = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide beforehand what `scelle watch` does with the stream of a database; what is not named stays as it is.
+
+    It is sealed, holds for every watch of the source, also after a restart, and is read anew by one that runs.
+
+    Example: scelle source set app --wal-cap 50GB --beyond-wal-cap drop-slot
+    """
+    from dataclasses import replace
+
+    from scelle.orders.model import RESERVED_ORDER_ID
+    from scelle.sources.model import DROP_SLOT, WARN
+    from scelle.sources.registry import known_source, set_stream
+
+    if beyond_wal_cap not in (None, WARN, DROP_SLOT):
+        raise InputError(f"--beyond-wal-cap {beyond_wal_cap}: give {WARN} or {DROP_SLOT}")
+    if wal_cap is None and beyond_wal_cap is None and failover_slot is None:
+        raise InputError("nothing is to be set: give --wal-cap, --beyond-wal-cap or --failover-slot")
+    with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
+        choices = known_source(session.sources(), name).stream
+        if wal_cap is not None:
+            choices = replace(
+                choices, wal_cap_bytes=None if wal_cap == "none" else size(wal_cap, "--wal-cap")
+            )
+        if beyond_wal_cap is not None:
+            choices = replace(choices, drops_slot=beyond_wal_cap == DROP_SLOT)
+        if failover_slot is not None:
+            choices = replace(choices, failover=failover_slot)
+        ledger = session.writer(RESERVED_ORDER_ID)
+        spec = set_stream(ledger, name, choices, session.now_us(), session.actor)
+    lines = _stream_lines(spec.stream) or ["no cap on the WAL that is kept for its stream"]
+    emit(spec.to_json(), [f"source {name}: {line}" for line in lines], as_json)
+
+
+def _stream_lines(choices: "StreamChoices") -> list[str]:
+    """Say what was chosen for the stream of a database."""
+    lines = []
+    if choices.wal_cap_bytes is not None:
+        then = "the slot is dropped, and capture has a gap" if choices.drops_slot else "that is said"
+        lines.append(f"beyond {human_bytes(choices.wal_cap_bytes)} of WAL kept on its server {then}")
+    if choices.failover:
+        lines.append("its slot is made so that a standby takes it along")
     return lines
 
 

@@ -27,6 +27,8 @@ FINDINGS: Final = MappingProxyType({
     "log.escrow": "a note of what was deposited, or stamped, speaks of another log",
     "log.token": "a time-stamp token is unreadable, or over another text",
     "log.anchor": "a manifest names a token that is not there, or is no longer as it was",
+    "promise.broken": "a promise to seal records was not kept, or is not one of this log",
+    "promise.unread": "the promises that were given under an order cannot be read",
     "segment.manifest": "a segment's manifest cannot be believed: its records were compared with themselves only",
     "segment.frame": "a sealed frame of rows or index entries is not as it was written",
     "segment.keys": "a frame key is not as it was written, or there are more or fewer keys than frames",

@@ -31,6 +31,7 @@ from scelle.ledger.destroying import KEPT_FILES, is_doomed
 from scelle.ledger.erasure_journal import JOURNAL_NAME
 from scelle.ledger.positions import SUFFIX as POSITION_SUFFIX
 from scelle.ledger.positions import open_position, position_digest
+from scelle.ledger.promise_book import BOOK_FILES
 from scelle.ledger.segments import SegmentHead, alias_of, folder_name
 from scelle.vault.catalog import CATALOG_NAME
 from scelle.vault.frames import pack_id_of
@@ -46,7 +47,7 @@ PACKS_FOLDER: Final = "packs"
 _FOLDERS: Final = (ORDERS_FOLDER, PACKS_FOLDER, SPOOL_FOLDER, REQUEST_KEYS_FOLDER, WATCH_FOLDER)
 _CATALOG_NAMES: Final = tuple(f"{CATALOG_NAME}{suffix}" for suffix in ("", "-wal", "-shm", "-journal"))
 _FILES: Final = (CONFIG_NAME, RECOVERY_NAME, LOCK_NAME, WANTED_NAME, *_CATALOG_NAMES)
-_ORDER_NAMES: Final = ("log", "secrets", "seg")
+_ORDER_NAMES: Final = ("log", "secrets", "seg", *BOOK_FILES)
 _TEMPORARY: Final = ".tmp"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 

@@ -23,6 +23,7 @@ _ACTS: Final[Mapping[str, frozenset[Act]]] = {
     "quarantine.lifted": frozenset({Act.LIFT_QUARANTINE}),
     "records.erased": frozenset({Act.DISPOSE_EARLY}),
     "guard.removed": frozenset({Act.GUARD_REMOVE}),
+    "watch.removed": frozenset({Act.WATCH_REMOVE}),
     GRANTED: frozenset({Act.OPEN_RESTRICTED, Act.EXPORT_RESTRICTED}),
 }
 """Which requests an event of a kind may carry out."""
@@ -71,7 +72,7 @@ def _needs_two(event: Event) -> bool:
     match event.kind:
         case "amended":
             return event.body["request"] is not None or event.body["act"] in LOOSENING
-        case "guard.removed":
+        case "guard.removed" | "watch.removed":
             return (
                 event.body["request"] is not None
             )  # in solo mode one person removes it, and every report says so

@@ -51,6 +51,7 @@ class Act(StrEnum):
     SETTING = "setting"
     GUARD_REMOVE = "guard-remove"
     GUARD_MIGRATION = "guard-migration"
+    WATCH_REMOVE = "watch-remove"
 
 
 RESTRICTED_ACTS: Final = frozenset({Act.OPEN_RESTRICTED, Act.EXPORT_RESTRICTED})

@@ -51,6 +51,9 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "open-for": Setting(
         "for which two restricted reviewers open an item", 900 * _US, False, 60 * _US, _DAY_US
     ),
+    "merge-deadline": Setting(
+        "for what was promised to be sealed and shown to others", 2 * _DAY_US, False, _HOUR_US, 30 * _DAY_US
+    ),
 }  # fmt: skip
 
 

@@ -14,6 +14,39 @@ _SYSTEMS: Final = {
 
 
 LIMITS: Final = ("max_connections", "max_bytes_per_second", "snapshot_max_age_s")
+DROP_SLOT: Final = "drop-slot"
+WARN: Final = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChoices:
+    """What was decided beforehand of a database's stream of changes: a watch keeps to it, and asks nobody.
+
+    Where the slot keeps more than `wal_cap_bytes` on the server, it is dropped (`drops_slot`: capture has a gap, and
+    the service goes on), or that is said and nothing else. `failover`: the slot is made so that a standby takes it
+    along (PostgreSQL 17).
+    """
+
+    wal_cap_bytes: int | None = None
+    drops_slot: bool = False
+    failover: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choices as they are sealed and printed; empty where nothing was chosen."""
+        found: dict[str, Any] = {}
+        if self.wal_cap_bytes is not None:
+            beyond = DROP_SLOT if self.drops_slot else WARN
+            found = {"wal_cap_bytes": self.wal_cap_bytes, "beyond_wal_cap": beyond}
+        return {**found, "failover_slot": True} if self.failover else found
+
+
+def choices_from_json(body: Mapping[str, Any]) -> StreamChoices:
+    """Read the choices as they were sealed."""
+    return StreamChoices(
+        body.get("wal_cap_bytes"),
+        body.get("beyond_wal_cap") == DROP_SLOT,
+        body.get("failover_slot", False) is True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +56,8 @@ class SourceSpec:
     `schema` is the text of a schema file (sources of records). The others are for PostgreSQL: `tables` are patterns,
     `credential` says where a secret is found (`env:NAME`, `file:PATH`, `exec:CMD`) and is never the secret itself,
     `shards` is the text of a list of databases, `limits` are numbers by name (`LIMITS`), `window` is the time of day
-    at which it may be read (`22:00-06:00`, UTC). Whatever a clause covers in a `restricted` source goes into the
-    compartment.
+    at which it may be read (`22:00-06:00`, UTC), `stream` what was chosen for its stream of changes. Whatever a clause
+    covers in a `restricted` source goes into the compartment.
     """
 
     name: str
@@ -38,6 +71,7 @@ class SourceSpec:
     limits: Mapping[str, int] = field(default_factory=dict)
     window: str | None = None
     restricted: bool = False
+    stream: StreamChoices = StreamChoices()
 
     def to_json(self) -> dict[str, Any]:
         """Return the source as it is sealed and printed; options that are not set are left out."""
@@ -55,6 +89,7 @@ class SourceSpec:
             "limits": dict(self.limits),
             "window": self.window,
             "restricted": self.restricted,
+            "stream": self.stream.to_json(),
         }
         return document | {name: value for name, value in options.items() if value}
 
@@ -90,4 +125,5 @@ def spec_from_json(body: Mapping[str, Any]) -> SourceSpec:
         limits=dict(body.get("limits", {})),
         window=body.get("window"),
         restricted=body.get("restricted", False) is not False,
+        stream=choices_from_json(body.get("stream", {})),
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scelle.errors import (
+    InputError,
     SourceNameTaken,
     SourceNameUnknown,
     SourceNameWrong,
@@ -15,15 +16,16 @@ from scelle.errors import (
 )
 from scelle.ledger.events import Event, events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
-from scelle.sources.addresses import local_root
-from scelle.sources.model import SourceSpec, spec_from_json
+from scelle.sources.addresses import is_database, local_root
+from scelle.sources.model import SourceSpec, StreamChoices, choices_from_json, spec_from_json
 from scelle.sources.urls import open_source
 
 IDENTIFIER_MAX = 256
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 ADDED, REMOVED, SCHEMA = "source.added", "source.removed", "source.schema"
 RESTRICTED = "source.restricted"
-KINDS = (ADDED, REMOVED, SCHEMA, RESTRICTED)
+STREAM = "source.stream"
+KINDS = (ADDED, REMOVED, SCHEMA, RESTRICTED, STREAM)
 """The events of the vault's own log that say something of sources."""
 
 
@@ -88,6 +90,8 @@ def sources_of(history: Iterable[Event], *, with_removed: bool = False) -> dict[
             found[name] = replace(found[name], schema=event.body["schema"])
         elif name in found and event.kind == RESTRICTED:
             found[name] = replace(found[name], restricted=True)
+        elif name in found and event.kind == STREAM:
+            found[name] = replace(found[name], stream=choices_from_json(event.body))
     return found if with_removed else {name: spec for name, spec in found.items() if name not in gone}
 
 
@@ -115,7 +119,7 @@ def add_source(ledger: OrderLedgerWriter, spec: SourceSpec, now_us: int, actor: 
 
 def _is_known_openly(spec: SourceSpec, known: SourceSpec) -> bool:
     """Tell whether `spec` is the source that is there, and differs only in that it is restricted."""
-    same = replace(spec, schema=spec.schema or known.schema, restricted=False)
+    same = replace(spec, schema=spec.schema or known.schema, restricted=False, stream=known.stream)
     return spec.restricted and not known.restricted and same == known
 
 
@@ -141,6 +145,24 @@ def set_schema(ledger: OrderLedgerWriter, name: str, schema: str, now_us: int, a
     open_source(spec)  # refuses a schema that cannot be used, and a source that takes none
     record_event(ledger, now_us, actor, SCHEMA, {"name": name, "schema": schema})
     ledger.seal(now_us)
+
+
+def set_stream(
+    ledger: OrderLedgerWriter, name: str, choices: StreamChoices, now_us: int, actor: str
+) -> SourceSpec:
+    """Seal what is chosen for a database's stream of changes from now on, and return the source; raises InputError."""
+    spec = known_source(named_sources(ledger), name)
+    if not is_database(spec.url) or spec.shards is not None:
+        raise InputError(
+            f"source {name} has no stream of changes: only one database of postgresql:// is watched so"
+        )
+    if choices.drops_slot and choices.wal_cap_bytes is None:
+        raise InputError(
+            f"source {name}: no cap is set beyond which its slot could be dropped: give --wal-cap"
+        )
+    record_event(ledger, now_us, actor, STREAM, {"name": name, **choices.to_json()})
+    ledger.seal(now_us)
+    return replace(spec, stream=choices)
 
 
 def remove_source(ledger: OrderLedgerWriter, name: str, now_us: int, actor: str) -> None:

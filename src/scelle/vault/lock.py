@@ -24,9 +24,9 @@ from scelle.vault.durable import AppendFile
 LOCK_NAME: Final = "writer.lock"
 WANTED_NAME: Final = "writer.wanted"
 YIELDS: Final = "and lets go when it is asked"
+PATIENCE_S: Final = 60.0
 _HOLDER_MAX_BYTES: Final = 200
 _PATIENCE_SECONDS: Final = 0.5
-_LONG_PATIENCE_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 0.02
 
 
@@ -38,10 +38,13 @@ class WriterLock:
         self._wanted = vault / WANTED_NAME
         self._descriptor = -1
 
-    def acquire(self, since: str) -> Self:
-        """Take the lock; `since` says since when, for whoever finds it taken. Raises `VaultBusy`."""
+    def acquire(self, since: str, patience_s: float = PATIENCE_S) -> Self:
+        """Take the lock; `since` says since when, for whoever finds it taken. Raises `VaultBusy`.
+
+        `patience_s` is how long a holder who lets go when it is asked is waited for.
+        """
         if not self._take():
-            self._wait()
+            self._wait(patience_s)
         try:
             self._name_holder(since)
         except BaseException:  # nobody would get the lock to let go of
@@ -49,7 +52,7 @@ class WriterLock:
             raise
         return self
 
-    def _wait(self) -> None:
+    def _wait(self, patience_s: float) -> None:
         """Wait until the lock is had: for a moment, or longer for a holder who lets go when it is asked."""
         started, wanted = time.monotonic(), -1
         try:
@@ -57,7 +60,7 @@ class WriterLock:
                 waited = time.monotonic() - started
                 if YIELDS in self._holder() and wanted < 0:
                     wanted = self._want()
-                if waited >= (_PATIENCE_SECONDS if wanted < 0 else _LONG_PATIENCE_SECONDS):
+                if waited >= (_PATIENCE_SECONDS if wanted < 0 else patience_s):
                     raise VaultBusy(
                         f"{self._path.parent} is being written to by {self._holder()}: wait for it"
                     )

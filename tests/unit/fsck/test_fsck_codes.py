@@ -51,8 +51,11 @@ from .support import (
     writing,
 )
 
-FOUND_ELSEWHERE = {"log.gone", "event.unasked", "event.unread", "event.unfinished"}
-"""Given by `bootstrap.verify_vault`, which knows what was there and who asked for what (tests/e2e)."""
+FOUND_ELSEWHERE = {
+    *("log.gone", "event.unasked", "event.unread", "event.unfinished"),
+    *("promise.broken", "promise.unread"),
+}
+"""Given by `bootstrap.verify_vault`, which knows what was there, promised, and who asked for what (tests/e2e)."""
 BUNDLE, TILE = "tile/entries/000.p/8", "tile/0/000.p/8"
 
 Options = dict[str, Any] | None

@@ -24,6 +24,8 @@ _CONNECT_TIMEOUT_S: Final = 15
 _GONE: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _NOT_THERE: Final = frozenset({"42P01", "3F000"})
 _FULL: Final = ("too many connections", "too many clients", "remaining connection slots")
+_POOLER: Final = "unsupported startup parameter"
+_STATEMENT_POOLING: Final = "not allowed in statement pooling mode"
 _CAUSES: Final = {
     "42703": "changed-while-read",
     "42501": "permission-denied",
@@ -70,7 +72,7 @@ def connect(
         "password": settings.password(),
         "sslmode": settings.sslmode,
         "sslrootcert": settings.sslrootcert,
-        "target_session_attrs": "prefer-standby" if len(hosts) > 1 else None,
+        "target_session_attrs": _wanted(settings) if len(hosts) > 1 else None,
         "client_encoding": "utf8",
         "application_name": "scelle",
         "connect_timeout": _CONNECT_TIMEOUT_S,
@@ -93,10 +95,25 @@ def connect(
     return connection
 
 
+def _wanted(settings: PostgresSettings) -> str:
+    return "primary" if settings.only_primary else "prefer-standby"
+
+
+def is_pooled(connection: "Connection[Any]") -> bool:
+    """Tell whether a pooler answers in the server's place: then the process that answers is not the one it names."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row is not None and row[0] != connection.info.backend_pid
+
+
 def error_of(error: psycopg.Error, what: str) -> SourceError:
     """Say what a failed query means for `what`, a table; the server's own words never carry values on."""
     state = error.sqlstate or ""
     said = shown(error.diag.message_primary or type(error).__name__)
+    if _STATEMENT_POOLING in said:
+        return SourceUnreadable(
+            f"a pooler stands before {what} and takes each statement by itself, so that no snapshot can be held: name "
+            "the server itself in the source's URL, or a pool of mode transaction"
+        )
     if not state or state.startswith("08") or state in _GONE:
         return ConnectionLost(
             f"the connection to the server was lost while reading {what}: run again ({said})"
@@ -123,6 +140,11 @@ def _refusal(settings: PostgresSettings, error: psycopg.Error) -> SourceError:
     if any(each in text for each in _FULL):
         return SourceUnreadable(
             f"{where} gives no more connections: give a smaller --max-connections, or allow more there ({said})"
+        )
+    if _POOLER in text:
+        return SourceUnreadable(
+            f"{where} is a pooler (pgbouncer) that lets no stream of changes through: name the server itself in the "
+            f"source's URL ({said})"
         )
     if "FATAL" in text or "password" in text:
         return SourceUnreadable(

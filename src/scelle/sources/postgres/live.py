@@ -4,6 +4,7 @@ A row becomes the line that COPY would print of it, and then the record that a s
 that a later pass knows it again. Only `origin` differs: it says which change it was, and where in the WAL.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ from scelle.sources.postgres.replication import SESSION, ReplicationStream
 from scelle.sources.postgres.rows import LargeValue, Place, RowReader, Rows, Stream, in_pieces
 from scelle.sources.postgres.settings import PostgresSettings
 from scelle.sources.postgres.shapes import INLINE_BYTES, VALUE_BYTES, Shape, shape_of
+from scelle.sources.postgres.throttle import Throttle
 from scelle.sources.postgres.types import COPY_NULL
 
 RECEIVED_BYTES: Final = 8 << 20
@@ -158,7 +160,8 @@ class LiveTables:
     """Give the changes of a database's tables from a slot, from a place in the WAL on.
 
     Opens one connection that streams, and another, when a table is seen first, that asks what the catalogs say of it.
-    Not safe for several threads.
+    Takes no more than `max_bytes_per_second` of the settings: what is not taken yet waits in the server's WAL. Not safe
+    for several threads.
     """
 
     def __init__(
@@ -189,6 +192,8 @@ class LiveTables:
         self._touched: list[_LiveTable] = []
         self._large: dict[tuple[bytes, int], bytes] = {}
         self._waiting: deque[bytes] = deque()
+        self._throttle = Throttle(settings.max_bytes_per_second, time.monotonic, time.sleep)
+        self._at_once_bytes = min(RECEIVED_BYTES, settings.max_bytes_per_second or RECEIVED_BYTES)
         self._learn()
 
     def _learn(self) -> None:
@@ -209,11 +214,16 @@ class LiveTables:
     def receive(self, seconds: float) -> ChangeBatch:
         """Give what came, waiting up to `seconds` for something; raises a SourceError where the stream broke."""
         waiting = self._waiting
+        if not waiting and (owed_s := self._throttle.owed_s()) > 0:
+            time.sleep(min(owed_s, seconds))
+            self.stay_alive()
+            return self._drained()
         if not waiting:
             try:
-                waiting += self._stream.receive(RECEIVED_BYTES, seconds)
+                waiting += self._stream.receive(self._at_once_bytes, seconds)
             except psycopg.Error as error:
                 raise source_error_of(error, f"the stream of {self.settings.place}") from error
+            self._throttle.owe(sum(map(len, waiting)))
             if not waiting and self._begin is None:
                 self._reached = max(self._reached, self._stream.received_lsn)
         while waiting:

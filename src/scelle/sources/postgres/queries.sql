@@ -19,6 +19,10 @@ SET LOCAL lock_timeout = '30s';
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL statement_timeout = 0;
 
+-- name: replayed
+-- A standby's snapshot does not say which transactions still run: what it has replayed before it, the snapshot sees.
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END;
+
 -- name: export
 SELECT pg_export_snapshot(), (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint,
   pg_is_in_recovery(), current_setting('server_encoding'),
@@ -121,9 +125,12 @@ GROUP BY m.oid, m.lomowner
 ORDER BY m.oid;
 
 -- name: server
--- Which server this is, and how far its WAL is.
-SELECT (pg_control_system()).system_identifier::text, (pg_control_checkpoint()).timeline_id, current_setting('wal_level'),
-  (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), pg_is_in_recovery(),
+-- Which server this is, and how far its WAL is. The control file names a new timeline only at the next checkpoint.
+SELECT (pg_control_system()).system_identifier::text,
+  CASE WHEN pg_is_in_recovery() THEN (pg_control_checkpoint()).timeline_id
+    ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer END, current_setting('wal_level'),
+  (SELECT u.rolreplication OR u.rolsuper OR EXISTS (SELECT FROM pg_roles m WHERE m.rolname = 'rds_replication'
+    AND pg_has_role(u.oid, m.oid, 'MEMBER')) FROM pg_roles u WHERE u.rolname = current_user), pg_is_in_recovery(),
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text,
   CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text,
   (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
@@ -136,10 +143,48 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'scelle_guard', 'scelle_probe')
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C";
 
+-- name: growth
+-- Rows and pages are those of the last VACUUM or ANALYZE, both from one moment; no table is locked for them.
+SELECT c.oid::bigint, CASE WHEN current_setting('track_counts')::boolean THEN sum(s.n_tup_upd)::bigint END,
+  CASE WHEN current_setting('track_counts')::boolean THEN sum(s.n_tup_del)::bigint END,
+  (sum((l.relpages::bigint + coalesce(t.relpages, 0)) * current_setting('block_size')::bigint)
+    / nullif(sum(greatest(l.reltuples, 0)), 0))::bigint
+FROM pg_class c
+CROSS JOIN LATERAL (SELECT c.oid UNION SELECT relid::oid FROM pg_partition_tree(c.oid) WHERE isleaf) m (oid)
+JOIN pg_class l ON l.oid = m.oid
+LEFT JOIN pg_class t ON t.oid = l.reltoastrelid
+LEFT JOIN pg_stat_user_tables s ON s.relid = l.oid
+WHERE c.oid = ANY(%s::oid[]) AND l.relkind = 'r'
+GROUP BY c.oid;
+
+-- name: counted_since
+-- From 15 on a database's counters have no beginning until somebody resets them: then it is that of the server's.
+SELECT (extract(epoch FROM began) * 1000000)::bigint, extract(epoch FROM clock_timestamp() - began)::float8, whose
+FROM (SELECT coalesce(d.stats_reset, b.stats_reset), CASE WHEN d.stats_reset IS NULL THEN 'server' ELSE 'database' END
+  FROM pg_stat_database d, pg_stat_bgwriter b WHERE d.datname = current_database()) c (began, whose);
+
+-- name: wal_written
+SELECT wal_bytes::bigint, (extract(epoch FROM stats_reset) * 1000000)::bigint,
+  extract(epoch FROM clock_timestamp() - stats_reset)::float8, 'server' FROM pg_stat_wal;
+
+-- name: wal_settings
+SELECT current_setting('max_slot_wal_keep_size', true),
+  (SELECT rolname FROM pg_roles WHERE rolname IN ('rds_superuser', 'cloudsqlsuperuser') ORDER BY 1 LIMIT 1),
+  current_setting('hot_standby_feedback')::boolean;
+
 -- name: slot
 SELECT plugin, database, active, confirmed_flush_lsn::text, wal_status,
   (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - restart_lsn)::bigint
 FROM pg_replication_slots WHERE slot_name = %s;
+
+-- name: slot_ended
+-- Whoever reads the slot goes, so that it can be dropped.
+SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active_pid IS NOT NULL
+  AND (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - restart_lsn) > %s;
+
+-- name: slot_dropped
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s
+  AND (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - restart_lsn) > %s;
 
 -- name: publications
 SELECT pubname, concat(CASE WHEN pubinsert THEN 'i' END, CASE WHEN pubupdate THEN 'u' END,

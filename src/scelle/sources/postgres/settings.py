@@ -39,6 +39,8 @@ def no_password() -> None:
     """Give no password: the server trusts, or knows the caller by a certificate or by its peer."""
 
 
+STANDBY_FROM: Final = 160_000
+"""The first version whose standbys give changes."""
 CONNECTIONS_MAX: Final = 64
 """More readers than this wait for one another: what they read is taken apart by one process."""
 
@@ -52,7 +54,7 @@ class PostgresSettings:
     `max_connections`, 2 to 64, holds the snapshot; the others read. `max_bytes_per_second` counts what the server
     sends for rows and contents, over all connections. `holder` is the identifier, with its kind, of whoever the rows
     belong to that name nobody. `window` is the time of day at which rows may be read. `replicas` are further hosts of
-    the same data; one that is a standby is preferred. `shard` names one of
+    the same data; one that is a standby is preferred, unless `only_primary`. `shard` names one of
     several databases that are read as one source. Raises InputError.
     """
 
@@ -72,6 +74,7 @@ class PostgresSettings:
     sslrootcert: str | None = None
     shard: str = ""
     window: Window | None = None
+    only_primary: bool = False
 
     def __post_init__(self) -> None:
         parse_patterns(self.tables)

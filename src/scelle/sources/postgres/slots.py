@@ -5,8 +5,9 @@ and the service stands still. Such tables go into a second publication, of INSER
 show is said.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -26,6 +27,11 @@ INSERTS: Final = "_inserts"
 LOST: Final = "lost"
 """The `wal_status` of a slot whose changes the server has thrown away."""
 _DENIED: Final = "42501"
+_DROP_TRIES: Final = 50
+_DROP_PAUSE_S: Final = 0.1
+_FAILOVER_FROM: Final = 170_000
+_STANDBY_WAIT: Final = "60s"
+"""So long a standby is waited for: its primary logs what runs there every 15 s, where anything is written."""
 _GENERATED_FROM: Final = 180_000
 """The first version that can publish stored generated columns."""
 
@@ -87,12 +93,16 @@ class SlotState:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement that is run: what it locks, the right it needs, and what undoes it."""
+    """One statement that is run: what it locks, the right it needs, and what undoes it.
+
+    `on_primary`: the server is a standby, and this is for the people of its primary.
+    """
 
     sql: str
     lock: str
     needs: str
     undo: str
+    on_primary: bool = False
 
 
 def open_admin(settings: PostgresSettings) -> "Connection[Any]":
@@ -153,8 +163,12 @@ def published(connection: "Connection[Any]", name: str) -> dict[str, Published]:
     return {each: Published(frozenset(found), whole[each]) for each, found in tables.items()}
 
 
-def plan_statements(connection: "Connection[Any]", name: str, tables: Sequence[LiveTable]) -> list[Statement]:
+def plan_statements(
+    connection: "Connection[Any]", name: str, tables: Sequence[LiveTable], *, failover: bool = False
+) -> list[Statement]:
     """List what must be run so that all tables are published, and the slot is there; empty where nothing is missing.
+
+    With `failover` the slot is made so that a standby takes it along, where the server knows how.
 
     Where the publication is gone the slot must go, too: what waits in it was written while there was none, and the
     server refuses to decode that.
@@ -178,26 +192,35 @@ def plan_statements(connection: "Connection[Any]", name: str, tables: Sequence[L
             _dropped(publication, text) for text in sorted(known.tables - {each.text for each in members})
         ]
         planned += [_added(publication, table) for table in members if table.text not in known.tables]
+    is_standby = _in_recovery(connection)
+    if is_standby:
+        planned = [replace(each, on_primary=not each.sql.startswith("SELECT")) for each in planned]
     if slot is None or is_new:
-        planned.append(
-            Statement(
-                f"SELECT pg_create_logical_replication_slot({literal(name)}, '{PLUGIN}')",
-                "none; waits for the transactions that are open now",
-                "REPLICATION on the role (RDS: GRANT rds_replication; Cloud SQL: ALTER USER .. WITH REPLICATION)",
-                f"SELECT pg_drop_replication_slot({literal(name)})",
-            )
-        )
+        planned.append(_slot_created(name, version, is_standby=is_standby, failover=failover))
     return planned
 
 
 def run_statements(connection: "Connection[Any]", statements: Sequence[Statement], place: str) -> None:
     """Run what was planned, one after the other; raises SourceUnreadable that names the right that is missing.
 
-    Each is whole or not at all; a crash leaves some of them, and the next plan lists the rest.
+    Each is whole or not at all; a crash leaves some of them, and the next plan lists the rest. Nothing is run where
+    the primary of a standby must be changed first: that is for its people.
     """
+    if elsewhere := [each.sql for each in statements if each.on_primary]:
+        raise SourceUnreadable(
+            f"{place} is a standby, and publications are made on its primary: have its people run "
+            f"`{'; '.join(elsewhere)}`, then run again"
+        )
+    if statements and _in_recovery(connection):
+        connection.execute(f"SET statement_timeout = '{_STANDBY_WAIT}'".encode())
     for each in statements:
         try:
             connection.execute(each.sql.encode("utf-8"))
+        except psycopg.errors.QueryCanceled as error:
+            raise SourceUnreadable(
+                f"{place} is a standby and waits until its primary logs what runs there: have its people run `SELECT "
+                "pg_log_standby_snapshot()` there, and run again meanwhile"
+            ) from error
         except psycopg.Error as error:
             said = error.diag.message_primary or type(error).__name__
             needs = f"; it needs {each.needs}" if error.sqlstate in (_DENIED, "0A000", "55000") else ""
@@ -214,9 +237,52 @@ def drop_statements(connection: "Connection[Any]", name: str) -> list[Statement]
         planned.append(
             Statement(f"SELECT pg_drop_replication_slot({literal(name)})", "none", "REPLICATION", "")
         )
+    is_standby = _in_recovery(connection)
     for publication in published(connection, name):
-        planned.append(Statement(f"DROP PUBLICATION {quoted(publication)}", "none", "its owner", ""))
+        planned.append(
+            Statement(f"DROP PUBLICATION {quoted(publication)}", "none", "its owner", "", is_standby)
+        )
     return planned
+
+
+def undo_statements(name: str) -> list[str]:
+    """List what takes away everything that a watch makes, once it is there."""
+    drops = [f"DROP PUBLICATION IF EXISTS {quoted(each)}" for each in (name, name + INSERTS)]
+    return [f"SELECT pg_drop_replication_slot({literal(name)})", *drops]
+
+
+def drop_slot_beyond(connection: "Connection[Any]", slot: str, cap_bytes: int) -> bool:
+    """Drop a slot where it keeps more than `cap_bytes` of WAL, whoever reads it; tell whether it was dropped."""
+    end, drop = (QUERIES[each].encode() for each in ("slot_ended", "slot_dropped"))
+    for _ in range(_DROP_TRIES):
+        connection.execute(end, (slot, cap_bytes))
+        try:
+            return connection.execute(drop, (slot, cap_bytes)).fetchone() is not None
+        except psycopg.errors.ObjectInUse:  # who read it has not gone yet
+            time.sleep(_DROP_PAUSE_S)
+        except psycopg.errors.UndefinedObject:  # somebody dropped it meanwhile
+            return False
+    raise SourceUnreadable(f"slot {slot} could not be dropped: somebody reads it again and again")
+
+
+def _slot_created(name: str, version: int, *, is_standby: bool, failover: bool) -> Statement:
+    needs = "REPLICATION on the role (RDS: GRANT rds_replication; Cloud SQL: ALTER USER .. WITH REPLICATION)"
+    lock = "none; waits for the transactions that are open now"
+    if is_standby:
+        lock = "none; waits until the primary logs what runs there (SELECT pg_log_standby_snapshot() on it: at once)"
+        needs += "; wal_level = logical on the primary, too"
+    more = ", failover => true" if failover and version >= _FAILOVER_FROM and not is_standby else ""
+    return Statement(
+        f"SELECT pg_create_logical_replication_slot({literal(name)}, '{PLUGIN}'{more})",
+        lock,
+        needs,
+        f"SELECT pg_drop_replication_slot({literal(name)})",
+    )
+
+
+def _in_recovery(connection: "Connection[Any]") -> bool:
+    row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    return row is not None and row[0] is True
 
 
 def _slot_dropped(name: str) -> Statement:

@@ -40,6 +40,7 @@ class Snapshot:
         self._holder = connect(settings)
         try:
             self._opened_s = clock_s()
+            ((replayed,),) = self._holder.execute(QUERIES["replayed"].encode()).fetchall()
             self._holder.execute(_begin(self._holder, None))
             ((name, time_us, is_standby, encoding, sees, lsn),) = self._holder.execute(
                 QUERIES["export"].encode()
@@ -53,8 +54,11 @@ class Snapshot:
         self.encoding: str = encoding
         self.sees: str = sees
         """What transactions it sees, as `pg_current_snapshot()` writes them."""
-        self.lsn: str = lsn
-        """A place in the WAL behind everything that it sees."""
+        self.lsn: str = replayed or lsn
+        """A place in the WAL: a transaction that commits behind it was not seen; on a standby, or is not known to be.
+
+        There everything that commits before it was seen.
+        """
         self.is_open = True
 
     @property

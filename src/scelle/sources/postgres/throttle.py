@@ -28,13 +28,21 @@ class Throttle:
 
         `look` is called before each second of waiting, and may raise: a slow rate must not outlast the snapshot.
         """
-        if self._rate is None:
-            return
-        with self._lock:
-            now_s = self._clock_s()
-            self._free_s = max(self._free_s, now_s - 1) + size_bytes / self._rate
-            wait = self._free_s - now_s
+        wait = self.owe(size_bytes)
         while wait > 0:
             look()
             (wait_s or self._wait_s)(min(wait, _LOOK_UP_S))
             wait -= _LOOK_UP_S
+
+    def owe(self, size_bytes: int) -> float:
+        """Note that `size_bytes` were read, and return for how many seconds nothing more may be."""
+        if self._rate is None:
+            return 0.0
+        with self._lock:
+            now_s = self._clock_s()
+            self._free_s = max(self._free_s, now_s - 1) + size_bytes / self._rate
+            return max(0.0, self._free_s - now_s)
+
+    def owed_s(self) -> float:
+        """Return for how many seconds nothing may be read, after what was read so far."""
+        return 0.0 if self._rate is None else max(0.0, self._free_s - self._clock_s())

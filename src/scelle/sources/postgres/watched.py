@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -10,10 +10,13 @@ from psycopg import Connection
 
 from scelle.errors import SourceUnreadable
 from scelle.formats.tokens import shown
-from scelle.sources.postgres.connecting import source_error_of
+from scelle.sources.postgres.connecting import connect, source_error_of
+from scelle.sources.postgres.growth import WalGrowth, wal_growth
 from scelle.sources.postgres.live import LiveTables
 from scelle.sources.postgres.pgoutput import lsn_text
-from scelle.sources.postgres.settings import PostgresSettings
+from scelle.sources.postgres.replication import SESSION
+from scelle.sources.postgres.settings import STANDBY_FROM, PostgresSettings
+from scelle.sources.postgres.settling import settle
 from scelle.sources.postgres.slots import (
     INSERTS,
     LiveTable,
@@ -21,6 +24,7 @@ from scelle.sources.postgres.slots import (
     Server,
     SlotState,
     Statement,
+    drop_slot_beyond,
     drop_statements,
     open_admin,
     plan_statements,
@@ -56,11 +60,19 @@ class Standing:
 
 
 class WatchedDatabase:
-    """Prepare, look at and open the stream of one database; keeps one connection for its questions."""
+    """Prepare, look at and open the stream of one database; keeps one connection for its questions.
 
-    def __init__(self, settings: PostgresSettings, slot: str) -> None:
-        self.settings, self.slot = settings, slot
+    Of several hosts it is the primary: a slot is on one server. A standby is read where the source names it alone.
+    """
+
+    def __init__(self, settings: PostgresSettings, slot: str, *, failover: bool = False) -> None:
+        self.settings, self.slot = replace(settings, only_primary=True), slot
+        self._failover = failover
         self._connection: Connection[Any] | None = None
+
+    def again(self) -> "WatchedDatabase":
+        """Return another that asks over a connection of its own."""
+        return WatchedDatabase(self.settings, self.slot, failover=self._failover)
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,11 +82,18 @@ class WatchedDatabase:
 
     def plan(self) -> list[Statement]:
         """List what must be run on the server first; empty where all is there. Raises a SourceError."""
-        return self._asked(lambda admin: plan_statements(admin, self.slot, self._tables(admin)))
+        return self._asked(
+            lambda admin: plan_statements(admin, self.slot, self._tables(admin), failover=self._failover)
+        )
 
     def prepare(self) -> list[Statement]:
         """Run what `plan` lists, and return it; raises a SourceError that names the right that is missing."""
         server = self._asked(server_of)
+        if server.is_standby and server.version < STANDBY_FROM:
+            raise SourceUnreadable(
+                f"{self.settings.place} is a standby of PostgreSQL {server.version // 10_000}, which gives no changes: "
+                f"from {STANDBY_FROM // 10_000} on it does; name its primary in the source's URL"
+            )
         if server.wal_level != "logical":
             raise SourceUnreadable(
                 f"{self.settings.place} has wal_level = {server.wal_level}: changes can be captured with logical only; "
@@ -85,6 +104,8 @@ class WatchedDatabase:
                 f"user {shown(self.settings.user)} of {self.settings.place} may not replicate: ALTER ROLE "
                 f"{self.settings.user} REPLICATION (RDS: GRANT rds_replication)"
             )
+        # nothing is made that could not be read, as through a pooler
+        connect(self.settings, replication=True, parameters=SESSION).close()
         planned = self.plan()
         self._asked(lambda admin: run_statements(admin, planned, self.settings.place))
         return planned
@@ -94,15 +115,31 @@ class WatchedDatabase:
         tables = self._asked(self._tables)
         return tuple((each.text, _why_partly(each)) for each in tables if not _is_whole(each))
 
+    def growth(self) -> WalGrowth:
+        """Estimate what the stream would make the server write and keep; changes nothing. Raises a SourceError."""
+        return self._asked(lambda admin: wal_growth(admin, self.slot, self._tables(admin)))
+
     def drop(self) -> list[Statement]:
-        """Remove slot and publications; return what was run."""
+        """Remove slot and publications; return what was run, or must be run on the primary of a standby."""
         planned = self._asked(lambda admin: drop_statements(admin, self.slot))
-        self._asked(lambda admin: run_statements(admin, planned, self.settings.place))
+        here = [each for each in planned if not each.on_primary]
+        self._asked(lambda admin: run_statements(admin, here, self.settings.place))
         return planned
+
+    def drop_slot_beyond(self, cap_bytes: int) -> bool:
+        """Drop the slot where it keeps more WAL than that, whoever reads it; tell whether it was. The rest stays.
+
+        Raises a SourceError where it cannot be dropped.
+        """
+        return self._asked(lambda admin: drop_slot_beyond(admin, self.slot, cap_bytes))
 
     def look(self) -> Standing:
         """Say how it stands now; raises a SourceError."""
         return self._asked(self._look)
+
+    def settle(self) -> None:
+        """Wait until a snapshot sees all that was committed; raises a SourceError where that takes too long."""
+        self._asked(lambda admin: settle(admin, self.settings.place))
 
     def end(self) -> int:
         """Return a place in the WAL behind everything that is committed now, up to which a stream can come."""

@@ -1,0 +1,1 @@
+"""Record, gate and audit what a service that generates pictures does."""

@@ -1,0 +1,122 @@
+"""Watch folders: what changes is sealed in moments; without what listens, by the pass that comes every so often."""
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.integration.live_vault import Vault
+from tests.integration.postgres import PostgresServer, serve_postgres
+
+from scelle.bootstrap.tree_watch import LEAST_S, MISSING, TreeWatch
+
+EVERY = ("--every", "3600")
+hears = pytest.mark.skipif(
+    importlib.util.find_spec("watchfiles") is None, reason="what listens is an extra: scelle[inotify]"
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with serve_postgres("18") as running, running.database("app") as connection:
+        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY)")
+        yield running
+
+
+@pytest.fixture
+def papers(tmp_path: Path) -> Path:
+    folder = tmp_path / "papers"
+    (folder / "deep" / "down").mkdir(parents=True)
+    (folder / "first.txt").write_text("there from the start")
+    return folder
+
+
+@pytest.fixture
+def vault(tmp_path: Path, server: PostgresServer, papers: Path) -> Iterator[Vault]:
+    made = Vault(tmp_path, server)
+    made.run("source", "add", "docs", f"files://{papers}")
+    made.order(sources='"docs"')
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def until(is_true: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def sealed(vault: Vault) -> int:
+    return int(vault.json("find", "o-1", 'source = "docs"')["count"])
+
+
+@hears
+def test_a_file_that_changes_is_sealed_long_before_the_next_pass(vault: Vault, papers: Path) -> None:
+    process = vault.start("watch", "o-1", *EVERY)
+    until(lambda: sealed(vault) == 1)
+    for number, folder in enumerate((papers, papers / "deep" / "down"), 2):
+        (folder / "new.txt").write_text(f"number {number}")
+        until(lambda number=number: sealed(vault) == number, seconds=10)  # type: ignore[misc]
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "not heard" not in err
+
+
+@hears
+def test_a_tree_is_heard_and_a_pass_is_not_run_again_at_once(papers: Path) -> None:
+    now_s = [0.0]
+    with TreeWatch({"docs": bytes(papers)}, lambda: now_s[0]) as trees:
+
+        def is_heard() -> bool:
+            (papers / "again.txt").write_text("again")
+            return trees.take_changed() == {"docs"}
+
+        until(is_heard)
+        trees.passed("docs", 5.0)
+        (papers / "more.txt").write_text("more")
+        time.sleep(2)
+        assert trees.take_changed() == set()
+        now_s[0] += 5.0
+        assert trees.take_changed() == {"docs"}
+        assert trees.take_changed() == set()
+        assert LEAST_S > 0
+
+
+@hears
+def test_a_root_that_goes_and_comes_again_is_heard(tmp_path: Path) -> None:
+    root = tmp_path / "mounted"
+    with TreeWatch({"docs": bytes(root)}, time.monotonic) as trees:
+        for _ in range(2):
+            root.mkdir()
+
+            def is_heard() -> bool:
+                (root / "new.txt").write_text(str(time.monotonic()))
+                return trees.take_changed() == {"docs"}
+
+            until(is_heard)
+            shutil.rmtree(root)
+            until(lambda: trees.take_changed() == {"docs"})
+        assert trees.take_deaf() == {}
+
+
+def test_without_what_listens_it_is_said_once_and_the_pass_comes_all_the_same(
+    vault: Vault, papers: Path, tmp_path: Path
+) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "watchfiles.py").write_text("raise ImportError('hidden by a test')")
+    vault.env["PYTHONPATH"] = str(hidden)
+    process = vault.start("watch", "o-1", "--every", "1")
+    until(lambda: sealed(vault) == 1)
+    (papers / "new.txt").write_text("new")
+    until(lambda: sealed(vault) == 2)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert err.count(MISSING) == 1

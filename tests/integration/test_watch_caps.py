@@ -1,0 +1,134 @@
+"""Keep a real server's disk from a capture that stands still: the cap and the choice that were set beforehand."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.live_vault import Connection, Vault, drop_slots
+from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+
+from scelle.bootstrap import KeyChoice, opened
+from scelle.bootstrap.wal_caps import is_beyond
+from scelle.sources.model import StreamChoices
+from scelle.sources.postgres.slots import SlotState
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    with serve_postgres(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def db(server: PostgresServer) -> Iterator[Connection]:
+    with server.database("app") as connection:
+        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
+        try:
+            yield connection
+        finally:
+            drop_slots(connection)
+
+
+@pytest.fixture
+def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
+    made = Vault(tmp_path, server)
+    made.order()
+    made.watch()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_beyond_the_cap_the_slot_goes_and_a_snapshot_closes_the_gap(vault: Vault, db: Connection) -> None:
+    vault.run("source", "set", "app", "--wal-cap", "4MB", "--beyond-wal-cap", "drop-slot")
+    _load(db, 1, 2000)
+    db.execute("DELETE FROM posts WHERE id <= 10")
+    report = vault.json("watch", "o-1", "--until-caught-up")
+    assert report["snapshots"][0]["new"] == 1990
+    assert [(gap["cause"], gap["open"], gap["lost_at_most"] > 10) for gap in _gaps(vault)] == [
+        ("wal-cap", False, True)
+    ]
+    _load(db, 3000, 10)
+    assert vault.watch()["sealed"] == 10
+    assert _kept(db) < 4_000_000
+    vault.run("verify")
+
+
+def test_the_slot_goes_while_another_command_has_the_vault(vault: Vault, db: Connection) -> None:
+    vault.run("source", "set", "app", "--wal-cap", "4MB", "--beyond-wal-cap", "drop-slot")
+    process = vault.start("watch", "o-1", "--json")
+    _until(lambda: db.execute("SELECT 1 FROM pg_replication_slots WHERE active").fetchone() == (1,))
+    keys = KeyChoice(key_file=vault.folder / "keys" / "scelle" / "keys")
+    with opened(vault.folder / "vault", keys, writing=True):
+        _load(db, 1, 3000)
+        _until(lambda: db.execute("SELECT 1 FROM pg_replication_slots").fetchone() is None)
+    _until(lambda: [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("wal-cap", False)])
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    report = json.loads(out)  # a part may have come before the stream ended
+    assert report["snapshots"][0]["new"] + report["sources"]["app"]["sealed"] == 3000
+    assert vault.found("o-1", 'native = "[3000]"') == 1
+
+
+def test_where_a_warning_was_chosen_nothing_is_dropped(vault: Vault, db: Connection) -> None:
+    vault.run("source", "set", "app", "--wal-cap", "4MB")
+    _load(db, 1, 2000)
+    report = vault.json("watch", "o-1", "--until-caught-up")
+    assert (report["sources"]["app"]["sealed"], report["gaps"]) == (2000, 0)
+    assert ["4000000 are allowed" in note for note in report["notes"]] == [True]
+    assert _gaps(vault) == []
+    (shown,) = vault.json("source", "list")["sources"]
+    assert shown["stream"] == {"wal_cap_bytes": 4_000_000, "beyond_wal_cap": "warn"}
+
+
+@pytest.mark.parametrize(("kept", "cap", "beyond"), [(11, 10, True), (10, 10, False), (1 << 40, None, False)])
+def test_a_cap_is_what_may_be_kept(kept: int, cap: int | None, beyond: bool) -> None:
+    slot = SlotState("pgoutput", "app", False, 0, "reserved", kept)
+    assert is_beyond(StreamChoices(cap), slot) is beyond
+    assert not is_beyond(StreamChoices(cap), None)
+
+
+def test_what_cannot_be_chosen_is_refused(vault: Vault) -> None:
+    vault.run("source", "set", "app", "--beyond-wal-cap", "drop-slot", code=2)  # without a cap
+    vault.run("source", "set", "app", "--wal-cap", "none", "--beyond-wal-cap", "pray", code=2)
+    vault.run("source", "set", "app", "--wal-cap", "0GB", code=2)
+    vault.run("source", "set", "app", code=2)
+    (vault.folder / "docs").mkdir()
+    vault.run("source", "add", "docs", f"files://{vault.folder / 'docs'}")
+    vault.run("source", "set", "docs", "--wal-cap", "1GB", code=2)
+
+
+def _load(db: Connection, first: int, rows: int) -> None:
+    """Write rows of 3 KB, each a transaction of WAL that a slot keeps."""
+    db.execute(
+        "INSERT INTO posts SELECT i, 'a', (SELECT string_agg(md5((100 * i + j)::text), '') FROM "
+        "generate_series(1, 95) j) FROM generate_series(%s::int, %s::int) i",
+        (first, first + rows - 1),
+    )
+
+
+def _kept(db: Connection) -> int:
+    row = db.execute(
+        "SELECT (pg_current_wal_flush_lsn() - restart_lsn)::bigint FROM pg_replication_slots"
+    ).fetchone()
+    assert row is not None
+    kept: int = row[0]
+    return kept
+
+
+def _until(holds: Any) -> None:
+    for _ in range(300):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never came to that")
+
+
+def _gaps(vault: Vault) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
+    return found
