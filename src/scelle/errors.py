@@ -834,3 +834,57 @@ class EraseRefused(AuthorityError):
     """Say that nobody allowed this erasure, or could not: the order lives (ledger.md §8)."""
 
     code = "ledger.erase_refused"
+
+
+# --- safeguards: the gate ----------------------------------------------------------------------------------
+
+
+class PolicyWrong(InputError):
+    """Say that a policy cannot be read: its YAML, a rule, a condition or a statement's words."""
+
+    code = "gate.policy_wrong"
+
+
+class PolicyRefused(InputError):
+    """Say that a policy may not be used, with the case that shows why: a property that it must have does not hold."""
+
+    code = "gate.policy_refused"
+
+
+class GateRequestWrong(InputError):
+    """Say that the gate was asked about a factor, value or stage that there is not."""
+
+    code = "gate.request_wrong"
+
+
+class ConsentWrong(InputError):
+    """Say that a consent cannot be issued as asked, or that a list of withdrawn consents cannot be read."""
+
+    code = "gate.consent_wrong"
+
+
+class GateProofWrong(IntegrityError):
+    """Say that a policy's proof is not signed by the key that is named, or is not as it was signed."""
+
+    code = "gate.proof_wrong"
+
+
+# --- safeguards: the recorder ------------------------------------------------------------------------------
+
+
+class SurfaceWrong(InputError):
+    """Say that a surface's name cannot be used, or that no such surface is registered."""
+
+    code = "recorder.surface_wrong"
+
+
+class RecorderUnavailable(InputError):
+    """Say that a recorder cannot be started: a library is not installed, or where it is to record is not given."""
+
+    code = "recorder.unavailable"
+
+
+class SpoolBusy(StorageError):
+    """Say that another recorder writes to a surface, or that more events wait than may."""
+
+    code = "recorder.spool_busy"

@@ -113,6 +113,8 @@ def test_figures_say_what_the_watch_did(vault: Vault, db: Connection) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         watching.get("/elsewhere")
     assert watching.stop()[0] == 0
+    said = [json.loads(line) for line in watching.lines if line.strip()]
+    assert sum(each["sealed"] for each in said if each["event"] == "sealed") == 5
     assert vault.watch()["offered"] == 0  # counting changed nothing of what is sealed
 
 
@@ -222,7 +224,7 @@ def test_no_line_and_no_figure_names_orders_accounts_or_content(vault: Vault, db
     shown = watching.get("/metrics")
     _, said = watching.stop()
     assert "slot-missing" in said
-    assert all(isinstance(json.loads(line), dict) for line in watching.lines if line.strip())
+    assert all("text" not in json.loads(line) for line in watching.lines if line.strip())
     for text in (shown, said):
         for word in ("o-quiet-7", "account-of-somebody", _CONTENT, "posts", "later_made", "c1", "European"):
             assert word not in text, word
@@ -245,6 +247,7 @@ def test_an_order_behind_a_wall_is_in_no_figure_of_who_is_not_within(vault: Vaul
         drop_slots(db)  # a gap of both orders
         found = watching.until("scelle_watch_gaps_total", "slot-missing", "app", at_least=times)
         assert found["scelle_watch_gaps_total", "slot-missing", "app"] == times
+        assert found["scelle_watch_changes_total", "sealed", "app"] == 5 * times  # which are sealed now
         assert watching.stop()[0] == 0
     assert (
         vault.json("--as", "alice", "find", "o-2", 'source = "app"')["count"] > 0

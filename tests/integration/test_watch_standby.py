@@ -11,10 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PostgresServer, serve_postgres, standby_of
+from tests.integration.postgres import PASSWORD, PostgresServer, serve_postgres, standby_of
 from tests.integration.test_watch_caps import _until
 
 CONFIRMED = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots"
+SYNCED = "SELECT count(*) FROM pg_replication_slots WHERE synced AND failover AND NOT temporary"
 FEEDBACK = "-c hot_standby_feedback=on -c wal_receiver_status_interval=1"
 
 
@@ -141,6 +142,35 @@ def test_of_two_hosts_the_stream_is_the_primarys_and_a_snapshot_behind_it_is_ref
     db.execute("INSERT INTO posts VALUES (501, 'a')")
     assert vault.json("watch", "o-1", "--until-caught-up")["sources"]["both"]["sealed"] == 1
     assert vault.found("o-1", 'native = "[500]" or native = "[501]"') == 2
+
+
+@pytest.mark.parametrize("failover", [True, False])
+def test_a_slot_that_the_standby_took_along_gives_what_was_not_read(
+    primary: PostgresServer, db: Connection, tmp_path: Path, failover: bool
+) -> None:
+    db.execute("SELECT pg_create_physical_replication_slot('along', true)")
+    where = f"host=127.0.0.1 port={primary.port} user=postgres password={PASSWORD} dbname=postgres"
+    along = f"-c primary_slot_name=along -c sync_replication_slots=on -c primary_conninfo='{where}'"
+    with standby_of(primary, f"{FEEDBACK} {along}") as standby:
+        vault = Vault(tmp_path, primary)
+        url = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/app"
+        vault.run("source", "add", "both", url, "--credential", "env:APP_PASSWORD")
+        if failover:
+            vault.run("source", "set", "both", "--failover-slot")
+        vault.order("o-1", sources='"both"')
+        _until(lambda: _reaches(db, standby))
+        vault.json("watch", "o-1", "--until-caught-up")
+        with standby.connect("app") as there, _logged(db):
+            if failover:
+                _until(lambda: there.execute(SYNCED).fetchone() == (1,))
+            db.execute("INSERT INTO posts VALUES (600, 'a')")
+            db.execute("DELETE FROM posts WHERE id = 600")
+            _until(lambda: _reaches(db, standby))
+            there.execute("SELECT pg_promote()")
+            vault.json("watch", "o-1", "--until-caught-up")
+            drop_slots(there)
+    assert _gaps(vault) == [("server-promoted", False)]
+    assert vault.found("o-1", 'native = "[600]"') == (2 if failover else 0)
 
 
 def test_without_feedback_the_plan_warns(primary: PostgresServer, db: Connection, tmp_path: Path) -> None:

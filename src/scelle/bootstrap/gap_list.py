@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scelle.bootstrap.session import Session
-from scelle.formats.entries import Gap
+from scelle.ledger.model import KnownGap, known_gaps
 from scelle.orders.days import utc_text
 from scelle.orders.service import sealed_order
 
@@ -16,25 +16,22 @@ class ListedGap:
 
     order: str
     source: str
-    index: int
-    gap: Gap
-    closing: Gap | None
-    closed_at: int | None
+    known: KnownGap
 
     @property
     def is_open(self) -> bool:
         """Tell whether the gap has no end yet."""
-        return self.closing is None and self.gap.interval[1] is None
+        return self.known.is_open
 
     @property
     def until_us(self) -> int | None:
         """Return the end of what may have been missed; None while the gap is open."""
-        return self.gap.interval[1] if self.closing is None else self.closing.interval[1]
+        return (self.known.closing or self.known.gap).interval[1]
 
     @property
     def lost_at_most(self) -> int | None:
         """Return how many changes can have been lost; None where nobody knows."""
-        return self.gap.lost_at_most if self.closing is None else self.closing.lost_at_most
+        return (self.known.closing or self.known.gap).lost_at_most
 
     def to_json(self) -> dict[str, Any]:
         """Return the gap as `gap list --json` prints it."""
@@ -42,13 +39,13 @@ class ListedGap:
         return {
             "order": self.order,
             "source": self.source,
-            "cause": self.gap.cause,
-            "from": utc_text(self.gap.interval[0], "auto"),
+            "cause": self.known.gap.cause,
+            "from": utc_text(self.known.gap.interval[0], "auto"),
             "to": None if until_us is None else utc_text(until_us, "auto"),
             "lost_at_most": self.lost_at_most,
             "open": self.is_open,
-            "entry": self.index,
-            "closed_by": self.closed_at,
+            "entry": self.known.at,
+            "closed_by": self.known.closed_at,
         }
 
     def line(self) -> str:
@@ -56,10 +53,10 @@ class ListedGap:
         until_us, lost = self.until_us, self.lost_at_most
         until = "now" if until_us is None else utc_text(until_us, "auto")
         what = "how much may be lost is not known" if lost is None else f"at most {lost} lost"
-        state = "OPEN" if self.is_open else "closed" if self.closing is not None else "bounded"
+        state = "OPEN" if self.is_open else "closed" if self.known.closing is not None else "bounded"
         return (
-            f"{state}: order {self.order}, {self.source}: {self.gap.cause}, "
-            f"{utc_text(self.gap.interval[0], 'auto')} to {until}; {what}"
+            f"{state}: order {self.order}, {self.source}: {self.known.gap.cause}, "
+            f"{utc_text(self.known.gap.interval[0], 'auto')} to {until}; {what}"
         )
 
 
@@ -72,9 +69,5 @@ def list_gaps(session: Session, order: str | None = None) -> list[ListedGap]:
 def _gaps_of(session: Session, order: str) -> Iterator[ListedGap]:
     ledger = session.order_ledger(order)
     names = {alias: name for name, alias in sealed_order(ledger).aliases.items()}
-    found = [(at, entry) for at, entry in enumerate(ledger.entries) if isinstance(entry, Gap)]
-    closing = {entry.closes: (at, entry) for at, entry in found if entry.closes is not None}
-    for at, entry in found:
-        if entry.closes is None:
-            closed_at, by = closing.get(at, (None, None))
-            yield ListedGap(order, names.get(entry.source, entry.source), at, entry, by, closed_at)
+    for known in known_gaps(ledger.entries):
+        yield ListedGap(order, names.get(known.gap.source, known.gap.source), known)

@@ -166,10 +166,12 @@ class Meter:
         """Note what was taken of changes since it was sealed last."""
         self._set(name, running=_summed(map(tally_of, counts)))
 
-    def sealed(self, name: str, counts: Iterable[Counts]) -> None:
-        """Note that what was captured is sealed."""
-        changes = _added(self._of(name).changes, _summed(map(tally_of, counts)))
+    def sealed(self, name: str, counts: Iterable[Counts]) -> Tally:
+        """Note that what was captured is sealed; return it by outcome."""
+        tally = _summed(map(tally_of, counts))
+        changes = _added(self._of(name).changes, tally)
         self._set(name, sealed_s=self._now_s(), changes=changes, running={})
+        return tally
 
     def gaps(self, name: str, ever: Tally, still_open: Tally) -> None:
         """Note by cause how many gaps there ever were, and which of them are open."""

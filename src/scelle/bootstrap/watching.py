@@ -745,7 +745,7 @@ class Watcher:
             if order == self._order:
                 self.report.counts[each.name].add(counts)
         self.report.reached[each.name] = lsn_text(each.state.confirmed)
-        self._meter.sealed(each.name, seen)
+        self._tell(Said("", "sealed", each.name, numbers=self._meter.sealed(each.name, seen)))
 
     # --- what is measured
 

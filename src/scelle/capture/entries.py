@@ -6,6 +6,7 @@ from dataclasses import replace
 from scelle.capture.interfaces import NamedSource
 from scelle.capture.model import Counts, SourceReport
 from scelle.formats.entries import Count, Entry, Gap
+from scelle.ledger.model import known_gaps
 from scelle.ledger.service import OrderLedger
 
 UNREACHABLE = "source-unreachable"
@@ -79,9 +80,6 @@ def _gap(
 
 def open_gaps(ledger: OrderLedger, alias: str | None = None) -> Iterator[tuple[int, Gap]]:
     """Yield the gaps of a source, or of all, that have no end yet, with their log index."""
-    closed = {entry.closes for entry in ledger.entries if isinstance(entry, Gap)}
-    for index, entry in enumerate(ledger.entries):
-        if not isinstance(entry, Gap) or alias not in (None, entry.source) or index in closed:
-            continue
-        if entry.closes is None and entry.interval[1] is None:
-            yield index, entry
+    for each in known_gaps(ledger.entries):
+        if each.is_open and alias in (None, each.gap.source):
+            yield each.at, each.gap

@@ -1,11 +1,35 @@
 """Fold the entries of a log into the state of each of its sources (pure)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from scelle.errors import LogDamaged
-from scelle.formats.entries import End, Entry, Genesis, Segment
+from scelle.formats.entries import End, Entry, Gap, Genesis, Segment
 from scelle.merkle.hashing import leaf_hash
+
+
+class KnownGap(NamedTuple):
+    """A gap of a log, with its log index, and the later entry that closes it."""
+
+    at: int
+    gap: Gap
+    closed_at: int | None
+    closing: Gap | None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the gap has no end yet."""
+        return self.closing is None and self.gap.interval[1] is None
+
+
+def known_gaps(entries: Sequence[Entry]) -> Iterator[KnownGap]:
+    """Yield the gaps of a log in the order of their entries."""
+    found = [(index, entry) for index, entry in enumerate(entries) if isinstance(entry, Gap)]
+    closings = {entry.closes: (index, entry) for index, entry in found if entry.closes is not None}
+    for index, entry in found:
+        if entry.closes is None:
+            yield KnownGap(index, entry, *closings.get(index, (None, None)))
 
 
 @dataclass(frozen=True, slots=True)

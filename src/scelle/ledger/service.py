@@ -15,7 +15,7 @@ from scelle.formats.tokens import make_origin
 from scelle.ledger.crew import CommitCrew
 from scelle.ledger.erasure_journal import read_journal, remove_journal
 from scelle.ledger.log import LogReader, LogWriter
-from scelle.ledger.model import Chain, LogState
+from scelle.ledger.model import Chain, LogState, known_gaps
 from scelle.ledger.positions import keep_position, read_position
 from scelle.ledger.promise_book import PromiseBook
 from scelle.ledger.rewriting import SegmentFiles, is_settled, settle
@@ -124,12 +124,7 @@ class OrderLedger:
 
     def gaps(self) -> list[Gap]:
         """List the gaps that no later entry closes."""
-        closed = {entry.closes for entry in self.entries if isinstance(entry, Gap)}
-        return [
-            entry
-            for index, entry in enumerate(self.entries)
-            if isinstance(entry, Gap) and entry.closes is None and index not in closed
-        ]
+        return [each.gap for each in known_gaps(self.entries) if each.closing is None]
 
     def schema(self, digest: bytes) -> Schema:
         """Return a schema by its SHA-256; raise `LogDamaged` when the stored one is another."""

@@ -142,6 +142,18 @@ def test_a_throttle_keeps_the_mean_and_forgives_a_second() -> None:
     assert len(waits) == 3
 
 
+def test_a_throttle_says_how_long_nothing_may_be_read_without_waiting() -> None:
+    now = [0.0]
+    throttle = Throttle(1000, lambda: now[0], lambda seconds: pytest.fail("nobody waits"))
+    assert throttle.owed_s() == 0
+    assert throttle.owe(2500) == throttle.owed_s() == 2.5
+    now[0] += 2.0
+    assert throttle.owed_s() == 0.5
+    now[0] += 10.0
+    assert throttle.owed_s() == 0
+    assert Throttle(None, lambda: 0.0, lambda seconds: None).owe(10**12) == 0
+
+
 def test_a_throttle_looks_up_each_second_that_it_waits() -> None:
     waits: list[float] = []
 
