@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from scelle.bootstrap.custody import show_to_witnesses, witness_settings
 from scelle.bootstrap.session import Session, refuse_in_vault
-from scelle.errors import InputError, ScelleError
+from scelle.errors import InputError
 from scelle.formats.promises import BATCH_BYTES
 from scelle.ledger.promise_book import KeptPromise
 from scelle.ledger.promise_check import PromiseJudge, PromiseState
@@ -62,8 +61,6 @@ class HandingOver:
         """Whether some may wait in the vault: they do where an earlier watch could not hand them over."""
         self._retry_s, self._dropped_s = -math.inf, -math.inf
         self._is_failing = False
-        self._shown_size: int | None = None
-        self._troubles: list[str] = []
         self.promised = self.handed_over = self.failures = self.waiting = 0
 
     def begin(self, session: Session) -> None:
@@ -117,30 +114,16 @@ class HandingOver:
             self._say(f"promises are written to {self._folder} again", True)
 
     def serve(self, session: Session, ledger: OrderLedgerWriter, *, is_end: bool) -> None:
-        """Hand over what waits, and show others what was sealed; now and then drop what is settled.
+        """Hand over what waits; now and then drop what is settled.
 
         At the end of a turn it is counted what still waits.
         """
         self.hand_over(ledger)
-        if ledger.log.size != self._shown_size:
-            self._shown_size = ledger.log.size
-            self._show(session, ledger)
         if self._clock_s() - self._dropped_s >= DROP_S:
             self._dropped_s = self._clock_s()
             drop_kept(ledger, session.now_us())
         if is_end:
             self.waiting = ledger.promises.waiting_count()
-
-    def _show(self, session: Session, ledger: OrderLedgerWriter) -> None:
-        """Deposit and time-stamp what was sealed, as the order's settings say: a promise is kept by that alone."""
-        try:
-            troubles = show_to_witnesses(session, ledger, None, witness_settings(ledger))
-        except (ScelleError, OSError) as error:
-            troubles = [str(error)]
-        for trouble in troubles:
-            if trouble not in self._troubles:
-                self._say(f"what was sealed could not be shown to others: {trouble}", False)
-        self._troubles = troubles
 
     def to_json(self) -> dict[str, Any]:
         """Return what `watch --json` says of promises."""

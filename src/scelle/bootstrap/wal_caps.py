@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from scelle.errors import SourceError
+from scelle.errors import ScelleError
 from scelle.sources.model import StreamChoices
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
@@ -71,6 +71,6 @@ class CapKeeper:
             try:
                 with self._lock:
                     self._has_dropped |= database.drop_slot_beyond(cap_bytes)
-            except SourceError:
-                continue  # it does not answer, or somebody is quicker: it is tried again in a moment
+            except ScelleError:
+                continue  # it does not answer, or its password cannot be had: it is tried again in a moment
         database.close()

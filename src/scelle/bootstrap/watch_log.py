@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from scelle.errors import ScelleError
 from scelle.orders.days import utc_text
 
 NOTE: Final = "note"
@@ -55,3 +56,28 @@ class Said:
 
 
 Say = Callable[[Said], None]
+
+
+class Teller:
+    """Tell whoever listens what happens: people by a text, machines by codes and numbers alone."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+
+    def __call__(
+        self,
+        text: str,
+        event: str = NOTE,
+        source: str | None = None,
+        *,
+        level: Level = Level.INFO,
+        cause: str | None = None,
+        error: ScelleError | None = None,
+        **numbers: int,
+    ) -> None:
+        """Tell one thing; of an error machines get the code."""
+        self._say(Said(text, event, source, level, cause, None if error is None else error.code, numbers))
+
+    def machines(self, event: str, source: str, numbers: Mapping[str, int]) -> None:
+        """Tell machines alone."""
+        self._say(Said("", event, source, numbers=numbers))

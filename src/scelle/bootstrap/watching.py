@@ -9,29 +9,29 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from scelle.bootstrap.guard_claims import claiming_orders, claims_digest, guarded_sources
-from scelle.bootstrap.guard_status import probe_guard, unmet_wishes
 from scelle.bootstrap.handing_over import HandingOver
 from scelle.bootstrap.orders import refuse_capture
-from scelle.bootstrap.outbox_depth import outbox_depth
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
-from scelle.bootstrap.store_guards import forget_kept, kept_rows, note_let_go, old_row, refresh_guard
 from scelle.bootstrap.tree_watch import TreeWatch
 from scelle.bootstrap.wal_caps import BEYOND, PAUSE_S, WAL_CAP, CapKeeper, is_beyond
+from scelle.bootstrap.watch_breaks import NOT_PUBLISHED, SLOT_MISSING, breach_of, lost_at_most
 from scelle.bootstrap.watch_gaps import GapCounter
-from scelle.bootstrap.watch_log import NOTE, Level, Said, Say
+from scelle.bootstrap.watch_guard import GuardService
+from scelle.bootstrap.watch_log import Level, Say, Teller
 from scelle.bootstrap.watch_meter import Meter
 from scelle.bootstrap.watch_removal import BEGAN, watched_since
+from scelle.bootstrap.watched import Watched, WatchReport
+from scelle.bootstrap.witnessing import Witnessing
 from scelle.capture.entries import closing_gap, open_gaps
 from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
 from scelle.capture.live import LiveCapture, Seam
-from scelle.capture.model import Counts, PassReport, SourceReport
+from scelle.capture.model import Counts, SourceReport
 from scelle.capture.service import run_pass
 from scelle.capture.watch_state import (
     WatchState,
@@ -42,10 +42,7 @@ from scelle.capture.watch_state import (
     write_state,
 )
 from scelle.errors import (
-    GuardWrong,
-    InputError,
     OrderOver,
-    ScelleError,
     SourceError,
     SourceUnreadable,
     VaultBusy,
@@ -56,21 +53,16 @@ from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.orders.service import sealed_order, with_accounts
 from scelle.sources.addresses import local_root
-from scelle.sources.interfaces import ChangeStream
-from scelle.sources.model import StreamChoices
 from scelle.sources.postgres import PostgresSource
 from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
 from scelle.vault.keys import VaultKey
 from scelle.vault.lock import WriterLock
 
 if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a database is watched
-    from scelle.sources.postgres.slots import Server
     from scelle.sources.postgres.watched import Standing, WatchedDatabase
 
 CONNECTION_LOST: Final = "connection-lost"
 STREAM_BROKEN: Final = "stream-broken"
-NOT_PUBLISHED: Final = "table-not-published"
-SLOT_MISSING: Final = "slot-missing"
 
 GROUP_S: Final = 0.25
 """So long a change waits for others before it is made durable."""
@@ -87,104 +79,17 @@ TRY_S: Final = 1.0
 """So often it is tried to take a stream over that another process reads."""
 LOOK_S: Final = 2.0
 """So often the server is asked how the stream stands, and told how far it may forget where nothing came."""
-DRAIN_S: Final = 0.5
-"""So often what the guard kept is fetched."""
-PROBE_S: Final = 60.0
-"""So often the guard is probed."""
 RETRY_S: Final = 15.0
 """So long at most it is waited before a broken stream is tried again: first a moment, then twice as long each time."""
 GIVE_UP_S: Final = 30.0
 """A watch that is to end when it has caught up ends where a stream is broken for longer."""
 LOST_S: Final = 3.0
 """A stream that is broken for longer opens a gap."""
-_ROW_WAL_BYTES: Final = 8
 _RECEIVE_S: Final = 0.1
 _PAUSE_S: Final = 0.2
 _YIELD_PAUSE_S: Final = 0.01
 
 Opening = Callable[[], AbstractContextManager[Session]]
-
-
-@dataclass(slots=True)
-class Watched:
-    """One source that is watched: its stream, how far it was received, and how far it is durable (`state`)."""
-
-    name: str
-    slot: str
-    database: "WatchedDatabase"
-    state: WatchState
-    stream: ChangeStream | None = None
-    received: int = 0
-    target: int = 0
-    unflushed_s: float | None = None
-    looked_s: float = 0.0
-    broken_s: float | None = None
-    pause_s: float = 0.0
-    retry_s: float = 0.0
-    """A broken stream is not tried before."""
-    captures: dict[str, LiveCapture] = field(default_factory=dict)
-    is_guarded: bool = False
-    claims: str = ""
-    """What the database's guard was told last of the orders' claims."""
-    sealed_s: float = 0.0
-    is_mine: bool = False
-    """Whether this process reads the stream; else it stands by."""
-    is_said: bool = False
-    left_out: tuple[str, ...] = ()
-    """Tables that cannot be published: what happens to them is not captured."""
-    is_guard_silent: bool = False
-    most: int | None = None
-    """How many rows can have been written between the last stream and this one; None where nobody knows."""
-    drained_s: float = 0.0
-    probed_s: float = 0.0
-    choices: StreamChoices = field(default_factory=StreamChoices)
-    keeper: CapKeeper | None = None
-    """Looks after the cap of a stream that is this process's."""
-    is_beyond: bool = False
-    dropped_s: float = -math.inf
-    """When the slot was dropped for its cap."""
-    is_waiting: bool = False
-    """Whether no other stream is begun yet, since two were dropped one soon after the other."""
-
-    def token(self, reached: int) -> bytes:
-        """Write where the stream stands, for manifests."""
-        from scelle.sources.postgres.watched import position_token  # the driver is an extra
-
-        return position_token(self.state.system_id, self.state.timeline, self.slot, reached)
-
-    def close_stream(self) -> None:
-        """Let the stream go; what was not confirmed comes again."""
-        if self.stream is not None:
-            self.stream.close()
-            self.stream = None
-
-
-@dataclass(slots=True)
-class WatchReport:
-    """What a watch did for the order it was started for: counts by source, where each stream stands, open gaps."""
-
-    order: str
-    counts: dict[str, Counts] = field(default_factory=dict)
-    reached: dict[str, str] = field(default_factory=dict)
-    passes: list[PassReport] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    gaps: list[Gap] = field(default_factory=list)
-    promises: HandingOver | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `watch --json` prints."""
-        sources = {
-            name: {**counts.to_json(), "reached": self.reached.get(name)}
-            for name, counts in self.counts.items()
-        }
-        return {
-            "order": self.order,
-            "sources": sources,
-            "snapshots": [each.to_json() for each in self.passes],
-            "gaps": len(self.gaps),
-            "notes": self.notes,
-            "promises": None if self.promises is None else self.promises.to_json(),
-        }
 
 
 class Watcher:
@@ -205,8 +110,10 @@ class Watcher:
     ) -> None:
         self._opening, self._order = opening, order
         self._until_caught_up, self._should_stop = until_caught_up, should_stop
-        self._tell, self._clock_s = say, clock_s
+        self._say, self._clock_s = Teller(say), clock_s
         self._meter = meter or Meter()
+        self._guard = GuardService(self._say, self._meter, self._flush, clock_s)
+        self._witnessing = Witnessing(self._say, clock_s)
         self._gaps = GapCounter()
         self._trees = TreeWatch({}, clock_s)
         self._watched: list[Watched] = []
@@ -249,21 +156,6 @@ class Watcher:
                 if each.keeper is not None:
                     each.keeper.close()
                 each.database.close()
-
-    def _say(
-        self,
-        text: str,
-        event: str = NOTE,
-        source: str | None = None,
-        *,
-        level: Level = Level.INFO,
-        cause: str | None = None,
-        error: ScelleError | None = None,
-        **numbers: int,
-    ) -> None:
-        """Tell whoever listens what happened: people by `text`, machines by codes and numbers alone."""
-        code = None if error is None else error.code
-        self._tell(Said(text, event, source, level, cause, code, numbers))
 
     def _is_done(self) -> bool:
         if self._should_stop() or self._is_over:
@@ -423,7 +315,7 @@ class Watcher:
             begun_s, mine = self._clock_s(), [each for each in self._watched if each.is_mine]
             for each in mine:
                 self._refresh(session, each)
-                self._refresh_guard(session, each)
+                self._guard.refresh(session, each)
                 each.captures = dict(self._captures(session, each))
             while not (self._is_done() or self._is_to_end(session, begun_s, len(mine))):
                 for each in mine:
@@ -436,18 +328,25 @@ class Watcher:
                     time.sleep(_PAUSE_S)
                 self._seal(session, mine, is_end=False)
                 self._serve_promises(session, is_end=False)
+                self._show(session, mine)
                 self._publish(session)
             for each in mine:
                 if each.is_guarded and each.stream is not None:
-                    each.drained_s = -DRAIN_S
-                    self._try_guard(session, each, self._clock_s())
+                    each.drained_s = -math.inf
+                    self._guard.serve(session, each)
             self._seal(session, mine, is_end=True)
             self._serve_promises(session, is_end=True)
+            self._show(session, mine)
             self._publish(session)
             ledger = session.ledger(self._order)
             self.report.gaps = [gap for _, gap in open_gaps(ledger)]
             for each in mine:
                 each.captures = {}
+
+    def _show(self, session: Session, mine: Sequence[Watched]) -> None:
+        """Show what was sealed to those who keep copies of the checkpoints of each order."""
+        orders = {self._order, *(order for each in mine for order in each.captures)}
+        self._witnessing.show(session, orders, is_end=self._is_done())
 
     def _serve_promises(self, session: Session, *, is_end: bool) -> None:
         """Hand over the promises that wait; this order's alone, whatever orders the streams are captured for."""
@@ -610,104 +509,7 @@ class Watcher:
             with suppress(SourceError):  # the stream itself says so
                 self._look(session, each)
         if each.is_guarded:
-            self._try_guard(session, each, now_s)
-
-    # --- the guard in the database
-
-    def _refresh_guard(self, session: Session, each: Watched) -> None:
-        """Bring the database's guard to the claims of the orders, where they came or went since it was told."""
-        each.is_guarded = each.name in guarded_sources(session)
-        claims = claims_digest(session, each.name) if each.is_guarded else ""
-        if claims != each.claims:
-            try:
-                refresh_guard(session, each.name)
-                each.claims = claims
-            except (SourceError, GuardWrong, InputError) as error:
-                self._say(
-                    f"{each.name}: the guard was not told of the orders' claims: {error}",
-                    "guard-not-told",
-                    each.name,
-                    level=Level.ERROR,
-                    error=error,
-                )
-        each.is_guarded = each.is_guarded and bool(claiming_orders(session, each.name))
-
-    def _try_guard(self, session: Session, each: Watched, now_s: float) -> None:
-        """Serve the guard; say once where its database does not answer, and again when it does."""
-        try:
-            self._serve_guard(session, each, now_s)
-        except SourceError as error:
-            if not each.is_guard_silent:
-                self._say(
-                    f"{each.name}: the guard's outbox cannot be read: {error}",
-                    "outbox-unreadable",
-                    each.name,
-                    level=Level.ERROR,
-                    error=error,
-                )
-            each.is_guard_silent = True
-        else:
-            each.is_guard_silent = False
-
-    def _serve_guard(self, session: Session, each: Watched, now_s: float) -> None:
-        """Seal what the guard kept, then take it out there; probe now and then."""
-        if now_s - each.drained_s >= DRAIN_S:
-            each.drained_s = now_s
-            while self._drain(session, each):
-                pass
-            self._meter.let_go(each.name, note_let_go(session, each.name))
-        if self._meter.is_depth_due(each.name):
-            self._meter.waits(each.name, *outbox_depth(session, each.name))
-        if now_s - each.probed_s >= PROBE_S:
-            each.probed_s = now_s
-            if unmet_wishes(session, each.name):  # a table was made, or an installation cut short
-                each.claims = ""
-                self._refresh_guard(session, each)
-            paths = probe_guard(session, each.name, unless_known=True)
-            self._meter.probed(each.name, (path.state for path in paths))
-            red = [path for path in paths if path.is_red]
-            if red:
-                self._say(
-                    f"{each.name}: {len(red)} delete paths are not guarded: {red[0].line()}",
-                    "paths-red",
-                    each.name,
-                    level=Level.ERROR,
-                    paths=len(red),
-                )
-
-    def _drain(self, session: Session, each: Watched) -> bool:
-        """Seal the first rows that wait in the outbox; tell whether there may be more.
-
-        A crash between the two leaves them there, and they are known again.
-        """
-        from scelle.sources.postgres.live import LiveTables  # the driver is an extra
-
-        stream = each.stream
-        if not isinstance(stream, LiveTables) or not set(claiming_orders(session, each.name)) <= set(
-            each.captures
-        ):
-            return False  # an order that is guarded here does not watch yet: its rows wait for it
-        rows = kept_rows(session, each.name)
-        if not rows:
-            return False
-        records = stream.kept([old_row(row) for row in rows])
-        failed: set[int] = set()
-        for capture in each.captures.values():
-            failed |= capture.take_kept(records, stream)
-        each.unflushed_s = each.unflushed_s or self._clock_s()
-        self._flush(session, each)
-        done = [row for at, row in enumerate(rows) if at not in failed]
-        forget_kept(session, each.name, done)
-        self._meter.diverted(each.name, ((row.op, row.application_name) for row in done))
-        if failed:
-            self._say(
-                f"{each.name}: {len(failed)} rows of the guard's outbox could not be sealed, and stay there",
-                "outbox-rows-failed",
-                each.name,
-                level=Level.ERROR,
-                rows=len(failed),
-            )
-        return len(done) == len(rows)
+            self._guard.serve(session, each)
 
     def _flush(self, session: Session, each: Watched) -> None:
         """Make durable what was captured, remember how far that is, and only then let the server forget it."""
@@ -745,7 +547,7 @@ class Watcher:
             if order == self._order:
                 self.report.counts[each.name].add(counts)
         self.report.reached[each.name] = lsn_text(each.state.confirmed)
-        self._tell(Said("", "sealed", each.name, numbers=self._meter.sealed(each.name, seen)))
+        self._say.machines("sealed", each.name, self._meter.sealed(each.name, seen))
 
     # --- what is measured
 
@@ -930,42 +732,6 @@ class _Entered(AbstractContextManager[Session]):
 
     def __exit__(self, *failure: Any) -> bool | None:
         return self._opening.__exit__(*failure)
-
-
-def breach_of(state: WatchState, standing: "Standing") -> str | None:
-    """Return the code of what broke the stream since `state`; None where it goes on without a gap."""
-    from scelle.sources.postgres.slots import LOST  # the driver is an extra
-
-    slot, server = standing.slot, standing.server
-    if server.system_id != state.system_id:
-        return "other-server"
-    if server.lsn < state.confirmed:
-        return "server-set-back"
-    if server.timeline != state.timeline:  # what comes now may stand where other changes stood
-        return "server-promoted"
-    if slot is None:
-        return SLOT_MISSING
-    if slot.wal_status == LOST:
-        return "slot-lost"
-    if slot.confirmed_lsn > state.confirmed:
-        return "slot-recreated"
-    if standing.altered:
-        return "publication-altered"
-    if standing.loosened:
-        return "identity-loosened"
-    if standing.unpublished:
-        return NOT_PUBLISHED
-    return None
-
-
-def lost_at_most(before: WatchState, server: "Server") -> int | None:
-    """Return how many rows can have been written since a stream was whole, by the WAL since.
-
-    A row takes at least 8 bytes there (the header of a tuple in a multi-insert record). The server's own counts would
-    be nearer, but they come late: a bound may not be too low. None where the WAL is another server's, or was set back.
-    """
-    is_same = before.system_id == server.system_id and before.confirmed <= server.lsn
-    return (server.lsn - before.confirmed) // _ROW_WAL_BYTES if is_same else None
 
 
 def _began(ledger: OrderLedger, alias: str, lineage: str) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scelle.bootstrap import Session
     from scelle.bootstrap.watch_log import Said
     from scelle.bootstrap.watch_meter import Meter
-    from scelle.bootstrap.watching import WatchReport
+    from scelle.bootstrap.watched import WatchReport
 
 
 class LogFormat(StrEnum):

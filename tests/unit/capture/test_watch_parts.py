@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scelle.bootstrap.watching import breach_of, lost_at_most
+from scelle.bootstrap.watch_breaks import breach_of, lost_at_most
 from scelle.capture.live import DurablePlaces, Seam
 from scelle.capture.watch_state import WatchState, new_lineage, read_state, slot_name, watch_lock, write_state
 from scelle.errors import StorageFailed, VaultBusy

@@ -1,0 +1,127 @@
+"""Serve the guard in a database while that is watched: tell it claims, seal what it keeps, probe it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from scelle.bootstrap.guard_claims import claiming_orders, claims_digest, guarded_sources
+from scelle.bootstrap.guard_status import probe_guard, unmet_wishes
+from scelle.bootstrap.outbox_depth import outbox_depth
+from scelle.bootstrap.session import Session
+from scelle.bootstrap.store_guards import forget_kept, kept_rows, note_let_go, old_row, refresh_guard
+from scelle.bootstrap.watch_log import Level, Teller
+from scelle.bootstrap.watch_meter import Meter
+from scelle.bootstrap.watched import Watched
+from scelle.errors import GuardWrong, InputError, SourceError
+
+DRAIN_S: Final = 0.5
+"""So often what the guard kept is fetched."""
+PROBE_S: Final = 60.0
+"""So often the guard is probed."""
+
+
+class GuardService:
+    """What a watch does for the guards in its databases; `flush` makes durable what was captured of a source."""
+
+    def __init__(
+        self,
+        say: Teller,
+        meter: Meter,
+        flush: Callable[[Session, Watched], None],
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._say, self._meter, self._flush, self._clock_s = say, meter, flush, clock_s
+
+    def refresh(self, session: Session, each: Watched) -> None:
+        """Bring the database's guard to the claims of the orders, where they came or went since it was told."""
+        each.is_guarded = each.name in guarded_sources(session)
+        claims = claims_digest(session, each.name) if each.is_guarded else ""
+        if claims != each.claims:
+            try:
+                refresh_guard(session, each.name)
+                each.claims = claims
+            except (SourceError, GuardWrong, InputError) as error:
+                self._say(
+                    f"{each.name}: the guard was not told of the orders' claims: {error}",
+                    "guard-not-told",
+                    each.name,
+                    level=Level.ERROR,
+                    error=error,
+                )
+        each.is_guarded = each.is_guarded and bool(claiming_orders(session, each.name))
+
+    def serve(self, session: Session, each: Watched) -> None:
+        """Serve the guard; say once where its database does not answer, and again when it does."""
+        try:
+            self._serve(session, each, self._clock_s())
+        except (SourceError, GuardWrong, InputError) as error:
+            if not each.is_guard_silent:
+                self._say(
+                    f"{each.name}: the guard's outbox cannot be read: {error}",
+                    "outbox-unreadable",
+                    each.name,
+                    level=Level.ERROR,
+                    error=error,
+                )
+            each.is_guard_silent = True
+        else:
+            each.is_guard_silent = False
+
+    def _serve(self, session: Session, each: Watched, now_s: float) -> None:
+        """Seal what the guard kept, then take it out there; probe now and then."""
+        if now_s - each.drained_s >= DRAIN_S:
+            each.drained_s = now_s
+            while self._drain(session, each):
+                pass
+            self._meter.let_go(each.name, note_let_go(session, each.name))
+        if self._meter.is_depth_due(each.name):
+            self._meter.waits(each.name, *outbox_depth(session, each.name))
+        if now_s - each.probed_s >= PROBE_S:
+            each.probed_s = now_s
+            if unmet_wishes(session, each.name):  # a table was made, or an installation cut short
+                each.claims = ""
+                self.refresh(session, each)
+            paths = probe_guard(session, each.name, unless_known=True)
+            self._meter.probed(each.name, (path.state for path in paths))
+            red = [path for path in paths if path.is_red]
+            if red:
+                self._say(
+                    f"{each.name}: {len(red)} delete paths are not guarded: {red[0].line()}",
+                    "paths-red",
+                    each.name,
+                    level=Level.ERROR,
+                    paths=len(red),
+                )
+
+    def _drain(self, session: Session, each: Watched) -> bool:
+        """Seal the first rows that wait in the outbox; tell whether there may be more.
+
+        A crash between the two leaves them there, and they are known again.
+        """
+        from scelle.sources.postgres.live import LiveTables  # the driver is an extra
+
+        stream = each.stream
+        if not isinstance(stream, LiveTables) or not set(claiming_orders(session, each.name)) <= set(
+            each.captures
+        ):
+            return False  # an order that is guarded here does not watch yet: its rows wait for it
+        rows = kept_rows(session, each.name)
+        if not rows:
+            return False
+        records = stream.kept([old_row(row) for row in rows])
+        failed: set[int] = set()
+        for capture in each.captures.values():
+            failed |= capture.take_kept(records, stream)
+        each.unflushed_s = each.unflushed_s or self._clock_s()
+        self._flush(session, each)
+        done = [row for at, row in enumerate(rows) if at not in failed]
+        forget_kept(session, each.name, done)
+        self._meter.diverted(each.name, ((row.op, row.application_name) for row in done))
+        if failed:
+            self._say(
+                f"{each.name}: {len(failed)} rows of the guard's outbox could not be sealed, and stay there",
+                "outbox-rows-failed",
+                each.name,
+                level=Level.ERROR,
+                rows=len(failed),
+            )
+        return len(done) == len(rows)
