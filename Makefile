@@ -58,6 +58,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.holds
 	$(BIN)/python -m benchmarks.watch
 	$(BIN)/python -m benchmarks.guard
+	$(BIN)/python -m benchmarks.gate
 
 mutation: venv
 	$(BIN)/python -m tests.mutation $(ARGS)

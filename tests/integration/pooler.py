@@ -1,5 +1,6 @@
 """A real pgbouncer in front of a real PostgreSQL, for tests; skipped where there is none and none can be unpacked."""
 
+import atexit
 import os
 import shutil
 import socket
@@ -68,6 +69,7 @@ def _pgbouncer() -> tuple[Path, Path]:
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
         pytest.skip("no pgbouncer, and no Debian to take it from")
     folder = Path(tempfile.mkdtemp(prefix="scelle-pgbouncer-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
     done = subprocess.run(
         ["apt-get", "download", "-q", *_PACKAGES], cwd=folder, capture_output=True, check=False

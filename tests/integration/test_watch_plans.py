@@ -8,7 +8,9 @@ import pytest
 from tests.integration.live_vault import Connection, Vault, drop_slots
 from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
 
+from scelle.sources.postgres.growth import table_growth
 from scelle.sources.postgres.settings import PostgresSettings
+from scelle.sources.postgres.slots import wanted_tables
 from scelle.sources.postgres.watched import WatchedDatabase
 
 
@@ -72,6 +74,31 @@ def test_the_growth_is_what_was_counted_and_says_on_what_it_rests(vault: Vault, 
     assert "100 updates and 30 deletes since" in lines
     assert "ALTER SYSTEM SET max_slot_wal_keep_size" in lines
     assert "-- outbox: public.posts: at most" in vault.run("guard", "plan", "o-1", code=None)
+
+
+def test_the_estimate_is_near_what_full_identity_writes(server: PostgresServer, db: Connection) -> None:
+    db.execute("ALTER TABLE posts ALTER body SET STORAGE EXTERNAL")
+    db.execute("INSERT INTO posts SELECT i, 'a', repeat('x', 9000) FROM generate_series(1, 1000) i")
+    db.execute("VACUUM ANALYZE posts")
+    (_, posts) = table_growth(db, wanted_tables(db, ["public.*"]))
+    assert posts.row_bytes is not None
+    plain = _written(db, "UPDATE posts SET account_id = 'b'")
+    db.execute("ALTER TABLE posts REPLICA IDENTITY FULL")
+    added = _written(db, "UPDATE posts SET account_id = 'c'") - plain
+    assert 1.0 < 1000 * posts.row_bytes / added < 1.5
+
+
+def _written(db: Connection, statement: str) -> int:
+    """Return how much WAL a statement writes, of pages that were written whole before."""
+    db.execute(statement.encode())
+    places = []
+    for each in ("SELECT", statement):
+        db.execute(each.encode())
+        row = db.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
+        assert row is not None
+        places.append(row[0])
+    written: int = places[1] - places[0]
+    return written
 
 
 def test_what_nobody_counted_is_null_and_no_number(vault: Vault, db: Connection) -> None:

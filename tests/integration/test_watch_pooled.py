@@ -32,7 +32,7 @@ def test_rows_are_read_through_a_pooler_and_changes_are_not(
         vault.order()
         assert vault.json("preserve", "o-1")["sources"]["app"]["new"] == 1002
         process = vault.start("watch", "o-1", "--until-caught-up")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 4
         assert "is a pooler (pgbouncer) that lets no stream of changes through: name the server itself" in err
         (warning,) = vault.json("watch", "plan", "o-1")["sources"][0]["warnings"]

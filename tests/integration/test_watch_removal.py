@@ -72,7 +72,7 @@ def test_it_stays_while_somebody_reads_it(vault: Vault, db: Connection) -> None:
     vault.run("watch", "remove", "o-1", "--yes", code=4)
     assert (_made(db), _gaps(vault)) == (3, [])
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     vault.run("watch", "remove", "o-1", "--yes")
     assert _made(db) == 0
 

@@ -113,7 +113,7 @@ def test_a_standby_that_takes_over_is_a_gap_that_a_snapshot_closes(
         place = there.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
         _until(lambda: there.execute(CONFIRMED, place).fetchone() == (True,))
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert json.loads(out)["gaps"] == 0
     assert vault.found("o-1", 'native = "[400]" or native = "[401]"') == 2
@@ -131,7 +131,7 @@ def test_of_two_hosts_the_stream_is_the_primarys_and_a_snapshot_behind_it_is_ref
         _until(lambda: there.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",))
         db.execute("INSERT INTO posts VALUES (500, 'a')")
         process = vault.start("watch", "o-1", "--until-caught-up")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == 4
         assert "is behind the stream: run again" in err
         there.execute("SELECT pg_wal_replay_resume()")
@@ -144,13 +144,29 @@ def test_of_two_hosts_the_stream_is_the_primarys_and_a_snapshot_behind_it_is_ref
     assert vault.found("o-1", 'native = "[500]" or native = "[501]"') == 2
 
 
+def test_of_two_hosts_the_guard_stands_on_the_primary(
+    primary: PostgresServer, standby: PostgresServer, db: Connection, tmp_path: Path
+) -> None:
+    vault = Vault(tmp_path, primary)
+    url = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/app"
+    vault.run("source", "add", "both", url, "--credential", "env:APP_PASSWORD")
+    vault.order("o-1", sources='"both"')
+    vault.json("watch", "o-1", "--until-caught-up")
+    vault.json("guard", "install", "o-1", "--source", "both", "--mode", "divert", code=None)
+    _until(lambda: _reaches(db, standby))
+    db.execute("DELETE FROM posts WHERE id = 1")
+    vault.json("watch", "o-1", "--until-caught-up")
+    assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)
+    assert vault.found("o-1", 'native = "[1]"') >= 2
+
+
 @pytest.mark.parametrize("failover", [True, False])
 def test_a_slot_that_the_standby_took_along_gives_what_was_not_read(
     primary: PostgresServer, db: Connection, tmp_path: Path, failover: bool
 ) -> None:
     db.execute("SELECT pg_create_physical_replication_slot('along', true)")
     where = f"host=127.0.0.1 port={primary.port} user=postgres password={PASSWORD} dbname=postgres"
-    along = f"-c primary_slot_name=along -c sync_replication_slots=on -c primary_conninfo='{where}'"
+    along = f"-c primary_slot_name=along -c primary_conninfo='{where}'"
     with standby_of(primary, f"{FEEDBACK} {along}") as standby:
         vault = Vault(tmp_path, primary)
         url = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/app"
@@ -161,8 +177,11 @@ def test_a_slot_that_the_standby_took_along_gives_what_was_not_read(
         _until(lambda: _reaches(db, standby))
         vault.json("watch", "o-1", "--until-caught-up")
         with standby.connect("app") as there, _logged(db):
-            if failover:
-                _until(lambda: there.execute(SYNCED).fetchone() == (1,))
+            if failover:  # it is taken along once it moves, which takes somebody who reads it
+                process = vault.start("watch", "o-1")
+                _until(lambda: _takes_along(there))
+                process.send_signal(signal.SIGTERM)
+                process.communicate(timeout=120)
             db.execute("INSERT INTO posts VALUES (600, 'a')")
             db.execute("DELETE FROM posts WHERE id = 600")
             _until(lambda: _reaches(db, standby))
@@ -190,7 +209,7 @@ def test_a_standby_that_is_too_old_is_refused(tmp_path: Path) -> None:
             vault = Vault(tmp_path, standby)
             vault.order()
             process = vault.start("watch", "o-1")
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=120)
             assert process.returncode == 4
             assert "is a standby of PostgreSQL 15, which gives no changes: from 16 on it does" in err
             assert "a standby of PostgreSQL 15" in vault.run("watch", "plan", "o-1")
@@ -213,6 +232,12 @@ def _reaches(db: Connection, standby: PostgresServer) -> bool:
     except psycopg.OperationalError:
         return False
     return done == (True,)
+
+
+def _takes_along(standby: Connection) -> bool:
+    """Do what a standby with `sync_replication_slots` does every so often; tell whether it keeps a slot by now."""
+    standby.execute("SELECT pg_sync_replication_slots()")
+    return standby.execute(SYNCED).fetchone() == (1,)
 
 
 def _slots(connection: Connection) -> int:

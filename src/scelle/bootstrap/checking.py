@@ -10,7 +10,7 @@ from typing import Final
 
 from scelle.bootstrap.promises import check_promises
 from scelle.bootstrap.session import Session
-from scelle.errors import IntegrityError, PromisesDamaged, ScelleError, StorageError
+from scelle.errors import IntegrityError, LogBusy, PromisesDamaged, ScelleError, StorageError
 from scelle.fsck.files import is_there
 from scelle.fsck.model import Finding, Notebook, VerifyReport, shown_name
 from scelle.fsck.service import verify
@@ -74,15 +74,15 @@ def _unbacked(session: Session, order: str | None) -> Notebook:
 
 
 def _judge_promises(session: Session, order: str, notes: Notebook) -> None:
-    """Name the promises that the vault keeps and that are broken, or none of this log.
+    """Name the promises that the vault keeps and that are broken, or none of this log, and a book that nobody can read.
 
     A log that cannot be read was named by the steps before.
     """
     try:
         report = check_promises(session, order)
-    except PromisesDamaged as error:
+    except (PromisesDamaged, LogBusy, OSError) as error:
         notes.find("promise.unread", f"order {order}, po/{order}/{BOOK_NAME}", str(error))
-    except (ScelleError, OSError):
+    except ScelleError:
         return
     else:
         for each in report.judged:

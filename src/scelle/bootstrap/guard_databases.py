@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scelle.bootstrap.session import Session
@@ -64,10 +65,10 @@ def asked(source: PostgresSource, ask_: Callable[["Connection[Any]"], _Answer]) 
 
 @contextmanager
 def connected(source: PostgresSource) -> Iterator["Connection[Any]"]:
-    """Open a connection to a source's database, and close it."""
+    """Open a connection to a source's database, of several hosts to the primary, where a guard stands; close it."""
     from scelle.sources.postgres.connecting import connect  # the driver is an extra
 
-    connection = connect(source.settings)
+    connection = connect(replace(source.settings, only_primary=True))
     try:
         yield connection
     finally:

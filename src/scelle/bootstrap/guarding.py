@@ -5,7 +5,8 @@ The guard looks at every order, whoever asks, and says `held` and a ref, whichev
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from scelle.bootstrap.session import Session
 from scelle.capture.lookup import SealedStateSet, sealed_state_set, state_key
 from scelle.errors import RefusalsDamaged, ScelleError, StorageError
 from scelle.formats.schema import Schema
+from scelle.guard.deletions import DeletionLock
 from scelle.guard.model import Hold, Verdict
 from scelle.guard.service import Guard
 from scelle.guard.spool import AT_ONCE, Refusal, RefusalSpool, SpoolFile, read_spool, remove_finished
@@ -173,6 +175,21 @@ class VaultGuard:
             if len(self._refused) >= AT_ONCE or refused.at_us - self._refused[0].at_us >= _NOTED_EVERY_US:
                 self._note()
         return verdict
+
+    @contextmanager
+    def deleting(
+        self, source: str, native: bytes, *, account: str | None = None, time_us: int | None = None
+    ) -> Iterator[Verdict]:
+        """Decide over an item, and keep what was decided true while it is deleted: inside, where it is not held.
+
+        No command that widens what is held returns before the context ends; it waits for five minutes, not for ever. So
+        do inside what deletes, and no more. Raises what `decide` raises, and StorageError.
+        """
+        with DeletionLock(self._session.path) as lock:
+            verdict = self.decide(source, native, account=account, time_us=time_us)
+            if verdict.held:
+                lock.release()  # nothing is deleted: nobody waits for it
+            yield verdict
 
     def _note(self) -> None:
         self._spool.note(self._refused)

@@ -2,26 +2,30 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from scelle.bootstrap.orders import refuse_capture
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
 from scelle.capture.model import Counts
 from scelle.capture.service import run_pass
-from scelle.errors import RecorderUnavailable, ScelleError, StorageError, VaultBusy
+from scelle.errors import InputError, RecorderUnavailable, ScelleError, StorageError, SurfaceWrong, VaultBusy
 from scelle.ledger.events import events
+from scelle.orders.days import load_zone, moment_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order, with_accounts
+from scelle.safeguards.recorder.canary import Verdict
 from scelle.safeguards.recorder.model import UNREGISTERED, check_surface
-from scelle.safeguards.recorder.surfaces import KINDS, Surface, surfaces_of
+from scelle.safeguards.recorder.surfaces import ADDED, CANARY, KINDS, Surface, known_surface, surfaces_of
 from scelle.sources.addresses import local_root
 from scelle.sources.registry import refuse_own_folders
 from scelle.vault.lock import WriterLock
@@ -29,6 +33,7 @@ from scelle.vault.lock import WriterLock
 Opening = Callable[[], AbstractContextManager[Session]]
 Say = Callable[[str], None]
 
+DECISIONS: Final = ("allow", "block")
 EVERY_S: Final = 60.0
 """So often what was recorded is sealed, at most."""
 _SHARE: Final = 10
@@ -81,10 +86,52 @@ def recording_place(session: Session, order: str, source: str | None, surface: s
     return RecordingPlace(order, spec.name, root, found is not None and found.is_registered)
 
 
+def reconciliation_times(session: Session, order: str, since: str, until: str) -> tuple[int, int]:
+    """Read a period (RFC 3339, or dates in the order's zone) as microseconds; raises InputError."""
+    zone = load_zone(sealed_order(session.order_ledger(order)).order.zone)
+    since_us, until_us = moment_us(since, zone), moment_us(until, zone)
+    if since_us >= until_us:
+        raise InputError(f"--from {since} is not before --to {until}: nothing lies between them")
+    return since_us, until_us
+
+
 def note_unregistered(session: Session, surface: str) -> None:
     """Seal, once, that a surface serves that nobody registered; it names no order."""
     if surface not in surfaces(session):
         session.record(UNREGISTERED, {"name": surface})
+
+
+def register_surface(session: Session, surface: Surface) -> None:
+    """Seal a surface and what is required of it; raises SurfaceWrong."""
+    check_surface(surface.name)
+    if surface.expects not in DECISIONS:
+        raise SurfaceWrong(
+            f"surface {surface.name}: a canary expects {' or '.join(DECISIONS)}, not {surface.expects!a}"
+        )
+    if surface.bundle is not None and re.fullmatch(r"[0-9a-f]{64}", surface.bundle) is None:
+        raise SurfaceWrong(
+            f"surface {surface.name}: a bundle is named by its SHA-256 in 64 lower-case hex digits"
+        )
+    parts = urlsplit(surface.url or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise SurfaceWrong(
+            f"surface {surface.name}: its URL is http:// or https://, a host and perhaps a path; no user, no query"
+        )
+    session.record(ADDED, surface.to_event())
+
+
+def canary_targets(session: Session, name: str | None) -> list[Surface]:
+    """Return the registered surfaces that canaries go to, or the one that is named; raises SurfaceWrong."""
+    found = surfaces(session)
+    if name is not None:
+        return [known_surface(found, name)]
+    return [each for _, each in sorted(found.items()) if each.is_registered and each.is_recorded]
+
+
+def seal_verdicts(session: Session, verdicts: Sequence[Verdict]) -> None:
+    """Seal how canaries were decided."""
+    for each in verdicts:
+        session.record(CANARY, each.to_event())
 
 
 class Sealer:

@@ -31,7 +31,7 @@ from scelle.guard.spool import refusals_folder
 from scelle.ledger.clock import CONFIRMED_BY, check_clock, clock_behind, newest_commit_us
 from scelle.ledger.events import events, record_event
 from scelle.ledger.memory import memory_in
-from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter, SignerMemory, order_folder
 from scelle.operators.backing import Backing
 from scelle.operators.keys import OperatorKey, key_file_name, read_operator_key
 from scelle.operators.model import Operator, Power, may
@@ -47,7 +47,7 @@ from scelle.operators.reads import (
 from scelle.operators.registry import KINDS, People, check_operator_name, people_of
 from scelle.operators.settings import setting_us
 from scelle.orders.model import RESERVED_ORDER_ID
-from scelle.orders.service import SealedOrder, order_ids, unknown_order
+from scelle.orders.service import SealedOrder, order_ids, published_size, unknown_order
 from scelle.orders.types import Notify
 from scelle.sources.model import SourceSpec
 from scelle.sources.registry import named_sources, refuse_own_folders
@@ -119,6 +119,8 @@ class Session:
         self._packs: PackStore | None = None
         self._catalog: Catalog | None = None
         self._ledgers: dict[str, OrderLedgerWriter] = {}
+        self.sizes_before: dict[str, int] = {}
+        """How many entries each log that this session wrote to had published before, by order."""
         self._people: People | None = None
         self._latest: list[tuple[int, int]] = []
         """The latest time that the vault's own log says from an event on, by its sequence number, ascending."""
@@ -314,12 +316,14 @@ class Session:
         """Open the ledger of an order (or of the vault) for writing; recovery runs first."""
         ledger = self._ledgers.get(order)
         if ledger is None or ledger.is_closed:
+            self.sizes_before.setdefault(order, published_size(order_folder(self.path, order)))
             ledger = OrderLedgerWriter(self.path, order, f"{self.host}/po/{order}", self.key, self.memory)
             self._ledgers[order] = self._backed(ledger)
         return ledger
 
     def keep(self, ledger: OrderLedgerWriter) -> OrderLedgerWriter:
-        """Close `ledger` with the session."""
+        """Close the ledger of a new order with the session."""
+        self.sizes_before.setdefault(ledger.order, 0)
         self._ledgers[ledger.order] = self._backed(ledger)
         return ledger
 
@@ -419,10 +423,12 @@ def opened(
     clock: Callable[[], int] = acting.now_us,
     warnings: list[str] | None = None,
     yields: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Session]:
     """Open the vault at `path` for one command, as an operator where one is given; `clock` gives microseconds.
 
-    A writing session that `yields` ends soon after `Session.lock` is wanted. `warnings` collects what is to be said
+    A writing session that `yields` ends soon after `Session.lock` is wanted. One that widened what is held ends when no
+    deletion goes on that was permitted before; `tell` hears that it waits. `warnings` collects what is to be said
     beside the answer, and holds it also where the session never comes about.
     """
     choice = key_choice
@@ -431,22 +437,31 @@ def opened(
             raise InputError(f"{path}: this vault has a passphrase: give --passphrase env:NAME or file:PATH")
         choice = KeyChoice(key_file=default_key_folder())
     vault = open_vault(path, key_file=choice.key_file, passphrase=choice.passphrase)
+    session = Session(vault, choice, writing=writing, clock=clock, warnings=warnings)
     who = acting_as or ActingAs()
-    if not writing:
-        session = Session(vault, choice, writing=False, clock=clock, warnings=warnings)
+    if writing:
         try:
-            with _discreet(session):
-                if who.is_somebody:
-                    session.act_as(who)
+            with _writing(session, who, yields=yields):
                 yield session
         finally:
-            session.close()
+            _await_deletions(session, tell)
         return
+    try:
+        with _discreet(session):
+            if who.is_somebody:
+                session.act_as(who)
+            yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def _writing(session: Session, who: ActingAs, *, yields: bool) -> Iterator[None]:
+    """Hold the writer lock for a session, and seal first what waits to be sealed."""
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    held = WriterLock(path)
+    held = WriterLock(session.path)
     with held.acquire(f"{since} {YIELDS}", _TURN_S) if yields else held.acquire(since) as lock:
-        refuse_wrong_clock(path, clock())
-        session = Session(vault, choice, writing=True, clock=clock, warnings=warnings)
+        refuse_wrong_clock(session.path, session.now_us())
         session.lock = lock
         failure = None
         try:
@@ -457,7 +472,7 @@ def opened(
                 _seal_noted(session)
                 _seal_refusals(session)
                 _note_lapses(session)
-                yield session
+                yield
         except StorageError as error:
             failure = error
             raise
@@ -539,6 +554,15 @@ def _note_lapses(session: Session) -> None:
     from scelle.bootstrap.lapses import note_due_lapses  # it stands on sessions itself
 
     note_due_lapses(session)
+
+
+def _await_deletions(session: Session, tell: Callable[[str], None]) -> None:
+    """Wait, behind the writer lock, for the deletions that were permitted before the session sealed anything."""
+    if not session.sizes_before:
+        return
+    from scelle.bootstrap.fencing import await_deletions  # it stands on sessions itself
+
+    await_deletions(session, tell)
 
 
 def refuse_wrong_clock(vault: Path, now_us: int) -> None:

@@ -116,7 +116,7 @@ def install_guard(
         source,
         lambda connection: install(connection, wishes_of(connection), caps.over(_standing_caps(connection))),
     )
-    asked(source, lambda connection: syncheld_accounts(session, connection, name))
+    asked(source, lambda connection: hold_accounts(session, connection, name))
     return progress, probe_guard(session, name)
 
 
@@ -133,7 +133,7 @@ def refresh_guard(session: Session, name: str) -> None:
         return
     wishes_of = wisher(session, name, source)
     asked(source, lambda connection: install(connection, wishes_of(connection), _standing_caps(connection)))
-    asked(source, lambda connection: syncheld_accounts(session, connection, name))
+    asked(source, lambda connection: hold_accounts(session, connection, name))
 
 
 def tell_guards(session: Session, order: str) -> None:
@@ -204,7 +204,7 @@ def _refuse_waiting(session: Session, name: str) -> None:
 # --- what is held --------------------------------------------------------------------------------------------
 
 
-def syncheld_accounts(session: Session, connection: "Connection[Any]", name: str) -> int:
+def hold_accounts(session: Session, connection: "Connection[Any]", name: str) -> int:
     """Hold in a database exactly the accounts that the orders which are guarded there name; return how many."""
     from scelle.guard.postgres import hold  # the driver is an extra
 

@@ -15,6 +15,8 @@ from scelle.errors import GuardWrong, InputError, SourceError
 
 DRAIN_S: Final = 0.5
 """So often what the guard kept is fetched."""
+RETRY_S: Final = 5.0
+"""So long a guard whose database does not answer is left alone: asking again holds up what is captured."""
 PROBE_S: Final = 60.0
 """So often the guard is probed."""
 
@@ -50,7 +52,9 @@ class GuardService:
         each.is_guarded = each.is_guarded and bool(claiming_orders(session, each.name))
 
     def serve(self, session: Session, each: Watched) -> None:
-        """Serve the guard; say once where its database does not answer, and again when it does."""
+        """Serve the guard, whether or not its stream stands; say once where its database does not answer."""
+        if self._clock_s() < each.guard_retry_s:
+            return
         try:
             self._serve(session, each, self._clock_s())
         except (SourceError, GuardWrong, InputError) as error:
@@ -62,7 +66,7 @@ class GuardService:
                     level=Level.ERROR,
                     error=error,
                 )
-            each.is_guard_silent = True
+            each.is_guard_silent, each.guard_retry_s = True, self._clock_s() + RETRY_S
         else:
             each.is_guard_silent = False
 

@@ -45,6 +45,7 @@ class Watched:
     left_out: tuple[str, ...] = ()
     """Tables that cannot be published: what happens to them is not captured."""
     is_guard_silent: bool = False
+    guard_retry_s: float = 0.0
     most: int | None = None
     """How many rows can have been written between the last stream and this one; None where nobody knows."""
     drained_s: float = 0.0

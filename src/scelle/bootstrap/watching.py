@@ -271,9 +271,8 @@ class Watcher:
             def joined(sources: Sequence[SourceReport]) -> None:
                 if sources[0].unreachable is None and source.seam is not None:
                     sees, lsn = source.seam
-                    if (
-                        parse_lsn(lsn) < each.state.confirmed
-                    ):  # read from a standby, the stream from its primary
+                    # the snapshot may be a standby's, and the stream its primary's
+                    if parse_lsn(lsn) < each.state.confirmed:
                         raise SourceUnreadable(
                             f"{each.name}: the standby that the snapshot was read from is behind the stream: run again"
                         )
@@ -320,6 +319,8 @@ class Watcher:
             while not (self._is_done() or self._is_to_end(session, begun_s, len(mine))):
                 for each in mine:
                     self._step(session, each)
+                    if each.is_guarded:
+                        self._guard.serve(session, each)
                 if self._others and self._clock_s() - self._passed_s >= self._every_s:
                     self._pass_over_others(session, self._others)
                 elif changed := self._trees.take_changed():
@@ -331,7 +332,7 @@ class Watcher:
                 self._show(session, mine)
                 self._publish(session)
             for each in mine:
-                if each.is_guarded and each.stream is not None:
+                if each.is_guarded:
                     each.drained_s = -math.inf
                     self._guard.serve(session, each)
             self._seal(session, mine, is_end=True)
@@ -508,8 +509,6 @@ class Watcher:
         if now_s - each.looked_s >= LOOK_S:
             with suppress(SourceError):  # the stream itself says so
                 self._look(session, each)
-        if each.is_guarded:
-            self._guard.serve(session, each)
 
     def _flush(self, session: Session, each: Watched) -> None:
         """Make durable what was captured, remember how far that is, and only then let the server forget it."""

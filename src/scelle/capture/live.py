@@ -124,11 +124,13 @@ class LiveCapture:
         """
         ledger, alias = self._tools.ledger, self._named.alias
         sealed = [event.body for event in events(ledger, SEALED) if event.body["source"] == alias]
-        counted = sealed[-1].get("rows", {}) if sealed else {}
+        counted = sealed[-1].get("rows") if sealed else {}
+        if counted is None:  # sealed before this was noted: what is there was counted then
+            return Counts()
         rows = sum(
             pass_of(row) == NO_PASS
-            for alias in self._sealer.family.aliases
-            for row in rows_from(ledger, alias, counted.get(alias, 0))
+            for each in self._sealer.family.aliases
+            for row in rows_from(ledger, each, counted.get(each, 0))
         )
         return Counts(offered=rows, new=rows)
 

@@ -17,12 +17,14 @@ from scelle import __version__
 from scelle.cli import (
     amend,
     audit,
+    canary,
     catalog,
     disclose,
     erasing_records,
     erasure,
     find,
     gap,
+    gate,
     git,
     guard,
     initialise,
@@ -36,6 +38,7 @@ from scelle.cli import (
     produce,
     promise,
     quarantine,
+    record,
     recover,
     releasing,
     report,
@@ -44,6 +47,7 @@ from scelle.cli import (
     settings,
     source,
     status,
+    surface,
     verify,
     wall,
     watch,
@@ -134,6 +138,10 @@ app.command("watch")(watch.watch)
 app.add_typer(gap.app, name="gap")
 app.add_typer(promise.app, name="promise")
 app.add_typer(guard.app, name="guard")
+app.add_typer(record.app, name="record")
+app.add_typer(surface.app, name="surface")
+app.add_typer(canary.app, name="canary")
+app.add_typer(gate.app, name="gate")
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("find")(find.find)

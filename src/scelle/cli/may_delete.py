@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,10 +13,16 @@ from scelle.cli.output import emit
 from scelle.errors import InputError
 
 if TYPE_CHECKING:
-    from scelle.bootstrap.guarding import Answer
+    from scelle.bootstrap.leasing import Permission
 
 HELD: Final = 3
 ID_MAX_BYTES: Final = 4096
+_WHY_NOT: Final = {
+    "held": "something is held",
+    "late": "the token is over; ask again",
+    "unknown": "the vault has no such token, or it is over; ask again",
+    "other": "the token was given for something else; confirm it with the arguments that it was given for",
+}
 _DAY_CHARACTERS: Final = len("2026-01-08")
 
 
@@ -36,6 +42,18 @@ def may_delete(
         Path | None,
         typer.Option(metavar="FILE", help="Read ids from a file, one a line; - is standard input."),
     ] = None,
+    token: Annotated[
+        bool, typer.Option("--token", help="Where none is held, give a token to confirm before the deletion.")
+    ] = False,
+    life: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="How long the token lives: 1 to 300 (10).")
+    ] = None,
+    confirm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN", help="Decide anew over the items of a token: exit code 0 only in its life."
+        ),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -46,32 +64,82 @@ def may_delete(
     What is not told of an item may be a reason to hold it. An answer names no order and says not how many hold: a held
     item has a ref, which `why` explains to those who may see its orders. Delete on 0 only.
 
-    Example: scelle may-delete posts 4711 4712 --account u1 --time 2026-01-08T14:00:00Z --json
-    """
-    from scelle.bootstrap.guarding import may_delete as ask  # start-up time of --help
+    An order may come between the answer and the deletion. So ask with --token, lock the item, --confirm the token with
+    the same arguments, and delete before it expires: whoever widens what is held waits for that.
 
+    Example: scelle may-delete posts 4711 4712 --account u1 --time 2026-01-08T14:00:00Z --json
+
+    Example: scelle may-delete posts 4711 --account u1 --token --life 30
+
+    Example: scelle may-delete posts 4711 --account u1 --confirm 5f0c3e7a91d24b6888d1e0a7c3b2f496
+    """
+    from scelle.bootstrap.leasing import ask_permission, confirm_permission, decide  # start-up time of --help
+    from scelle.guard.leases import LIFE_S
+
+    _check_phase(token=token, life=life, confirm=confirm)
     natives = _natives(ids or [], file)
     time_us = None if time is None else _time_us(time)
     if account is not None:
         _check_account(account)
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        answers = ask(session, source, natives, account=account, time_us=time_us)
-    held = sum(each.held for each in answers)
-    refs = [each.ref for each in answers if each.held]
-    document = {
-        "source": source,
-        "allowed": not held,
-        "ref": refs[0] if refs else None,
-        "items": [each.to_json() for each in answers],
-        "held": held,
-    }
-    emit(document, [_line(each) for each in answers], as_json)
-    if held:
+        if confirm is not None:
+            found = confirm_permission(session, source, natives, confirm, account=account, time_us=time_us)
+        elif token:
+            life_s = LIFE_S if life is None else life
+            found = ask_permission(session, source, natives, account=account, time_us=time_us, life_s=life_s)
+        else:
+            found = decide(session, source, natives, account=account, time_us=time_us)
+    document, lines = _document(source, found), _lines(found)
+    if token:
+        document |= {"token": found.token, "expires": _expires(found)}
+        lines += [] if found.token is None else [f"token {found.token}, until {_expires(found)}"]
+    if confirm is not None:
+        document |= {"expires": _expires(found), "why": found.why}
+        lines.append(_confirmed(found))
+    emit(document, lines, as_json)
+    if found.why is not None:
         raise typer.Exit(HELD)
 
 
-def _line(answer: "Answer") -> str:
-    return f"{answer.native}: held, ref {answer.ref}" if answer.held else f"{answer.native}: not held"
+def _check_phase(*, token: bool, life: int | None, confirm: str | None) -> None:
+    if confirm is not None and (token or life is not None):
+        raise InputError(
+            "--confirm TOKEN takes neither --token nor --life: a token lives as long as it was given for"
+        )
+    if life is not None and not token:
+        raise InputError("--life says how long a token lives: give --token, too")
+
+
+def _document(source: str, found: "Permission") -> dict[str, Any]:
+    """Return the answer as a document; no item is allowed by a token that is not confirmed."""
+    refs = [each.ref for each in found.answers if each.held]
+    is_refused = found.why is not None and not refs
+    return {
+        "source": source,
+        "allowed": found.why is None,
+        "ref": refs[0] if refs else None,
+        "items": [each.to_json() | ({"allowed": False} if is_refused else {}) for each in found.answers],
+        "held": len(refs),
+    }
+
+
+def _lines(found: "Permission") -> list[str]:
+    return [
+        f"{each.native}: held, ref {each.ref}" if each.held else f"{each.native}: not held"
+        for each in found.answers
+    ]
+
+
+def _expires(found: "Permission") -> str | None:
+    from scelle.orders.days import utc_text  # start-up time of --help
+
+    return None if found.expires_us is None else utc_text(found.expires_us)
+
+
+def _confirmed(found: "Permission") -> str:
+    if found.why is None:
+        return f"confirmed: delete now, until {_expires(found)}"
+    return f"not confirmed, nothing may be deleted: {_WHY_NOT[found.why.value]}"
 
 
 def _natives(ids: list[str], file: Path | None) -> list[bytes]:

@@ -70,7 +70,13 @@ def opened_vault(
     warnings: list[str] = []
     try:
         with opened(
-            vault, choice, writing=writing, acting_as=acting_as(), warnings=warnings, yields=yields
+            vault,
+            choice,
+            writing=writing,
+            acting_as=acting_as(),
+            warnings=warnings,
+            yields=yields,
+            tell=warn,
         ) as session:
             if power is not None:
                 session.require(power)

@@ -125,21 +125,25 @@ class PromiseJudge:
         is_sealed = bool(touched) and touched[-1][1].seq[1] >= promise.seq[1]
         if is_sealed and self._root(touched, promise) != promise.batch_root:
             return PromiseState.BROKEN, "another record is at one of its places"
-        sealed_at = touched[-1][0] if is_sealed else None
-        without = self._attested.last_without(sealed_at)
-        if without is not None and without > promise.deadline:
-            return PromiseState.BROKEN, "its records are absent from a checkpoint attested after the deadline"
         is_over = self._now_us > promise.deadline
-        if sealed_at is None:
-            detail = "not sealed, and no checkpoint was attested since" if is_over else "not sealed yet"
-            return PromiseState.UNDECIDED if is_over else PromiseState.WAITING, detail
-        covering = self._attested.first_with(sealed_at)
-        if covering is None:
-            detail = f"sealed under entry {sealed_at}, and no checkpoint with it was attested"
-            return PromiseState.UNDECIDED if is_over else PromiseState.WAITING, detail
-        if covering > promise.deadline:
+        open_state = PromiseState.UNDECIDED if is_over else PromiseState.WAITING
+        if not is_sealed:
+            without = self._attested.last_without(None)
+            if without is not None and without > promise.deadline:
+                return (
+                    PromiseState.BROKEN,
+                    "its records are absent from a checkpoint attested after the deadline",
+                )
+            return open_state, "not sealed, and no checkpoint was attested since" if is_over else "not sealed yet"
+        sealed_at = touched[-1][0]
+        covering, without = self._attested.first_with(sealed_at), self._attested.last_without(sealed_at)
+        if covering is not None and covering <= promise.deadline:
+            return PromiseState.KEPT, f"sealed under entry {sealed_at}, attested by the deadline"
+        if covering is not None:
             return PromiseState.LATE, f"sealed under entry {sealed_at}, attested after the deadline"
-        return PromiseState.KEPT, f"sealed under entry {sealed_at}, attested by the deadline"
+        if without is not None and without > promise.deadline:
+            return PromiseState.LATE, f"sealed under entry {sealed_at}, after a checkpoint attested past the deadline"
+        return open_state, f"sealed under entry {sealed_at}, and no checkpoint with it was attested"
 
     def _root(self, touched: Sequence[tuple[int, Segment]], promise: Promise) -> bytes:
         lo, hi = promise.seq

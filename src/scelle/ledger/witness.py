@@ -78,6 +78,12 @@ class Witnesses:
         checkpoint = parse_checkpoint_text(parse_note(self._log.note).text)
         target = directory / self._log.origin.replace("/", "_")
         self._check_prefix(target, checkpoint)
+        with durable.elsewhere():
+            self._put(target, checkpoint)
+        self._remember(self._escrow, checkpoint, now_us, str(directory))
+        return checkpoint
+
+    def _put(self, target: Path, checkpoint: Checkpoint) -> None:
         durable.make_directory(target)
         for index, width in bundles_for(checkpoint.size):
             place = target / "entries" / entries_path(index, width)
@@ -87,8 +93,6 @@ class Witnesses:
                 durable.write_file(place, encode_bundle(self._log.entries[start : start + width]), mode=0o644)
         durable.write_file(target / f"checkpoint.{checkpoint.size}", self._log.note, mode=0o644)
         durable.write_file(target / "checkpoint", self._log.note, mode=0o644)
-        self._remember(self._escrow, checkpoint, now_us, str(directory))
-        return checkpoint
 
     def _check_prefix(self, target: Path, checkpoint: Checkpoint) -> None:
         for path in sorted(target.glob("checkpoint*")):

@@ -74,12 +74,12 @@ def order_ids(vault: Path) -> list[str]:
     folder = vault / "po"
     if not folder.is_dir():
         return []
-    taken_in = (path.name for path in folder.iterdir() if _published_size(path) > 1)
+    taken_in = (path.name for path in folder.iterdir() if published_size(path) > 1)
     return sorted(name for name in taken_in if name != RESERVED_ORDER_ID)
 
 
-def _published_size(folder: Path) -> int:
-    """Return the size that the checkpoint of an order's folder claims; one is a genesis without item zero."""
+def published_size(folder: Path) -> int:
+    """Return the size that the checkpoint of an order's folder claims, 0 without one; one is only a genesis."""
     path = folder / "log" / "checkpoint"
     if not path.exists():
         return 0

@@ -5,7 +5,8 @@ step is announced to an observer first and afterwards, so that tests can stop th
 take back what was not yet durable.
 
 After a failed fsync the kernel may have dropped the pages and marked them clean: trying again would report a
-success that never happened. So the first failed fsync stops all further writing in this process.
+success that never happened. So the first failed fsync stops all further writing in this process, but one on somebody
+else's disk (`elsewhere`).
 """
 
 import errno
@@ -13,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,6 +37,17 @@ class Step:
 Observer = Callable[[Step, Literal["before", "after"]], None]
 _observers: list[Observer] = []
 _fsync_failure: list[str] = []
+_is_elsewhere: ContextVar[bool] = ContextVar("_is_elsewhere", default=False)
+
+
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """Write to a disk that is not the vault's (escrow): a failed fsync there says nothing of what the vault wrote."""
+    token = _is_elsewhere.set(True)
+    try:
+        yield
+    finally:
+        _is_elsewhere.reset(token)
 
 
 @contextmanager
@@ -70,7 +83,7 @@ def _step(operation: Operation, path: Path) -> Iterator[None]:
 
 
 def _failure(operation: Operation, path: Path, error: OSError) -> Exception:
-    if operation in ("sync", "sync-directory"):
+    if operation in ("sync", "sync-directory") and not _is_elsewhere.get():
         _fsync_failure.append(f"{path}: {error.strerror}")
         return StorageStopped(f"{path}: fsync failed: {error.strerror}: check the disk, then start again")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -4,6 +4,7 @@ Source: safeguards.md §1.5 (levels), §4.2 (factors F1 to F11). Unknown is neve
 every value of its factor, so no rule can be kinder to it than to the worst that the factor could be.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -13,8 +14,8 @@ from scelle.errors import GateRequestWrong
 
 UNKNOWN: Final = "unknown"
 LEVELS: Final = ("L0", "L1", "L2", "L3", "L4", UNKNOWN)
-"""L0 body and clothing as they are; L1 other clothing, not more revealing (a winter coat); L2 more revealing (swimwear);
-L3 and L4 beyond: what a rule needs of them is their order."""
+"""L0 body and clothing as they are; L1 other clothing, not more revealing (a winter coat); L2 more revealing (in
+swimwear); L3 and L4 beyond: all that a rule needs of them is their order."""
 EXPOSURES: Final = ("E0", "E1", "E2", "E3", UNKNOWN)
 """What an output shows, graded as L1 (E0), L2 (E1), L3 (E2) and L4 (E3) are asked for."""
 
@@ -84,7 +85,7 @@ class Domain:
     values: tuple[str, ...]
     steps: tuple[tuple[int, int], ...]
     is_output: bool = False
-    position: Mapping[str, int] = field(default_factory=dict)
+    position: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def at_least(self, value: str) -> frozenset[str]:
         """Return the values that are as risky as `value` or more so: `unknown` is always one of them."""
@@ -94,13 +95,11 @@ class Domain:
         return frozenset(self.values[each] for each in found)
 
     def distance(self, one: str, other: str) -> int:
-        """Return how many steps lie between two values; those without an order are two apart, over a common one."""
-        if one == other:
-            return 0
+        """Return how many steps lie between two values; where they have no order, two: over a common one."""
         pair = (self.position[one], self.position[other])
-        if pair in self.steps or pair[::-1] in self.steps:
-            return 1
-        return max(2, abs(pair[0] - pair[1])) if self.is_chain else 2
+        if self.is_chain:
+            return abs(pair[0] - pair[1])
+        return 1 if pair in self.steps or pair[::-1] in self.steps else 2
 
     @property
     def is_chain(self) -> bool:
@@ -130,9 +129,7 @@ DOMAINS: Final = (
     _chain("level", "F4", LEVELS),
     _chain("exposure", "F5.exposure", EXPOSURES, is_output=True),
     _chain("delta", "F5.delta", ("not-increased", "increased", UNKNOWN), is_output=True),
-    _chain(
-        "consent", "F6", ("valid", "none", "expired", "wrong-subject", "invalid", "withdrawn", UNKNOWN)
-    ),
+    _chain("consent", "F6", ("valid", "none", "expired", "wrong-subject", "invalid", "withdrawn", UNKNOWN)),
     _chain("hash_hit", "F7", ("none", "opt-out", "own-prior-block", "ncii", "csam", UNKNOWN)),
     _chain("third_party_post", "F9.post", _TRI_STATE),
     _chain("owner_control", "F9.control", ("allow", "unset", "deny", UNKNOWN)),
@@ -156,14 +153,37 @@ def request_domains(stage: Stage) -> tuple[Domain, ...]:
     return (*stage_domains(stage), CUMULATIVE)
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text has the form of an id: short, and without blanks."""
+    return _ID.fullmatch(text) is not None
+
+
 def riskier(one: str, other: str) -> str:
     """Return the higher of two levels: what a conversation has come to, from its first reference on."""
     return max(one, other, key=CUMULATIVE.position.__getitem__)
 
 
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_ID_FORM: Final = "letters, digits, dot, hyphen and underscore, at most 64"
+_FORMS: Final = {
+    "detector_id": (_ID, _ID_FORM),
+    "detector_version": (_ID, _ID_FORM),
+    "weights_digest": (re.compile(r"[0-9a-f]{64}"), "a SHA-256 in 64 hexadecimal digits"),
+    "input_id": (
+        re.compile(r"sha256:[0-9a-f]{64}|[a-z]{1,8}-?[0-9a-z]{1,64}"),
+        "sha256:<64 hexadecimal digits>, or a record's id",
+    ),
+}
+"""Forms that no prompt, name or address has: a record made of factors holds no text of a user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One thing that was found out, by what, and how surely; `score` and `threshold` are as the detector counts."""
+    """One thing that was found out, by what, and how surely; `score` and `threshold` are as the detector counts.
+
+    Raises GateRequestWrong, repeating nothing of what it was given, for a value that the factor cannot have and for an
+    id that has not the form of one.
+    """
 
     name: str
     value: str = UNKNOWN
@@ -174,6 +194,17 @@ class Factor:
     threshold: float | None = None
     input_id: str | None = None
     ms: float | None = None
+
+    def __post_init__(self) -> None:
+        domain = DOMAIN_OF.get(self.name)
+        if domain is None:
+            raise GateRequestWrong(f"no such factor; there are: {', '.join(DOMAIN_OF)}")
+        if self.value not in domain.position:
+            raise GateRequestWrong(f"{self.name} must have one of the values {', '.join(domain.values)}")
+        for part, (form, said) in _FORMS.items():
+            given = getattr(self, part)
+            if given is not None and not form.fullmatch(given):
+                raise GateRequestWrong(f"{self.name}: {part} must be {said}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the factor as decision records have it."""
@@ -197,7 +228,7 @@ class Request:
 
     `consent_up_to` is the highest level that a valid consent allows; `adult_attested` says that the consent carries a
     verified attestation that whoever is depicted is an adult. Both count only with consent = valid. Raises
-    GateRequestWrong for a factor or value that there is not, and for one that this stage cannot know.
+    GateRequestWrong for a factor that this stage cannot know.
     """
 
     stage: Stage
@@ -207,12 +238,12 @@ class Request:
 
     def __post_init__(self) -> None:
         for name, factor in self.factors.items():
-            domain = DOMAIN_OF.get(name)
-            if domain is None or (domain.is_output and self.stage is Stage.INPUT):
-                known = ", ".join(each.name for each in request_domains(self.stage))
-                raise GateRequestWrong(f"{name} is no factor of the {self.stage} stage; there are: {known}")
-            if factor.value not in domain.position:
-                raise GateRequestWrong(f"{name} cannot be {factor.value!r}; give {', '.join(domain.values)}")
+            if factor.name != name:
+                raise GateRequestWrong(f"{factor.name} stands under another name: give each factor its own")
+            if DOMAIN_OF[name].is_output and self.stage is Stage.INPUT:
+                raise GateRequestWrong(
+                    f"{name} is known once there is an output: leave it out at the input stage"
+                )
         if self.consent_up_to is not None and self.consent_up_to not in LEVELS[:-1]:
             raise GateRequestWrong("consent's up_to must be L0, L1, L2, L3 or L4")
 

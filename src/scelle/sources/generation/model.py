@@ -8,6 +8,7 @@ from scelle.formats.values import UNDATED
 KINDS: Final = (
     "requested", "decided", "completed", "refused", "failed", "abandoned", "delivered", "removed", "reported",
     "reviewed", "overridden", "distributed", "config.changed", "policy.rolled_out", "policy.rolled_back",
+    "gap", "reconciled", "surface.unregistered",
 )  # fmt: skip
 """The events of Scellé's own JSONL; everything else is mapped to them where it means the same."""
 

@@ -103,6 +103,7 @@ class Statement:
     needs: str
     undo: str
     on_primary: bool = False
+    makes_slot: bool = False
 
 
 def open_admin(settings: PostgresSettings) -> "Connection[Any]":
@@ -277,6 +278,7 @@ def _slot_created(name: str, version: int, *, is_standby: bool, failover: bool) 
         lock,
         needs,
         f"SELECT pg_drop_replication_slot({literal(name)})",
+        makes_slot=True,
     )
 
 

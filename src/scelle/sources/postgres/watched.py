@@ -104,9 +104,10 @@ class WatchedDatabase:
                 f"user {shown(self.settings.user)} of {self.settings.place} may not replicate: ALTER ROLE "
                 f"{self.settings.user} REPLICATION (RDS: GRANT rds_replication)"
             )
-        # nothing is made that could not be read, as through a pooler
-        connect(self.settings, replication=True, parameters=SESSION).close()
         planned = self.plan()
+        if any(each.makes_slot for each in planned):
+            # none is made that could not be read, as through a pooler
+            connect(self.settings, replication=True, parameters=SESSION).close()
         self._asked(lambda admin: run_statements(admin, planned, self.settings.place))
         return planned
 

@@ -1,0 +1,342 @@
+"""`scelle record`: record what a generator of pictures is asked, and what comes of it."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scelle.cli.options import (
+    HERE,
+    JsonOption,
+    KeyFileOption,
+    OrderArgument,
+    PassphraseOption,
+    VaultOption,
+    opened_vault,
+)
+from scelle.cli.output import emit, one_line, warn
+from scelle.errors import InputError, RecorderUnavailable, StorageFailed
+from scelle.operators.model import Power
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from scelle.bootstrap import Session
+    from scelle.bootstrap.recording import RecordingPlace
+    from scelle.safeguards.recorder import Mode, Spool
+    from scelle.safeguards.recorder.otlp import OtlpReceiver
+    from scelle.safeguards.recorder.proxy import ProxySettings, RecordingProxy
+
+app = typer.Typer(
+    help="Record what a generator of pictures is asked, and what comes of it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+ListenOption = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")
+]
+OrderOption = Annotated[
+    str, typer.Option("--order", metavar="ID", help="The order whose generation source is recorded into.")
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", metavar="NAME", help="Which generation source, where it has several."),
+]
+EveryOption = Annotated[
+    float, typer.Option("--every", min=1, metavar="SECONDS", help="How often what was recorded is sealed.")
+]
+
+
+@app.command("proxy")
+def proxy(
+    upstream: Annotated[
+        str, typer.Option("--upstream", metavar="URL", help="The generator's address, without /v1.")
+    ],
+    listen: ListenOption,
+    surface: Annotated[
+        str, typer.Option("--surface", metavar="NAME", help="The route to the generator that this is.")
+    ],
+    order: OrderOption,
+    source: SourceOption = None,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe", help="Nothing that is served waits for the record; what is lost is counted."
+        ),
+    ] = False,
+    allow_with_gap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-with-gap", help="Serve, and count a gap, where the record cannot be written (else 503)."
+        ),
+    ] = False,
+    output_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output-origin",
+            metavar="URL",
+            help="An origin from which outputs that are only a URL may be fetched, beside the generator's.",
+        ),
+    ] = None,
+    pass_others: Annotated[
+        bool,
+        typer.Option(
+            "--pass-others", help="Pass requests that are not for pictures on, unrecorded (else 404)."
+        ),
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, metavar="SECONDS", help="How long the generator may take.")
+    ] = 600.0,
+    every: EveryOption = 60.0,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stand before an OpenAI-compatible generator of pictures: no record, no image. Until SIGTERM or ^C.
+
+    Clients change their base URL and nothing else. A request is durable before the generator is called, and an output
+    before the client gets it; where that cannot be, the answer is 503. What was recorded is sealed from time to time
+    and at the end; `scelle preserve` seals what a crash left. A surface that is not registered is served, recorded and
+    a finding (`scelle surface list`). Exit code 1 where something was served that is not recorded, or the end could not
+    be sealed.
+
+    Example: scelle record proxy --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080 --surface web --order o-1
+    """
+    from scelle.safeguards.recorder import Mode  # start-up time of --help
+
+    if observe and allow_with_gap:
+        raise InputError(
+            "--observe loses before it keeps anybody waiting: --allow-with-gap says nothing beside it"
+        )
+    settings = _settings(upstream, timeout=timeout, origins=output_origin or [], passes_others=pass_others)
+    host, port = _address(listen)
+    mode = Mode.OBSERVE if observe else Mode.GAP if allow_with_gap else Mode.BLOCK
+
+    def opening(*, yields: bool = True) -> Any:
+        return opened_vault(
+            vault, key_file, passphrase, writing=True, power=Power.CAPTURE, yields=yields, say_warning=_say
+        )
+
+    place = _place(opening(yields=False), order, source, surface)
+    from scelle.bootstrap.recording import Sealer
+
+    with Sealer(opening, order, place.source, every, _say) as sealer:
+        with _spool(place, surface, mode, upstream) as spool:
+            document = asyncio.run(_serve(spool, settings, host, port))
+        document |= spool.counts()
+        sealed = sealer.end()
+    _ended({"order": order, "source": place.source, **document, "sealed": sealed}, as_json)
+
+
+@app.command("otlp")
+def otlp(
+    listen: ListenOption,
+    order: OrderOption,
+    source: SourceOption = None,
+    surface: Annotated[
+        str, typer.Option("--surface", metavar="NAME", help="The name that what is received is kept under.")
+    ] = "otlp",
+    every: EveryOption = 60.0,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Receive OpenTelemetry's logs and traces (OTLP/HTTP, protobuf or JSON, gzip). Until SIGTERM or ^C.
+
+    A request is answered once it is durable. Sampled spans are refused, as no evidence, and shown as a gap: the exit
+    code is then 1. Send to http://HOST:PORT/v1/logs and /v1/traces.
+
+    Example: scelle record otlp --listen 127.0.0.1:4318 --order o-1
+    """
+    host, port = _address(listen)
+
+    def opening(*, yields: bool = True) -> Any:
+        return opened_vault(
+            vault, key_file, passphrase, writing=True, power=Power.CAPTURE, yields=yields, say_warning=_say
+        )
+
+    from scelle.bootstrap.recording import Sealer, recording_place
+    from scelle.safeguards.recorder import Mode
+
+    try:
+        from scelle.safeguards.recorder.otlp import OtlpReceiver  # the libraries are an extra
+    except ImportError as error:
+        raise _extra_missing(error) from error
+    with opening(yields=False) as session:
+        place = recording_place(session, order, source, surface)
+    with Sealer(opening, order, place.source, every, _say) as sealer:
+        with _spool(place, surface, Mode.BLOCK, "otlp") as spool:
+            receiver = OtlpReceiver(spool)
+            asyncio.run(_run(receiver, host, port, f"receiving OTLP ({surface})", ""))
+        sealed = sealer.end()
+    document = {"order": order, "source": place.source, **receiver.status(), "sealed": sealed}
+    lines = [
+        f"received {document['requests']} requests; {document['refused']} sampled spans refused, "
+        f"{document['unreadable']} records not understood, {document['unserved']} requests not taken",
+        _sealed_line(sealed),
+    ]
+    emit(document, lines, as_json)
+    if document["refused"] or "error" in sealed:
+        raise typer.Exit(1)
+
+
+@app.command("reconcile")
+def reconcile(
+    order: OrderArgument,
+    surface: Annotated[str, typer.Option("--surface", metavar="NAME", help="The surface that was recorded.")],
+    generator_count: Annotated[
+        int,
+        typer.Option(
+            "--generator-count", min=0, metavar="N", help="How many pictures the generator says that it made."
+        ),
+    ],
+    from_: Annotated[str, typer.Option("--from", metavar="T", help="Requests from this time on, inclusive.")],
+    until: Annotated[str, typer.Option("--to", metavar="T", help="Until this time, exclusive.")],
+    source: SourceOption = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the generator's own count against what is recorded: generated = recorded + gap. Run it every hour.
+
+    The comparison is an event of the source, sealed with the next pass. Attempts that failed or were abandoned may have
+    been made all the same, and what the recorder counted as lost was: these explain a gap up to their number. Exit code
+    1 where something is left unexplained, or more is recorded than was made.
+
+    Example: scelle record reconcile o-1 --surface web --generator-count 1203 --from 2026-11-22 --to 2026-11-23
+    """
+    from scelle.bootstrap.recording import reconciliation_times, recording_place
+    from scelle.safeguards.recorder.reconciling import reconcile as compared
+
+    with opened_vault(vault, key_file, passphrase, writing=False, power=Power.CAPTURE) as session:
+        place = recording_place(session, order, source, surface)
+        since_us, until_us = reconciliation_times(session, order, from_, until)
+    found = compared(place.root, surface, generator_count, since_us, until_us)
+    lines = [
+        f"surface {surface}: generated {found.generated} = recorded {found.recorded} + gap {found.gap}",
+        f"  requested {found.requested}: completed {found.recorded}, refused {found.refused}, failed {found.failed}, "
+        f"abandoned {found.abandoned}, open {found.open}; lost {found.lost}; unexplained {found.unexplained}",
+    ]
+    emit({"order": order, **found.to_json()}, lines, as_json)
+    if found.unexplained:
+        raise typer.Exit(1)
+
+
+def _settings(upstream: str, *, timeout: float, origins: list[str], passes_others: bool) -> "ProxySettings":
+    try:
+        from scelle.safeguards.recorder.proxy import ProxySettings  # aiohttp is an extra
+    except ImportError as error:
+        raise _extra_missing(error) from error
+    for url in (upstream, *origins):
+        _check_url(url)
+    if upstream.rstrip("/").endswith("/v1"):
+        raise InputError("--upstream is the generator's address without /v1: leave that out")
+    return ProxySettings(
+        upstream, timeout_s=timeout, output_origins=frozenset(origins), passes_others=passes_others
+    )
+
+
+def _extra_missing(error: ImportError) -> RecorderUnavailable:
+    return RecorderUnavailable(
+        f"recording needs a library that is not installed ({error.name}): pip install scelle[recorder]"
+    )
+
+
+def _check_url(url: str) -> None:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or "@" in parts.netloc or parts.query or parts.fragment:
+        raise InputError(
+            "an address of a generator is http:// or https://, a host and perhaps a port and a path; never a user name "
+            "or a password"
+        )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise InputError(f"--listen {text!a}: write HOST:PORT, as in 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def _place(
+    opening: "AbstractContextManager[Session]", order: str, source: str | None, surface: str
+) -> "RecordingPlace":
+    """Find where to record; seal that the surface is not registered, where it is not."""
+    from scelle.bootstrap.recording import note_unregistered, recording_place
+
+    with opening as session:
+        place = recording_place(session, order, source, surface)
+        if not place.is_registered:
+            note_unregistered(session, surface)
+    if not place.is_registered:
+        warn(
+            f"surface {surface} is not registered: it is served, recorded, and a finding (scelle surface add)"
+        )
+    return place
+
+
+def _spool(place: "RecordingPlace", surface: str, mode: "Mode", upstream: str) -> "Spool":
+    from scelle import __version__
+    from scelle.safeguards.recorder import Spool
+
+    about = {"version": __version__, "upstream": upstream, "registered": place.is_registered}
+    return Spool(place.root, surface, mode, about)
+
+
+async def _serve(spool: "Spool", settings: "ProxySettings", host: str, port: int) -> dict[str, Any]:
+    """Serve until a signal comes; return the counts."""
+    from scelle.safeguards.recorder.proxy import RecordingProxy
+
+    server = RecordingProxy(spool, settings)
+    await _run(server, host, port, f"recording surface {spool.surface} ({spool.mode})", "/v1")
+    return server.status()
+
+
+async def _run(server: "OtlpReceiver | RecordingProxy", host: str, port: int, what: str, path: str) -> None:
+    """Listen until a signal comes, and say where."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+
+    def started(host: str, port: int) -> None:
+        at = f"[{host}]" if ":" in host else host
+        _say(f"{what}: base URL http://{at}:{port}{path}")
+
+    try:
+        await server.run(host, port, stop, started)
+    except OSError as error:
+        raise StorageFailed(
+            f"{host}:{port}: cannot be listened on: {error.strerror}: choose another"
+        ) from error
+
+
+def _ended(document: dict[str, Any], as_json: bool) -> None:
+    sealed = document["sealed"]
+    lines = [
+        f"surface {document['surface']}: {document['requests']} requests, {document['events']} events, "
+        f"{document['lost']} served without a record, {document['unserved']} not served for want of one",
+        _sealed_line(sealed),
+    ]
+    emit(document, lines, as_json)
+    if document["lost"] or "error" in sealed:
+        raise typer.Exit(1)
+
+
+def _sealed_line(sealed: Mapping[str, Any]) -> str:
+    return f"  not sealed: {sealed['error']}" if "error" in sealed else "  everything is sealed"
+
+
+def _say(text: str) -> None:
+    print(one_line(text), file=sys.stderr, flush=True)

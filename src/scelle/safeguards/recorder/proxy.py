@@ -1,0 +1,561 @@
+"""Stand between clients and a generator of pictures, and record what is asked and what comes of it.
+
+No record, no image: a request is durable before the generator is called, and an output before the client gets a byte
+of it. What goes on is byte for byte what came. aiohttp (an extra) reads and writes HTTP: a request with two lengths, or
+with a length and chunks, is refused before it comes here.
+"""
+
+import asyncio
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+from urllib.parse import unquote
+
+import aiohttp
+from aiohttp import ClientResponse, hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from scelle.errors import StorageError
+from scelle.safeguards.recorder import events
+from scelle.safeguards.recorder.attempts import Attempt
+from scelle.safeguards.recorder.bodies import Body
+from scelle.safeguards.recorder.events import Told
+from scelle.safeguards.recorder.model import COMPLETED, DELIVERED, FAILED, Mode, error_code, outcome_of
+from scelle.safeguards.recorder.spool import Spool
+from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong, event_data
+
+ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
+STATUS_PATH: Final = "/.scelle/status"
+RECORD_HEADER: Final = "X-Scelle-Record"
+RECEIPT_HEADER: Final = "X-Scelle-Receipt"
+ANSWER_MAX_BYTES: Final = 512 << 20
+_PIECE_BYTES: Final = 1 << 18
+_THREAD_BYTES: Final = 64 << 10
+"""Beyond so many bytes a body is taken apart in a thread."""
+_FETCH_S: Final = 30.0
+_HOP_BY_HOP: Final = frozenset(
+    [
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade", "host", "content-length", "expect", "accept-encoding",
+    ]
+)  # fmt: skip
+_OWN_PREFIX: Final = "x-scelle-"
+_SAID_HEADERS: Final = {
+    "X-Scelle-Account": "account",
+    "X-Scelle-Conversation": "conversation",
+    "X-Scelle-Parent": "parent",
+    "X-Scelle-Tier": "tier",
+    "X-Scelle-Country": "country",
+    "X-Scelle-Language": "ui_language",
+    "X-Scelle-Route": "route",
+    "X-Scelle-Surface-Build": "surface_build",
+}
+"""What the platform says of a request in headers; they go no further."""
+_GATE_HEADERS: Final = {"X-Scelle-Decision": "decision", "X-Scelle-Bundle": "bundle_digest"}
+"""What a gate behind the proxy says of its decision; they go on to the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """How the proxy works. `upstream` is the generator's base without /v1; times in seconds, sizes in bytes.
+
+    `output_origins` are further origins from which an output that is only a URL may be fetched. `passes_others`: other
+    paths than those of pictures go to the generator unrecorded, instead of being answered with 404.
+    """
+
+    upstream: str
+    timeout_s: float = 600.0
+    body_max_bytes: int = 512 << 20
+    output_max_bytes: int = 64 << 20
+    output_origins: frozenset[str] = frozenset()
+    passes_others: bool = False
+    in_flight_max: int = 256
+
+
+class Refused(Exception):
+    """Say that the proxy itself answers, and how."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+@dataclass(slots=True)
+class Served:
+    """Count what came through."""
+
+    requests: int = 0
+    by_outcome: dict[str, int] = field(default_factory=dict)
+
+
+class RecordingProxy:
+    """Serve one surface: `run` until told to stop."""
+
+    def __init__(self, spool: Spool, settings: ProxySettings) -> None:
+        self._spool, self._settings = spool, settings
+        self._upstream = URL(settings.upstream)
+        self._origins = {self._upstream.origin(), *(URL(each).origin() for each in settings.output_origins)}
+        self._room = asyncio.Semaphore(settings.in_flight_max)
+        self._session: aiohttp.ClientSession | None = None
+        self.served = Served()
+
+    async def run(
+        self,
+        host: str,
+        port: int,
+        stop: asyncio.Event,
+        started: Callable[[str, int], None] = lambda host, port: None,
+    ) -> None:
+        """Listen until `stop` is set, then let what is under way end; raises OSError where it cannot listen."""
+        app = web.Application(client_max_size=0)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        # bodies are recorded as they came: nothing is decompressed, so that no bomb goes off here
+        runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=60.0)
+        await runner.setup()
+        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s, connect=10.0)
+        async with aiohttp.ClientSession(
+            timeout=timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0),
+            skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Content-Disposition"),
+        ) as self._session:
+            try:
+                site = web.TCPSite(runner, host, port)
+                await site.start()
+                started(*runner.addresses[0][:2])
+                reaper = asyncio.create_task(self._reap())
+                await stop.wait()
+                reaper.cancel()
+            finally:
+                await runner.cleanup()
+                await Attempt.all_recorded()
+
+    async def _reap(self) -> None:
+        """Record as abandoned what has no outcome although its time is over."""
+        while True:
+            await asyncio.sleep(30.0)
+            self._spool.reap(self._settings.timeout_s + 120.0)
+
+    # --- one request
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path = posixpath.normpath(unquote(request.path))
+        if path == STATUS_PATH:
+            return web.json_response(self.status())
+        try:
+            if path in ENDPOINTS and request.method == hdrs.METH_POST:
+                async with self._room:
+                    return await self._generate(request, path)
+            if self._settings.passes_others and "images" not in path.lower().split("/"):
+                return await self._pass(request)
+        except Refused as refused:
+            return self._error(refused)
+        return self._error(
+            Refused(404, "not-recorded", f"this recorder serves POST {' and '.join(ENDPOINTS)} only")
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return counts of this run: nothing of what was asked."""
+        return {
+            "surface": self._spool.surface,
+            "mode": self._spool.mode.value,
+            "requests": self.served.requests,
+            "outcomes": dict(self.served.by_outcome),
+            **self._spool.counts(),
+        }
+
+    async def _generate(self, request: web.Request, endpoint: str) -> web.StreamResponse:
+        self.served.requests += 1
+        attempt = Attempt(self._spool, events.new_attempt())
+        body = Body(self._spool.contents, lenient=self._spool.mode.may_lose)
+        try:
+            await self._receive(request, body)
+            content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+            if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+                content_type = "application/octet-stream"  # what is packed is recorded packed
+            said = {
+                field: request.headers[name][:1000]
+                for name, field in _SAID_HEADERS.items()
+                if name in request.headers
+            }
+
+            def told() -> Told:
+                return events.requested(self._spool.contents, attempt.id, endpoint, content_type, body, said)
+
+            sent = body.reader()  # before anybody else takes hold of the body
+            await attempt.record(told, in_thread=body.size_bytes > _THREAD_BYTES)
+            return await self._ask(request, endpoint, attempt, sent)
+        except StorageError as error:
+            attempt.lose(error.code, unserved=True)
+            why = f"nothing is generated that cannot be recorded ({error.code})"
+            raise Refused(503, "not-recordable", why) from error
+
+    async def _receive(self, request: web.Request, body: Body) -> None:
+        """Take the body in, hashed as it comes."""
+        limit = self._settings.body_max_bytes
+        async for piece in request.content.iter_chunked(_PIECE_BYTES):
+            if body.size_bytes + len(piece) > limit:
+                raise Refused(413, "body-too-large", f"a body may have {limit} bytes: send less")
+            if body.is_in_memory and body.size_bytes + len(piece) <= _THREAD_BYTES:
+                body.write(piece)
+            else:
+                await asyncio.to_thread(body.write, piece)
+
+    async def _ask(
+        self, request: web.Request, endpoint: str, attempt: Attempt, sent: bytes | BinaryIO
+    ) -> web.StreamResponse:
+        """Call the generator, and record what came of it, whatever that is."""
+        headers = _forwarded(request.headers)
+        headers[hdrs.ACCEPT_ENCODING] = "identity"
+        headers[RECORD_HEADER] = attempt.id
+        url = self._upstream.with_path(self._upstream.path.rstrip("/") + endpoint).with_query(
+            request.rel_url.raw_query_string
+        )
+        try:
+            async with self._client.post(url, data=sent, headers=headers, allow_redirects=False) as answer:
+                if answer.content_type == "text/event-stream":
+                    return await self._stream(request, attempt, answer)
+                return await self._whole(request, attempt, answer)
+        except TimeoutError as error:
+            await self._failed(attempt, "timeout")
+            raise Refused(504, "generator-timeout", "the generator did not answer in time") from error
+        except aiohttp.ClientError as error:
+            await self._failed(attempt, f"generator-unreachable: {type(error).__name__}")
+            raise Refused(502, "generator-unreachable", "the generator could not be asked") from error
+        finally:
+            if not isinstance(sent, bytes):
+                sent.close()
+
+    async def _failed(self, attempt: Attempt, reason: str, told: Told | None = None) -> None:
+        """Record a failure, unless an outcome is recorded already."""
+        if not attempt.has_outcome:
+            event = {} if told is None else told.event
+            contents = [] if told is None else told.contents
+            await self._outcome(attempt, FAILED, Told({**event, "reason": reason}, contents))
+
+    async def _outcome(self, attempt: Attempt, kind: str, told: Told) -> None:
+        self.served.by_outcome[kind] = self.served.by_outcome.get(kind, 0) + 1
+        await attempt.outcome(kind, told)
+
+    # --- an answer that is one document
+
+    async def _whole(
+        self, request: web.Request, attempt: Attempt, answer: ClientResponse
+    ) -> web.StreamResponse:
+        if self._spool.mode is Mode.OBSERVE:
+            return await self._whole_observed(request, attempt, answer)
+        data = await self._read(attempt, answer)
+        kind, told = await self._told(attempt, answer, data)
+        missing = [each for each in told.event["outputs"] if "url" in each and "sha256" not in each]
+        await self._outcome(attempt, kind, told)
+        if missing:
+            attempt.lose("output-not-recorded", unserved=self._spool.mode is Mode.BLOCK)
+            if self._spool.mode is Mode.BLOCK:
+                why = "an output is at an address that could not be fetched: allow its origin, or ask for b64_json"
+                raise Refused(502, "output-not-recorded", why)
+        response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt)
+        )
+        response.content_length = len(data)
+        with suppress(ConnectionError, aiohttp.ClientConnectionError):
+            await response.prepare(request)
+            await response.write(data)
+            await response.write_eof()
+            if _is_connected(request) and kind == COMPLETED:
+                attempt.delivered(told.event["outputs"])
+        return response
+
+    async def _whole_observed(
+        self, request: web.Request, attempt: Attempt, answer: ClientResponse
+    ) -> web.StreamResponse:
+        """Pass an answer on as it comes, and record it afterwards."""
+        response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt)
+        )
+        if answer.content_length is not None:
+            response.content_length = answer.content_length
+        data, is_gone = bytearray(), False
+        try:
+            with suppress(ConnectionError):
+                await response.prepare(request)
+            async for piece in answer.content.iter_any():
+                if len(data) <= ANSWER_MAX_BYTES:
+                    data += piece
+                if not is_gone:
+                    is_gone = not await _sent(response, piece)
+            with suppress(ConnectionError):
+                await response.write_eof()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _, told = await self._told(attempt, answer, bytes(data), is_whole=False)
+            await self._failed(attempt, f"answer-cut: {type(error).__name__}", told)
+            if request.transport is not None:
+                request.transport.close()  # a cut answer must not look whole
+            return response
+        kind, told = await self._told(attempt, answer, bytes(data))
+        if any("url" in each and "sha256" not in each for each in told.event["outputs"]):
+            attempt.lose("output-not-recorded")
+        await self._outcome(attempt, kind, told)
+        if kind == COMPLETED and not is_gone and _is_connected(request):
+            attempt.delivered(told.event["outputs"])
+        return response
+
+    async def _read(self, attempt: Attempt, answer: ClientResponse) -> bytes:
+        """Read an answer to its end; one that is cut is recorded as a failure, with what came."""
+        data = bytearray()
+        try:
+            async for piece in answer.content.iter_any():
+                data += piece
+                if len(data) > ANSWER_MAX_BYTES:
+                    await self._failed(attempt, "answer-too-large")
+                    raise Refused(502, "answer-too-large", f"the answer is over {ANSWER_MAX_BYTES >> 20} MiB")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            _, told = await self._told(attempt, answer, bytes(data), is_whole=False)
+            await self._failed(attempt, f"answer-cut: {type(error).__name__}", told)
+            raise
+        return bytes(data)
+
+    async def _told(
+        self, attempt: Attempt, answer: ClientResponse, data: bytes, *, is_whole: bool = True
+    ) -> tuple[str, Told]:
+        """Understand an answer and keep what is in it; fetch what is only named."""
+
+        def understood() -> tuple[str, str | None, Told]:
+            is_plain = is_whole and hdrs.CONTENT_ENCODING not in answer.headers
+            content = events.answer_of(data) if is_plain else None
+            kind, reason = outcome_of(answer.status, content)
+            return kind, reason, events.answered(self._spool.contents, data, content, answer.status)
+
+        try:
+            if len(data) > _THREAD_BYTES:
+                kind, reason, told = await asyncio.to_thread(understood)
+            else:
+                kind, reason, told = understood()
+            for each in told.event["outputs"]:
+                if "url" in each:
+                    await self._fetch(told, each)
+        except StorageError as error:
+            if self._spool.mode is Mode.BLOCK:
+                raise
+            attempt.lose(error.code)
+            kind, reason = outcome_of(answer.status, None)
+            told = Told({"response": {"status": answer.status, "bytes": len(data)}, "outputs": []})
+        if reason is not None:
+            told.event["reason"] = reason
+        for name, member in _GATE_HEADERS.items():
+            if name in answer.headers:
+                told.event[member] = answer.headers[name][:1000]
+        return kind, told
+
+    async def _fetch(self, told: Told, found: dict[str, Any]) -> None:
+        """Fetch an output before its address expires, from the generator's origin alone, and without a redirect."""
+        address = found["url"]
+        try:
+            url = self._upstream.join(URL(address))
+            found["url"] = str(url.with_query(None).with_fragment(None))  # a signature is a secret
+            if url.origin() not in self._origins:
+                found["problem"] = "other-origin"
+                return
+            async with self._client.get(
+                url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=_FETCH_S)
+            ) as answer:
+                if answer.status != 200:
+                    found["problem"] = f"status-{answer.status}"
+                    return
+                data = bytearray()
+                async for piece in answer.content.iter_any():
+                    data += piece
+                    if len(data) > self._settings.output_max_bytes:
+                        found["problem"] = "too-large"
+                        return
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            found["problem"] = f"not-fetched: {type(error).__name__}"
+            return
+        await asyncio.to_thread(events.fetched, told, self._spool.contents, found, bytes(data))
+
+    # --- an answer that is a stream
+
+    async def _stream(
+        self, request: web.Request, attempt: Attempt, answer: ClientResponse
+    ) -> web.StreamResponse:
+        """Pass a stream on, event by event; an output in it is durable before it goes on, partial or not."""
+        response = web.StreamResponse(
+            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt)
+        )
+        with suppress(ConnectionError):
+            await response.prepare(request)
+        relay = _Relay(request, response, attempt, self._spool)
+        splitter = EventSplitter()
+        reason: str | None = None
+        try:
+            async for piece in answer.content.iter_any():
+                for event in splitter.take(piece):
+                    await relay.take(event)
+            await relay.send(splitter.rest)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            reason = f"stream-cut: {type(error).__name__}"
+        except StreamTooLong:
+            reason = "stream-event-too-large"
+        except StorageError as error:  # the client gets no more of it
+            attempt.lose(error.code, unserved=True)
+            reason = "not-recordable"
+        await self._stream_ended(attempt, answer, relay, reason)
+        if reason is None:
+            with suppress(ConnectionError):
+                await response.write_eof()
+        elif request.transport is not None:
+            request.transport.close()  # a cut stream must not look whole
+        return response
+
+    async def _stream_ended(
+        self, attempt: Attempt, answer: ClientResponse, relay: "_Relay", reason: str | None
+    ) -> None:
+        told = Told({"response": {"status": answer.status, "events": relay.events}}, relay.contents)
+        told.event["outputs"] = relay.outputs
+        for name, member in _GATE_HEADERS.items():
+            if name in answer.headers:
+                told.event[member] = answer.headers[name][:1000]
+        kind, said = outcome_of(400 if relay.error else answer.status, relay.error)
+        if reason is None and kind == COMPLETED and not relay.outputs:
+            reason = "stream-without-output"
+        if reason is not None:
+            kind, said = FAILED, reason
+        if said is not None:
+            told.event["reason"] = said
+        with suppress(StorageError):  # the reaper will say that it has no outcome
+            await self._outcome(attempt, kind, told)
+
+    # --- what is not recorded
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
+        """Pass a request of another kind on, unrecorded."""
+        headers = _forwarded(request.headers)
+        url = self._upstream.join(URL(request.rel_url.raw_path_qs, encoded=True))
+        body = request.content if request.can_read_body else None
+        try:
+            async with self._client.request(
+                request.method, url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                response = web.StreamResponse(
+                    status=answer.status, reason=answer.reason, headers=_returned(answer.headers)
+                )
+                await response.prepare(request)
+                async for piece in answer.content.iter_any():
+                    await response.write(piece)
+                await response.write_eof()
+                return response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Refused(502, "generator-unreachable", "the generator could not be asked") from error
+
+    # --- small parts
+
+    @property
+    def _client(self) -> aiohttp.ClientSession:
+        assert self._session is not None  # noqa: S101  `run` made it
+        return self._session
+
+    @staticmethod
+    def _answer_headers(answer: ClientResponse, attempt: Attempt) -> CIMultiDict[str]:
+        headers = _returned(answer.headers)
+        headers[RECORD_HEADER] = attempt.id
+        if attempt.position is not None:
+            headers[RECEIPT_HEADER] = attempt.position.receipt
+        return headers
+
+    def _error(self, refused: Refused) -> web.Response:
+        error = {"message": str(refused), "type": "scelle_recorder", "code": refused.code}
+        headers = {"Retry-After": "1"} if refused.status == 503 else {}
+        return web.json_response({"error": error}, status=refused.status, headers=headers)
+
+
+class _Relay:
+    """Pass the events of one stream on, and record the outputs among them."""
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, attempt: Attempt, spool: Spool
+    ) -> None:
+        self._request, self._response, self._attempt, self._spool = request, response, attempt, spool
+        self._is_gone = False
+        self.events = 0
+        self.outputs: list[dict[str, Any]] = []
+        self.contents: list[Any] = []
+        self.error: dict[str, Any] | None = None
+
+    async def take(self, event: bytes) -> None:
+        """Take one event; raises StorageError where it may not go on unrecorded."""
+        self.events += 1
+        content = event_data(event)
+        if not isinstance(content, dict):
+            await self.send(event)
+            return
+        if "error" in content and error_code(content) is not None:
+            self.error = content
+        if not isinstance(content.get("b64_json"), str):
+            await self.send(event)
+            return
+        is_partial = str(content.get("type", "")).endswith(".partial_image")
+        if self._spool.mode is Mode.OBSERVE:
+            await self.send(event)
+            await self._keep(content, is_partial=is_partial)
+        else:
+            await self._keep(content, is_partial=is_partial)
+            await self.send(event)
+
+    async def _keep(self, content: Mapping[str, Any], *, is_partial: bool) -> None:
+        told = Told({"event": DELIVERED, "attempt_id": self._attempt.id})
+        try:
+            found = await asyncio.to_thread(events.output, told, self._spool.contents, content)
+        except StorageError as error:
+            if self._spool.mode is Mode.BLOCK:
+                raise
+            self._attempt.lose(error.code)
+            return
+        if is_partial:
+            found = {**found, "partial": True, "index": content.get("partial_image_index")}
+        else:
+            self.outputs.append(found)
+        if self._is_gone:  # nobody gets it: it goes with the outcome
+            self.contents += told.contents
+            return
+        told.event |= {"outputs": [found], "handed": "before-sending"}
+        await self._attempt.record(lambda: told)
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes on; a client that is gone gets nothing, and the stream is read to its end all the same."""
+        if data and not self._is_gone:
+            self._is_gone = not (await _sent(self._response, data) and _is_connected(self._request))
+
+
+async def _sent(response: web.StreamResponse, data: bytes) -> bool:
+    try:
+        await response.write(data)
+    except (ConnectionError, RuntimeError):  # gone, or it was never prepared
+        return False
+    return True
+
+
+def _is_connected(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Return the headers that go on to the generator: none that is for this hop alone, and none of ours."""
+    return CIMultiDict(
+        (name, value) for name, value in _end_to_end(headers) if not name.lower().startswith(_OWN_PREFIX)
+    )
+
+
+def _returned(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Return the headers that go back to the client; where the record is, the proxy alone says."""
+    ours = (RECORD_HEADER.lower(), RECEIPT_HEADER.lower())
+    return CIMultiDict((name, value) for name, value in _end_to_end(headers) if name.lower() not in ours)
+
+
+def _end_to_end(headers: CIMultiDictProxy[str]) -> Iterator[tuple[str, str]]:
+    named = {each.strip().lower() for value in headers.getall("Connection", []) for each in value.split(",")}
+    for name, value in headers.items():
+        if name.lower() not in _HOP_BY_HOP and name.lower() not in named:
+            yield name, value
