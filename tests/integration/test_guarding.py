@@ -328,7 +328,7 @@ def test_the_examples_of_the_documentation_run(
     platform: Platform, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "guard.md").read_text(encoding="utf-8")
-    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    first, second, third = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     keys = repr(str(platform.root / "keys"))
     here = first.replace("/srv/vault", str(platform.vault)).replace("KeyChoice()", f"KeyChoice(Path({keys}))")
     platform("source", "add", "posts", f"files://{platform.docs}")
@@ -341,3 +341,12 @@ def test_the_examples_of_the_documentation_run(
     exec(compile(second, "guard.md", "exec"), names)
     with session_of(platform) as session:
         assert names["is_free"](session, b"4711", "u1") is False
+    exec(compile(third, "guard.md", "exec"), names)
+    with session_of(platform) as session, VaultGuard(session) as guard:
+        assert names["delete_file"](guard, platform.docs, "a.txt") is False
+        assert (platform.docs / "a.txt").exists()
+    let_go(platform, ORDER)
+    let_go(platform, "third")
+    with session_of(platform) as session, VaultGuard(session) as guard:
+        assert names["delete_file"](guard, platform.docs, "a.txt") is True
+        assert not (platform.docs / "a.txt").exists()

@@ -1,8 +1,8 @@
 """Give promises to whoever holds them: a folder of the operator's, on another machine if they are to prove anything.
 
 What cannot be written there stays in the vault and is written later: a folder that fails never stops what is captured
-(one that hangs does: docs/promises.md). So nothing here goes through the vault's own durable writes, after whose failure
-a process writes nothing more.
+(one that hangs does: docs/promises.md). So nothing here goes through the vault's own durable writes, after whose
+failure a process writes nothing more.
 """
 
 import math

@@ -42,6 +42,15 @@ class CapKeeper:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._has_dropped = False
+        self._trouble: ScelleError | None = None
+        self._is_told = False
+
+    def take_trouble(self) -> ScelleError | None:
+        """Return why the slot cannot be looked after now, once; it is tried again all the time."""
+        if self._trouble is None or self._is_told:
+            return None
+        self._is_told = True
+        return self._trouble
 
     def has_dropped(self) -> bool:
         """Tell whether a slot was dropped here since this was asked last; waits for one that is being dropped."""
@@ -64,13 +73,21 @@ class CapKeeper:
 
     def _run(self) -> None:
         database = self._opening()
-        while not self._ending.wait(self._look_s):
-            cap_bytes = self._choices.wal_cap_bytes
-            if cap_bytes is None or not self._choices.drops_slot:
-                continue
-            try:
-                with self._lock:
-                    self._has_dropped |= database.drop_slot_beyond(cap_bytes)
-            except ScelleError:
-                continue  # it does not answer, or its password cannot be had: it is tried again in a moment
-        database.close()
+        try:
+            while not self._ending.wait(self._look_s):
+                cap_bytes = self._choices.wal_cap_bytes
+                if cap_bytes is not None and self._choices.drops_slot:
+                    self._look(database, cap_bytes)
+        finally:
+            database.close()
+
+    def _look(self, database: "WatchedDatabase", cap_bytes: int) -> None:
+        try:
+            with self._lock:
+                self._has_dropped |= database.drop_slot_beyond(cap_bytes)
+        except (
+            ScelleError
+        ) as error:  # it does not answer, or a right is missing: it is tried again in a moment
+            self._trouble = error
+        else:
+            self._trouble, self._is_told = None, False

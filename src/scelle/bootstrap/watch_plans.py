@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a da
     from scelle.sources.postgres.growth import Since, TableGrowth, WalGrowth
     from scelle.sources.postgres.slots import Statement
 
-FULL_FACTOR: Final = 5.7
-"""So many times the WAL was measured with REPLICA IDENTITY FULL, for updates of wide rows."""
+FULL_FACTORS: Final = "1 to 39"
+"""So many times the WAL of updates was measured with REPLICA IDENTITY FULL: narrow rows, values stored apart."""
 ROLES: Final = (
     (
         "own server",
@@ -226,8 +226,8 @@ def _full_line(each: "TableGrowth") -> str:
     if basis is None:
         return f"{each.table}: what REPLICA IDENTITY FULL {what} is not known: no counts, or never analysed"
     return (
-        f"{each.table}: REPLICA IDENTITY FULL {what} {each.bytes_per_day():,} bytes of WAL a day ({basis}; for updates "
-        f"of wide rows {FULL_FACTOR} times the WAL was measured)"
+        f"{each.table}: REPLICA IDENTITY FULL {what} {each.bytes_per_day():,} bytes of WAL a day ({basis}; "
+        f"{FULL_FACTORS} times the WAL of updates was measured, by how wide the rows are)"
     )
 
 

@@ -53,6 +53,7 @@ from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
 from scelle.orders.service import sealed_order, with_accounts
 from scelle.sources.addresses import local_root
+from scelle.sources.model import StreamChoices
 from scelle.sources.postgres import PostgresSource
 from scelle.sources.postgres.pgoutput import lsn_text, parse_lsn
 from scelle.vault.keys import VaultKey
@@ -147,9 +148,7 @@ class Watcher:
         except VaultBusy:
             if not self._should_stop():
                 raise
-            return (
-                self.report
-            )  # another command writes: what was captured is durable, and is sealed next time
+            return self.report  # another command writes: what is durable is sealed next time
         finally:
             for each in self._watched:
                 each.close_stream()
@@ -180,7 +179,6 @@ class Watcher:
             if read_state(session.path, session.key, slot) is None:  # a slot would keep WAL until it opens
                 named.refuse_closed(session.now_us() / 1e6)
             each = self._prepared(session, named, named.source, slot)
-            self._watched.append(each)
             self._join(session, each, self._order)
             self.report.counts[named.name] = Counts()
             each.target = each.database.end()
@@ -193,8 +191,9 @@ class Watcher:
             try:
                 stack.enter_context(watch_lock(vault, each.slot))
                 each.is_mine = True
-                each.keeper = CapKeeper(each.database.again)
             except VaultBusy:
+                if each.keeper is not None:
+                    each.keeper.keep(StreamChoices())  # who reads the stream looks after its cap
                 if not each.is_said:
                     self._say(
                         f"{each.name}: another process watches it, this one stands by", "stands-by", each.name
@@ -209,15 +208,17 @@ class Watcher:
         choices = session.sources()[named.name].stream
         database = WatchedDatabase(source.settings, slot, failover=choices.failover)
         state = read_state(session.path, session.key, slot)
-        if state is not None:
-            each = Watched(named.name, slot, database, state, choices=choices)
-            self._look(session, each)
-            return each
-        orders = list(self._watching(session, named.name))
-        state = self._new_state(session, database, slot, tuple(order for order, _ in orders))
+        orders = list(self._watching(session, named.name)) if state is None else []
+        made = state or self._new_state(session, database, slot, tuple(order for order, _ in orders))
+        keeper = CapKeeper(database.again)
+        each = Watched(named.name, slot, database, made, choices=choices, keeper=keeper)
+        self._watched.append(each)
+        keeper.keep(choices)  # from now on: the snapshot that comes first may take hours
         for order, since_us in orders:  # where the last stream ended is forgotten
             self._declare(session, order, named.name, "state-lost", since_us)
-        return Watched(named.name, slot, database, state, choices=choices)
+        if state is not None:
+            self._look(session, each)
+        return each
 
     def _watching(self, session: Session, name: str) -> Iterator[tuple[str, int]]:
         """Yield the orders that are watched over a source, each with when that was sealed last (microseconds)."""
@@ -474,9 +475,7 @@ class Watcher:
             return
         try:
             if each.state.joining:
-                if (
-                    each.broken_s is not None
-                ):  # a pass over a server that is away would be sealed as one each time
+                if each.broken_s is not None:  # a pass over a server that is away would be sealed each time
                     self._look(session, each)
                 self._join_all(session, each)
             if each.stream is None:
@@ -507,8 +506,16 @@ class Watcher:
         if is_due or is_quiet:
             self._flush(session, each)
         if now_s - each.looked_s >= LOOK_S:
+            self._hear_keeper(each)
             with suppress(SourceError):  # the stream itself says so
                 self._look(session, each)
+
+    def _hear_keeper(self, each: Watched) -> None:
+        """Say once why a slot that keeps too much could not be dropped."""
+        error = None if each.keeper is None else each.keeper.take_trouble()
+        if error is not None:
+            text = f"{each.name}: its slot cannot be held to the cap: {error}"
+            self._say(text, "wal-cap-failing", each.name, level=Level.ERROR, error=error)
 
     def _flush(self, session: Session, each: Watched) -> None:
         """Make durable what was captured, remember how far that is, and only then let the server forget it."""

@@ -168,8 +168,8 @@ def _errors(path: Path) -> Iterator[None]:
             raise LogBusy(f"{path}: another process uses it: run the command again") from error
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             raise PromisesDamaged(
-                f"{path} cannot be read ({error}): run `scelle watch ORDER --until-caught-up` without --promises, which "
-                "seals what was promised, then move the file away: the holders of the promises have them, too"
+                f"{path} cannot be read ({error}): run `scelle watch ORDER --until-caught-up` without --promises, "
+                "which seals what was promised, then move the file away: the holders of the promises have them, too"
             ) from error
         if code == sqlite3.SQLITE_READONLY:
             raise LogBusy(

@@ -134,7 +134,10 @@ class PromiseJudge:
                     PromiseState.BROKEN,
                     "its records are absent from a checkpoint attested after the deadline",
                 )
-            return open_state, "not sealed, and no checkpoint was attested since" if is_over else "not sealed yet"
+            return (
+                open_state,
+                "not sealed, and no checkpoint was attested since" if is_over else "not sealed yet",
+            )
         sealed_at = touched[-1][0]
         covering, without = self._attested.first_with(sealed_at), self._attested.last_without(sealed_at)
         if covering is not None and covering <= promise.deadline:
@@ -142,7 +145,10 @@ class PromiseJudge:
         if covering is not None:
             return PromiseState.LATE, f"sealed under entry {sealed_at}, attested after the deadline"
         if without is not None and without > promise.deadline:
-            return PromiseState.LATE, f"sealed under entry {sealed_at}, after a checkpoint attested past the deadline"
+            return (
+                PromiseState.LATE,
+                f"sealed under entry {sealed_at}, after a checkpoint attested past the deadline",
+            )
         return open_state, f"sealed under entry {sealed_at}, and no checkpoint with it was attested"
 
     def _root(self, touched: Sequence[tuple[int, Segment]], promise: Promise) -> bytes:

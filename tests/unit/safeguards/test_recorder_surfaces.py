@@ -9,7 +9,7 @@ import pytest
 from scelle.errors import SurfaceWrong
 from scelle.ledger.events import Event
 from scelle.safeguards.recorder.bodies import media_type_of
-from scelle.safeguards.recorder.canary import judge, test_card
+from scelle.safeguards.recorder.canary import card_picture, judge
 from scelle.safeguards.recorder.reconciling import compare, reconcile
 from scelle.safeguards.recorder.surfaces import STALE_US, State, Surface, known_surface, surfaces_of
 from tests.unit.safeguards.recorder_spools import asked, ended, spool
@@ -28,6 +28,8 @@ def canary(at: int, why: str | None = None) -> tuple[str, int, dict[str, Any]]:
     return ("surface.canary", at, {"well": why is None, "why": why})
 
 
+GOOD = {"x-scelle-bundle": "ab" * 32, "x-scelle-record": "r1"}
+REFUSAL = {"error": {"code": "moderation_blocked"}}
 ADDED = ("surface.added", 1, WEB.to_event())
 
 
@@ -61,14 +63,14 @@ def test_only_registered_surfaces_have_canaries() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "content", "why"),
     [
-        (200, {"x-scelle-bundle": "ab" * 32, "x-scelle-record": "r1"}, {"data": [{"url": "u"}]}, None),
+        (200, GOOD, {"data": [{"url": "u"}]}, None),
         (200, {"x-scelle-bundle": "cd" * 32, "x-scelle-record": "r1"}, {"data": [{"url": "u"}]}, "other-bundle"),
         (200, {"x-scelle-record": "r1"}, {"data": [{"url": "u"}]}, "no-bundle"),
         (200, {"x-scelle-bundle": "ab" * 32}, {"data": [{"url": "u"}]}, "not-recorded"),
-        (200, {"x-scelle-bundle": "ab" * 32, "x-scelle-record": "r1"}, {"data": []}, "no-decision: status-200"),
-        (400, {"x-scelle-bundle": "ab" * 32, "x-scelle-record": "r1"}, {"error": {"code": "moderation_blocked"}}, "other-decision"),
-        (200, {"x-scelle-bundle": "ab" * 32, "x-scelle-record": "r1", "x-scelle-decision": "block"}, {"data": [{}]}, "other-decision"),
-        (400, {"x-scelle-record": "r1", "x-scelle-decision": "allow"}, {"error": {"code": "moderation_blocked"}}, "other-decision"),
+        (200, GOOD, {"data": []}, "no-decision: status-200"),
+        (400, GOOD, REFUSAL, "other-decision"),
+        (200, GOOD | {"x-scelle-decision": "block"}, {"data": [{}]}, "other-decision"),
+        (400, {"x-scelle-record": "r1", "x-scelle-decision": "allow"}, REFUSAL, "other-decision"),
         (503, {}, {"error": {"code": "not-recordable"}}, "no-decision: not-recordable"),
     ],
 )  # fmt: skip
@@ -80,7 +82,7 @@ def test_a_canary_is_well_only_as_it_must_be(
 
 
 def test_the_test_card_is_a_picture() -> None:
-    assert media_type_of(test_card()) == "image/png"
+    assert media_type_of(card_picture()) == "image/png"
 
 
 def test_generated_is_recorded_plus_gap(tmp_path: Path) -> None:

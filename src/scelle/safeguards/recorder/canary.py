@@ -47,7 +47,7 @@ class Verdict:
         }
 
 
-def test_card() -> bytes:
+def card_picture() -> bytes:
     """Draw the picture that a canary sends: eight bars of colour with a round head and a body, as PNG."""
     rows = bytearray()
     for y in range(_SIZE):
@@ -72,7 +72,7 @@ def try_surface(surface: Surface, key: str | None, timeout_s: float = _TIMEOUT_S
     """
     nonce = secrets.token_hex(8)
     content_type, body = _form(
-        {"model": "canary", "prompt": f"{_PHRASE}, with the word {nonce} below"}, test_card()
+        {"model": "canary", "prompt": f"{_PHRASE}, with the word {nonce} below"}, card_picture()
     )
     headers = {"Content-Type": content_type, "X-Scelle-Account": f"canary-{nonce}"}
     if key is not None:

@@ -40,7 +40,7 @@ class RunEnd:
     seq: int = 0
     hash: str = FIRST_HASH
     open_attempts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The `requested` events without an outcome, by attempt; of those in earlier files, what `abandoned` says of them."""
+    """The `requested` events without an outcome, by attempt; of earlier files, what `abandoned` says of them."""
     broken: int = 0
     """Lines that are no events, or do not follow the one before them."""
     mode: Mode = Mode.BLOCK

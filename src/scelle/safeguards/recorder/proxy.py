@@ -7,6 +7,7 @@ with a length and chunks, is refused before it comes here.
 
 import asyncio
 import posixpath
+import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class ProxySettings:
     output_max_bytes: int = 64 << 20
     output_origins: frozenset[str] = frozenset()
     passes_others: bool = False
-    in_flight_max: int = 256
+    in_flight_max: int = 2048
 
 
 class Refused(Exception):
@@ -110,6 +111,7 @@ class RecordingProxy:
         started: Callable[[str, int], None] = lambda host, port: None,
     ) -> None:
         """Listen until `stop` is set, then let what is under way end; raises OSError where it cannot listen."""
+        allow_open_files()
         app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{path:.*}", self._handle)
         # bodies are recorded as they came: nothing is decompressed, so that no bomb goes off here
@@ -527,6 +529,13 @@ class _Relay:
         """Send bytes on; a client that is gone gets nothing, and the stream is read to its end all the same."""
         if data and not self._is_gone:
             self._is_gone = not (await _sent(self._response, data) and _is_connected(self._request))
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files as it may: each request under way has two connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # then fewer are served at once
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _sent(response: web.StreamResponse, data: bytes) -> bool:

@@ -36,7 +36,8 @@ def settle(connection: "Connection[Any]", place: str, wait_s: float = SETTLE_S) 
     if running:
         raise SourceUnreadable(
             f"{place} waits for synchronous standbys, and {len(running)} transactions that ran before the stream was "
-            "joined have not ended: their rows may be committed and not yet seen; run again when the standby answers"
+            "joined have not ended: their rows may be committed and not yet seen; run again when they have, or when "
+            "the standby answers"
         )
 
 

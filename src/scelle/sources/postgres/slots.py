@@ -212,12 +212,18 @@ def run_statements(connection: "Connection[Any]", statements: Sequence[Statement
             f"{place} is a standby, and publications are made on its primary: have its people run "
             f"`{'; '.join(elsewhere)}`, then run again"
         )
-    if statements and _in_recovery(connection):
+    is_standby = bool(statements) and _in_recovery(connection)
+    if is_standby:
         connection.execute(f"SET statement_timeout = '{_STANDBY_WAIT}'".encode())
     for each in statements:
         try:
             connection.execute(each.sql.encode("utf-8"))
         except psycopg.errors.QueryCanceled as error:
+            if not is_standby:
+                raise SourceUnreadable(
+                    f"{place}: {each.sql.split('(')[0].strip()!r} took longer than this role's statement_timeout: "
+                    "have its people run it, or allow the role more time"
+                ) from error
             raise SourceUnreadable(
                 f"{place} is a standby and waits until its primary logs what runs there: have its people run `SELECT "
                 "pg_log_standby_snapshot()` there, and run again meanwhile"
@@ -229,6 +235,8 @@ def run_statements(connection: "Connection[Any]", statements: Sequence[Statement
                 f"{place} refuses {each.sql.split('(')[0].strip()!r}: {said}{needs}; have its people run what "
                 "`scelle watch plan` prints"
             ) from error
+    if is_standby:
+        connection.execute(b"RESET statement_timeout")
 
 
 def drop_statements(connection: "Connection[Any]", name: str) -> list[Statement]:
