@@ -335,3 +335,34 @@ def test_what_the_guard_keeps_waits_for_every_order_that_is_guarded(vault: Vault
     vault.watch("o-2")
     assert [vault.found(order, 'place = "museum"') for order in ("o-1", "o-2")] == [1, 1]
     assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)
+
+
+def test_a_role_made_by_print_grants_can_watch_and_guard(
+    server: PostgresServer, db: Connection, tmp_path: Path
+) -> None:
+    (tmp_path / "first").mkdir()
+    url = f"postgresql://narrow@127.0.0.1:{server.port}/app"
+    grants = Vault(tmp_path / "first", server).run("source", "add", "other", url, "--print-grants")
+    db.execute(grants.encode())
+    try:
+        db.execute(f"ALTER ROLE narrow PASSWORD '{PASSWORD}' REPLICATION".encode())
+        db.execute("GRANT CREATE ON DATABASE app TO narrow")
+        for table in ("posts", "visits"):
+            db.execute(f"ALTER TABLE {table} OWNER TO narrow".encode())
+        vault = Vault(tmp_path, server, user="narrow")
+        vault.order(accounts='accounts = ["a1"]')
+        vault.watch()
+        assert _guard(vault, "divert")["state"] == "complete"
+        db.execute("DELETE FROM posts WHERE id = 1")
+        process = vault.start("watch", "o-1")
+        for _ in range(1200):
+            if vault.found("o-1", 'native = "[1]"') == 2:
+                break
+        assert vault.json("guard", "status", code=None)["red"] >= 0  # there are connections left for it
+        _, err = vault.watch_ended(process)
+        assert process.returncode == 0, err
+        assert vault.found("o-1", 'native = "[1]"') == 2
+    finally:
+        drop_slots(db)
+        db.execute("DROP SCHEMA IF EXISTS scelle_guard CASCADE")
+        db.execute("REASSIGN OWNED BY narrow TO postgres; DROP OWNED BY narrow; DROP ROLE narrow")

@@ -66,9 +66,9 @@ def asked(source: PostgresSource, ask_: Callable[["Connection[Any]"], _Answer]) 
 @contextmanager
 def connected(source: PostgresSource) -> Iterator["Connection[Any]"]:
     """Open a connection to a source's database, of several hosts to the primary, where a guard stands; close it."""
-    from scelle.sources.postgres.connecting import connect  # the driver is an extra
+    from scelle.sources.postgres.connecting import connect_to_change  # the driver is an extra
 
-    connection = connect(replace(source.settings, only_primary=True))
+    connection = connect_to_change(replace(source.settings, only_primary=True))
     try:
         yield connection
     finally:

@@ -95,6 +95,20 @@ def connect(
     return connection
 
 
+def connect_to_change(settings: PostgresSettings) -> "Connection[Any]":
+    """Open a connection that may make what a stream or a guard needs, where the role reads only by default.
+
+    Raises SourceMissing and SourceUnreadable as `connect`.
+    """
+    connection = connect(settings)
+    try:
+        connection.execute(b"SET default_transaction_read_only = off")
+    except psycopg.Error as error:
+        connection.close()
+        raise _refusal(settings, error) from error
+    return connection
+
+
 def _wanted(settings: PostgresSettings) -> str:
     return "primary" if settings.only_primary else "prefer-standby"
 

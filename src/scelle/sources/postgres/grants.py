@@ -9,6 +9,7 @@ from scelle.sources.postgres.settings import PostgresSettings
 _HEAD = """\
 -- What Scellé needs to read these tables, for a superuser or the tables' owner to run in database {database}.
 -- It reads in REPEATABLE READ, READ ONLY transactions. It needs no REPLICATION, no BYPASSRLS, no right to write.
+-- To watch these tables, or to guard them, it needs more: `scelle watch plan` and `scelle guard plan` say what.
 CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT {limit};
 -- Give it a password yourself, so that none stands here or in a history: \\password {role}
 ALTER ROLE {role} SET default_transaction_read_only = on;
@@ -39,6 +40,9 @@ _TAIL = """\
 -- policy that shows it every row, or, where the order demands it:  ALTER ROLE {role} BYPASSRLS;
 """
 
+_BESIDES = 8
+"""Connections besides those that read tables: a snapshot's, and of a watch and its guard, some for a moment."""
+
 
 def grants_sql(settings: PostgresSettings) -> str:
     """Write SQL of least privilege for the settings' user, database and tables; it holds no secret.
@@ -50,7 +54,7 @@ def grants_sql(settings: PostgresSettings) -> str:
             raise InputError(f"name {shown(name)} has a line end or a NUL: write the grants by hand")
     patterns = parse_patterns(settings.tables)
     role, database = quoted(settings.user), quoted(settings.database)
-    text = _HEAD.format(role=role, database=database, limit=settings.max_connections + 1)
+    text = _HEAD.format(role=role, database=database, limit=settings.max_connections + _BESIDES)
     return text + _loop(patterns, settings.user) + _TAIL.format(role=role)
 
 

@@ -16,7 +16,7 @@ from psycopg import Connection
 from scelle.errors import SourceUnreadable
 from scelle.sources.clause_sql import quoted
 from scelle.sources.postgres.catalog import QUERIES
-from scelle.sources.postgres.connecting import connect
+from scelle.sources.postgres.connecting import connect_to_change
 from scelle.sources.postgres.names import is_selected, literal, parse_patterns, table_text
 from scelle.sources.postgres.pgoutput import parse_lsn
 from scelle.sources.postgres.settings import PostgresSettings
@@ -108,7 +108,7 @@ class Statement:
 
 def open_admin(settings: PostgresSettings) -> "Connection[Any]":
     """Open a connection on which publications and slots are looked at and made."""
-    return connect(settings)
+    return connect_to_change(settings)
 
 
 def server_of(connection: "Connection[Any]") -> Server:
