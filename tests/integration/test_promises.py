@@ -1,6 +1,7 @@
 """What a watch promises it keeps: with a real database, a killed watch, a folder that takes nothing, a package."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from scelle.bootstrap import KeyChoice, opened
 from scelle.bootstrap.handing_over import drop_kept
 from scelle.formats.notes import parse_note
 from scelle.formats.promises import Promise, parse_promise
+from scelle.ledger.promise_book import BOOK_NAME
 from scelle.verify import scelle_verify
 
 
@@ -275,3 +277,39 @@ def test_broken_promises_are_found(vault: Vault, db: Connection) -> None:
     (vault.folder / "promises" / "junk.promise").write_bytes(b"junk\n")
     assert {each["state"] for each in check(vault, code=1)["promises"]} == {"broken", "invalid"}
     vault.run("verify")  # the vault keeps none any more; who holds them does
+
+
+def test_a_book_that_is_damaged_stops_no_capture(vault: Vault, db: Connection) -> None:
+    watch(vault)
+    insert(db, 1)
+    watch(vault)
+    book = vault.folder / "vault" / "po" / "o-1" / BOOK_NAME
+    book.write_bytes(b"no database")
+    insert(db, 2)
+    process = vault.start(
+        "watch", "o-1", "--until-caught-up", "--promises", str(vault.folder / "promises"), "--json"
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert err.count("no more promises are given") == 1
+    assert json.loads(out)["sources"]["app"]["sealed"] == 1
+    assert "promise.unread" in vault.run("verify", code=1)
+    book.unlink()
+    insert(db, 3)
+    watch(vault)
+    assert all(each["state"] != "broken" for each in check(vault)["promises"])
+
+
+def test_whatever_lies_in_the_folder_the_check_ends(vault: Vault, db: Connection) -> None:
+    watch(vault)
+    insert(db, 1)
+    watch(vault)
+    folder = vault.folder / "promises"
+    os.mkfifo(folder / "a.promise")
+    (folder / "b.promise").mkdir()
+    (folder / "c.promise").symlink_to("nowhere")
+    (folder / "d.promise").write_bytes(b"x" * (2 << 20))
+    found = check(vault, code=1)
+    states = [each["state"] for each in found["promises"]]
+    assert states.count("invalid") == 4
+    assert len(states) > 4

@@ -268,6 +268,7 @@ def test_one_process_a_surface_and_an_unregistered_one_is_a_finding(platform: Pl
     (found,) = platform.json("surface", "list", code=1)["surfaces"]
     assert (found["name"], found["state"], found["registered"]) == ("web", "red", False)
     proxy.end()
+    assert [each["event"] for each in platform.events()].count("surface.unregistered") == 1
 
 
 def test_the_gate_off_on_one_of_five_surfaces_turns_that_one_red(platform: Platform) -> None:

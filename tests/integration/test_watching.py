@@ -581,3 +581,26 @@ def _gaps(vault: Vault) -> list[dict[str, Any]]:
     assert "gaps" in answer, answer
     found: list[dict[str, Any]] = answer["gaps"]
     return found
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_table_that_moves_out_of_the_source_is_a_gap(
+    vault: Vault, db: Connection, is_watched: bool
+) -> None:
+    db.execute("CREATE TABLE stays (id bigint PRIMARY KEY)")
+    vault.order()
+    vault.watch()
+    process = vault.start("watch", "o-1") if is_watched else None
+    if process is not None:
+        _until_active(db)
+    db.execute("CREATE SCHEMA aside")
+    db.execute("ALTER TABLE posts SET SCHEMA aside")
+    db.execute("INSERT INTO aside.posts VALUES (1, 'a')")
+    if process is not None:
+        _until(db, "SELECT count(*) = 0 FROM pg_publication_tables WHERE schemaname = 'aside'")
+        _, err = vault.watch_ended(process)
+        assert process.returncode == 0, err
+        assert "table-moved-away" in err
+    vault.watch()
+    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("table-moved-away", False)]
+    assert vault.watch()["offered"] == 0

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from scelle.bootstrap.promises import check_promises
+from scelle.bootstrap.promises import altered_promises, check_promises
 from scelle.bootstrap.session import Session
 from scelle.errors import IntegrityError, LogBusy, PromisesDamaged, ScelleError, StorageError
 from scelle.fsck.files import is_there
@@ -79,12 +79,15 @@ def _judge_promises(session: Session, order: str, notes: Notebook) -> None:
     A log that cannot be read was named by the steps before.
     """
     try:
-        report = check_promises(session, order)
+        report, altered = check_promises(session, order), altered_promises(session, order)
     except (PromisesDamaged, LogBusy, OSError) as error:
         notes.find("promise.unread", f"order {order}, po/{order}/{BOOK_NAME}", str(error))
     except ScelleError:
         return
     else:
+        for batch in altered:
+            where = f"order {order}, promise {batch.hex()}"
+            notes.find("promise.unread", where, "the book does not say what the signed promise says")
         for each in report.judged:
             if each.is_bad:
                 notes.find("promise.broken", f"order {order}, promise {each.name}", each.detail)

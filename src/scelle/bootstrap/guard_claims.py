@@ -79,10 +79,15 @@ def held_accounts(session: Session, name: str) -> Iterator[str]:
     """Yield the accounts and custodians that the orders which are guarded in a source name; some more than once."""
     for _, clauses in claiming(session, name):
         for clause in clauses:
-            yield from clause.accounts
-            yield from clause.custodians
-            if clause.accounts_file is not None:
-                yield from _lines(session, clause.accounts_file.digest)
+            yield from accounts_of(session, clause)
+
+
+def accounts_of(session: Session, clause: Clause) -> Iterator[str]:
+    """Yield the accounts and custodians that a clause names, of its file, too."""
+    yield from clause.accounts
+    yield from clause.custodians
+    if clause.accounts_file is not None:
+        yield from _lines(session, clause.accounts_file.digest)
 
 
 def _lines(session: Session, digest: bytes) -> Iterator[str]:
@@ -112,6 +117,22 @@ def _ask(body: Mapping[str, Any]) -> Ask:
     from scelle.guard.postgres import Mode  # the driver is an extra
 
     return Ask(Mode(body["mode"]), body["tables"] or None, bool(body["updates"]))
+
+
+def asked_since(session: Session, name: str) -> dict[str, int]:
+    """Return the orders that are guarded in a source, each with since when (microseconds) it has asked for that."""
+    found: dict[str, int] = {}
+    for order in session.all_orders():
+        ledger = session.ledger(order)
+        alias = sealed_order(ledger).aliases.get(name)
+        for event in events(ledger, INSTALLED, REMOVED):
+            if event.body["source"] != alias:
+                continue
+            if event.kind == INSTALLED:
+                found.setdefault(order, event.time_us)
+            else:
+                found.pop(order, None)
+    return found
 
 
 def is_guarded(ledger: OrderLedger, alias: str) -> bool:

@@ -1,10 +1,12 @@
 """Say how the delete paths of guarded databases stand: by their catalogs now, and as the sealed probes found them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from scelle.bootstrap.guard_claims import guarded_sources, wisher
+from scelle.bootstrap.guard_breaks import suspensions
+from scelle.bootstrap.guard_claims import asked_since, guarded_sources, wisher
 from scelle.bootstrap.guard_databases import asked, open_database
 from scelle.bootstrap.session import Session
 from scelle.errors import SourceError
@@ -81,7 +83,7 @@ def probe_guard(session: Session, name: str, *, unless_known: bool = False) -> l
     now_us = session.now_us()
     if not (unless_known and _is_known(session, name, paths, now_us)):
         session.record(PROBED, {"source": name, "at_us": str(now_us), "paths": paths})
-    return guard_paths(session, name, found)
+    return guard_paths(session, name, _explained(session, name, found))
 
 
 def unmet_wishes(session: Session, name: str) -> list["PathState"]:
@@ -102,11 +104,56 @@ def guard_status(session: Session) -> list[GuardedPath]:
     for name in guarded_sources(session):
         try:
             states = asked(open_database(session, name), inspect)
-            states += unmet_wishes(session, name)
+            states = _explained(session, name, [*states, *unmet_wishes(session, name)])
         except SourceError as error:
             states = [PathState("", "guard", "", State.RED, How.INSPECTED, str(error))]
         found += guard_paths(session, name, states)
     return found
+
+
+def unfinished(order: str, name: str) -> str:
+    """Say how an installation that the log asks for, and the database does not have, is finished or taken back."""
+    return (
+        f"The log of {order} asks for the guard by now: `scelle guard install {order} --source {name}` finishes it, "
+        f"`scelle guard remove {order} --source {name}` takes it back"
+    )
+
+
+def _explained(session: Session, name: str, states: Sequence["PathState"]) -> list["PathState"]:
+    """Add what the logs know: that a guard which is not there never stood, or that nobody sealed a suspension.
+
+    It is said, and not sealed with the probes: who may know of an order alone sees its name.
+    """
+    from scelle.guard.postgres.inspecting import GUARD_GONE, suspended_detail  # the driver is an extra
+
+    known = {
+        suspended_detail(datetime.fromtimestamp(each.until_us / 1e6, UTC))
+        for each in suspensions(session)
+        if each.source == name
+    }
+    found = []
+    for state in states:
+        detail = state.detail
+        if detail == GUARD_GONE and not _has_stood(session, name):
+            order = next((each for each in asked_since(session, name) if session.sees(each)), "ORDER")
+            detail = f"not installed: the installation did not come to its end. {unfinished(order, name)}"
+        elif state.path == "suspension" and detail not in known:
+            detail += (
+                "; no `scelle guard suspend` sealed it: somebody set it in the database; `scelle guard rearm`"
+            )
+        found.append(replace(state, detail=detail))
+    return found
+
+
+def _has_stood(session: Session, name: str) -> bool:
+    """Tell whether probes found a guarded table since the source's guard was asked for."""
+    since_us = min(asked_since(session, name).values(), default=0)
+    return any(
+        event.body["source"] == name
+        and event.time_us >= since_us
+        and any(path[0] for path in event.body["paths"])
+        for event in events(session.ledger(RESERVED_ORDER_ID), PROBED)
+    )
 
 
 def guard_paths(session: Session, name: str, states: Sequence["PathState"]) -> list[GuardedPath]:

@@ -5,6 +5,7 @@ What cannot be written there stays in the vault and is written later: a folder t
 failure a process writes nothing more.
 """
 
+import errno
 import math
 import os
 import secrets
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from scelle.bootstrap.session import Session, refuse_in_vault
-from scelle.errors import InputError
-from scelle.formats.promises import BATCH_BYTES
+from scelle.errors import FormatError, InputError, LogBusy, PromisesDamaged, ScelleError
+from scelle.formats.notes import parse_note
+from scelle.formats.promises import BATCH_BYTES, parse_promise
 from scelle.ledger.promise_book import KeptPromise
 from scelle.ledger.promise_check import PromiseJudge, PromiseState
 from scelle.ledger.promising import promise_durable
-from scelle.ledger.service import OrderLedgerWriter
+from scelle.ledger.service import OrderLedger, OrderLedgerWriter
+from scelle.ledger.signing import Signer
 
 SUFFIX: Final = ".promise"
 SETTING: Final = "merge-deadline"
@@ -36,10 +39,15 @@ def promise_file(origin: str, batch: bytes) -> str:
 
 
 def write_promise(path: Path, note: bytes) -> None:
-    """Put a promise at `path`, durable when this returns; raises OSError.
+    """Put a promise at `path`, durable when this returns; raises OSError, FileExistsError where another file is there.
 
-    A crash leaves it there whole or not at all, and perhaps `<name>.tmp`, which the next writing replaces.
+    What a holder has is never replaced. A crash leaves it there whole or not at all, and perhaps `<name>.tmp`, which
+    the next writing replaces.
     """
+    if path.exists():
+        if path.read_bytes() != note:
+            raise FileExistsError(errno.EEXIST, "another file has the name of a promise", str(path))
+        return
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         file.write(note)
@@ -61,7 +69,8 @@ class HandingOver:
         self._is_waiting = True
         """Whether some may wait in the vault: they do where an earlier watch could not hand them over."""
         self._retry_s, self._dropped_s = -math.inf, -math.inf
-        self._is_failing = False
+        self._is_failing = self._is_off = False
+        self._refused: set[bytes] = set()
         self.promised = self.handed_over = self.failures = self.waiting = 0
 
     def begin(self, session: Session) -> None:
@@ -71,7 +80,15 @@ class HandingOver:
             raise InputError(f"{self._folder}: no such folder: make it, or mount it, first")
 
     def promise(self, session: Session, ledger: OrderLedgerWriter, aliases: Sequence[str]) -> None:
-        """Promise what became durable in these log sources, and hand it over."""
+        """Promise what became durable in these log sources, and hand it over; where the book is damaged, no more."""
+        if self._is_off:
+            return
+        try:
+            self._promise(session, ledger, aliases)
+        except (PromisesDamaged, LogBusy) as error:
+            self._end(error)
+
+    def _promise(self, session: Session, ledger: OrderLedgerWriter, aliases: Sequence[str]) -> None:
         deadline_us = session.setting_us(SETTING)
         notes = promise_durable(
             ledger, aliases, lambda: secrets.token_bytes(BATCH_BYTES), session.now_us(), deadline_us
@@ -87,12 +104,15 @@ class HandingOver:
         waiting, written = ledger.promises.waiting(AT_ONCE), []
         try:
             for each in waiting:
+                if not is_genuine(ledger, each):
+                    self._refuse(each)
+                    continue
                 write_promise(self._folder / promise_file(ledger.origin, each.batch), each.note)
                 written.append(each.batch)
         except OSError as error:
             self._fail(error)
         else:
-            self._is_waiting = len(waiting) == AT_ONCE
+            self._is_waiting = len(waiting) == AT_ONCE and bool(written)
             self._mend()
         if written:
             ledger.promises.hand_over(written)
@@ -109,6 +129,21 @@ class HandingOver:
                 False,
             )
 
+    def _refuse(self, each: KeptPromise) -> None:
+        """Say once that the vault holds something under a promise's name that is none."""
+        if each.batch not in self._refused:
+            self._refused.add(each.batch)
+            self.failures += 1
+            self._say(
+                f"promise {each.batch.hex()} of the vault was altered, and is not handed over: run `scelle verify`",
+                False,
+            )
+
+    def _end(self, error: ScelleError) -> None:
+        self._is_off = True
+        self.failures += 1
+        self._say(f"no more promises are given: {error}; the capture goes on", False)
+
     def _mend(self) -> None:
         if self._is_failing:
             self._is_failing = False
@@ -119,6 +154,14 @@ class HandingOver:
 
         At the end of a turn it is counted what still waits.
         """
+        if self._is_off:
+            return
+        try:
+            self._serve(session, ledger, is_end=is_end)
+        except (PromisesDamaged, LogBusy) as error:
+            self._end(error)
+
+    def _serve(self, session: Session, ledger: OrderLedgerWriter, *, is_end: bool) -> None:
         self.hand_over(ledger)
         if self._clock_s() - self._dropped_s >= DROP_S:
             self._dropped_s = self._clock_s()
@@ -139,6 +182,17 @@ class HandingOver:
     def line(self) -> str:
         """Return it for people."""
         return f"promises: {self.promised} given, {self.handed_over} written to {self._folder}, {self.waiting} waiting"
+
+
+def is_genuine(ledger: OrderLedger, kept: KeptPromise) -> bool:
+    """Tell whether what is kept as a promise is one of this log: its batch, its origin, its key."""
+    try:
+        note = parse_note(kept.note)
+        promise = parse_promise(note.text)
+    except FormatError:
+        return False
+    is_own = (promise.batch, promise.origin) == (kept.batch, ledger.origin)
+    return is_own and Signer(ledger.secrets).has_signed(note)
 
 
 def drop_kept(ledger: OrderLedgerWriter, now_us: int) -> int:

@@ -1,5 +1,7 @@
 """Check the promises of an order, those that the vault keeps and those that others hold; list the former."""
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -9,7 +11,7 @@ from typing import Any, Final
 
 from scelle.bootstrap.handing_over import SUFFIX
 from scelle.bootstrap.session import Session
-from scelle.errors import FormatError, InputError
+from scelle.errors import FormatError, InputError, PromisesDamaged
 from scelle.formats.notes import parse_note
 from scelle.formats.promises import Promise, parse_promise
 from scelle.ledger.promise_book import PromiseBook
@@ -88,9 +90,14 @@ def check_promises(session: Session, order: str, given: Sequence[Path] = ()) -> 
     ledger = session.ledger(order)
     notes = [(f"{IN_VAULT} {batch.hex()}", note) for batch, note in _kept(ledger)]
     known = {note for _, note in notes}
-    others = 0
+    others, unread = 0, list[Judged]()
     for path, is_named in _files(given):
         note = _read(path)
+        if note is None:
+            unread.append(
+                Judged(str(path), None, PromiseState.INVALID, "no file that can be read as a promise")
+            )
+            continue
         if note in known:
             continue
         if not is_named and _is_of_another(note, ledger):
@@ -99,12 +106,21 @@ def check_promises(session: Session, order: str, given: Sequence[Path] = ()) -> 
         known.add(note)
         notes.append((str(path), note))
     judged = judge_all(PromiseJudge(ledger, session.now_us()), notes) if notes else []
-    return PromiseReport(order, tuple(judged), others)
+    return PromiseReport(order, (*judged, *unread), others)
 
 
 def list_promises(session: Session, order: str) -> list[Promise]:
-    """List the promises that the vault keeps of an order."""
-    return [parse_promise(parse_note(note).text) for _, note in _kept(session.order_ledger(order))]
+    """List the promises that the vault keeps of an order; raises PromisesDamaged where one is none any more."""
+    found = []
+    for batch, note in _kept(session.order_ledger(order)):
+        try:
+            found.append(parse_promise(parse_note(note).text))
+        except FormatError as error:
+            raise PromisesDamaged(
+                f"order {order}: what is kept as promise {batch.hex()} is none ({error}): run `scelle promise check "
+                f"{order}`"
+            ) from error
+    return found
 
 
 def _kept(ledger: OrderLedger) -> Iterator[tuple[bytes, bytes]]:
@@ -114,23 +130,43 @@ def _kept(ledger: OrderLedger) -> Iterator[tuple[bytes, bytes]]:
             yield from book.all()
 
 
+def altered_promises(session: Session, order: str) -> list[bytes]:
+    """List the batches of which the vault's book does not say what the signed note says."""
+    book = PromiseBook.read(session.ledger(order).folder)
+    if book is None:
+        return []
+    with closing(book):
+        return list(book.altered())
+
+
 def _files(given: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield the files to read, each with whether it was named itself."""
     for path in given:
         if path.is_dir():
             yield from ((each, False) for each in sorted(path.glob(f"*{SUFFIX}")))
-        elif path.is_file():
+        elif path.exists():
             yield path, True
         else:
             raise InputError(f"{path}: no such file or folder: name a promise, or a folder of them")
 
 
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(FILE_MAX_BYTES + 1)
-    if len(data) > FILE_MAX_BYTES:
-        raise InputError(f"{path}: larger than any promise is: name the right file")
-    return data
+def _read(path: Path) -> bytes | None:
+    """Read what may be a promise; None where it is no regular file of such a size, or cannot be read.
+
+    A folder of promises is written by others: nothing in it may hold the check up.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        is_fit = stat.S_ISREG(found.st_mode) and found.st_size <= FILE_MAX_BYTES
+        return os.read(descriptor, FILE_MAX_BYTES) if is_fit else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _is_of_another(note: bytes, ledger: OrderLedger) -> bool:

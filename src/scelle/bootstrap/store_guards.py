@@ -19,11 +19,12 @@ from scelle.bootstrap.guard_claims import (
     wisher,
 )
 from scelle.bootstrap.guard_databases import asked, asked_of, database_of, databases, open_database
-from scelle.bootstrap.guard_status import GuardedPath, probe_guard
+from scelle.bootstrap.guard_status import GuardedPath, probe_guard, unfinished
 from scelle.bootstrap.requests import ask
 from scelle.bootstrap.session import Session
-from scelle.errors import GuardWrong, InputError, SourceError
+from scelle.errors import GuardWrong, InputError, SourceError, SourceUnreadable
 from scelle.formats.entries import Gap
+from scelle.formats.tokens import shown
 from scelle.ledger.events import record_event
 from scelle.operators.model import Power
 from scelle.operators.requests import Act, Request
@@ -36,7 +37,7 @@ if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a da
     from scelle.guard.postgres import Caps, Kept, Mode, Plan, Progress, Wish
     from scelle.sources.postgres.live import OldRow
 
-_AT_ONCE: Final = 5000
+_AT_ONCE: Final = 500
 LET_GO: Final = "guard-let-go"
 """The cause of the gap of held rows that the guard let go: while it was suspended, or beyond the outbox's cap."""
 
@@ -93,7 +94,9 @@ def install_guard(
     Of a secret order the database is told nothing unless `tell_database`: its people could test there whether a given
     account is held. Raises InputError then.
 
-    The order's log says so first: a crash leaves a guard that is partial, and whoever runs it again finishes it.
+    The order's log says so when nothing that can be known speaks against it, and before anything is changed: a crash
+    leaves a guard that is partial, and whoever runs it again finishes it. Raises GuardWrong, or SourceUnreadable for a
+    right that is missing; nothing was changed then.
     """
     from scelle.guard.postgres import install  # the driver is an extra
 
@@ -107,17 +110,39 @@ def install_guard(
             "give --tell-database where that may be; `scelle watch` tells nothing"
         )
     alias, ask_ = sealed.aliases[name], Ask(mode, tables, updates)
+    wishes_of = wisher(session, name, source, (order, ask_))
+    asked(source, lambda connection: _check_possible(connection, name, wishes_of(connection), caps))
     if asks_of(ledger, alias)[-1:] != [ask_]:
         body = {"source": alias, "mode": mode.value, "tables": tables or "", "updates": int(updates)}
         record_event(ledger, session.now_us(), session.actor, INSTALLED, body)
         ledger.seal(session.now_us())
-    wishes_of = wisher(session, name, source, (order, ask_))
-    progress = asked(
-        source,
-        lambda connection: install(connection, wishes_of(connection), caps.over(_standing_caps(connection))),
-    )
-    asked(source, lambda connection: hold_accounts(session, connection, name))
+    try:
+        progress = asked(
+            source,
+            lambda connection: install(
+                connection, wishes_of(connection), caps.over(_standing_caps(connection))
+            ),
+        )
+        asked(source, lambda connection: hold_accounts(session, connection, name))
+    except SourceError as error:
+        raise SourceUnreadable(f"{error}. {unfinished(order, name)}") from error
     return progress, probe_guard(session, name)
+
+
+def _check_possible(
+    connection: "Connection[Any]", name: str, wishes: Sequence["Wish"], caps: WantedCaps
+) -> None:
+    """Raise where an installation would be refused: GuardWrong, or SourceUnreadable where a right is missing."""
+    from scelle.guard.postgres import Caps, plan  # the driver is an extra
+
+    found = plan(connection, wishes, caps.over(Caps()))
+    if found.is_possible:  # else the guard that stands may be another role's, and not be read
+        found = plan(connection, wishes, caps.over(_standing_caps(connection)))
+    if not found.is_possible:
+        raise SourceUnreadable(
+            f"the role {shown(found.role)} may not install the guard in {name}; nothing was changed. Missing: "
+            f"{' '.join(found.needs)} (`scelle guard plan` prints it all)"
+        )
 
 
 def refresh_guard(session: Session, name: str) -> None:
@@ -178,7 +203,7 @@ def remove_guard(session: Session, order: str, name: str, request: str | None) -
     source = database_of(session, sealed.aliases, name, order)
     alias = sealed.aliases[name]
     if set(claiming_orders(session, name)) <= {order}:
-        _refuse_waiting(session, name)
+        _refuse_waiting(session, name, order)
     if is_guarded(ledger, alias):
         record_event(ledger, session.now_us(), session.actor, REMOVED, {"source": alias, "request": request})
         ledger.seal(session.now_us())
@@ -189,14 +214,14 @@ def remove_guard(session: Session, order: str, name: str, request: str | None) -
     return {"source": name, "removed": not progress.left, "left": dict(progress.left)}
 
 
-def _refuse_waiting(session: Session, name: str) -> None:
+def _refuse_waiting(session: Session, name: str, order: str) -> None:
     """Raise InputError while rows wait in the outbox: with the guard they would go unsealed."""
     from scelle.guard.postgres.relations import is_installed  # the driver is an extra
 
     waiting = kept_rows(session, name) if asked_of(session, name, is_installed) else []
     if waiting:
         raise InputError(
-            f"{len(waiting)} rows or more wait in the outbox of {name} to be sealed: run `scelle watch ORDER "
+            f"{len(waiting)} rows or more wait in the outbox of {name} to be sealed: run `scelle watch {order} "
             "--until-caught-up` first, then remove the guard"
         )
 
@@ -211,11 +236,11 @@ def hold_accounts(session: Session, connection: "Connection[Any]", name: str) ->
     return hold(connection, held_accounts(session, name))
 
 
-def kept_rows(session: Session, name: str) -> list["Kept"]:
-    """Return the first rows that wait in a source's outbox."""
+def kept_rows(session: Session, name: str, more: int = 0) -> list["Kept"]:
+    """Return the first rows that wait in a source's outbox; `more` than at once where so many could not be sealed."""
     from scelle.guard.postgres.outbox import waiting  # the driver is an extra
 
-    return asked(open_database(session, name), lambda connection: waiting(connection, _AT_ONCE))
+    return asked(open_database(session, name), lambda connection: waiting(connection, _AT_ONCE + more))
 
 
 def old_row(row: "Kept") -> "OldRow":

@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a da
     from scelle.sources.postgres.watched import Standing
 
 NOT_PUBLISHED: Final = "table-not-published"
+MOVED_AWAY: Final = "table-moved-away"
 SLOT_MISSING: Final = "slot-missing"
 _ROW_WAL_BYTES: Final = 8
 
@@ -36,6 +37,8 @@ def breach_of(state: WatchState, standing: "Standing") -> str | None:
         return "identity-loosened"
     if standing.unpublished:
         return NOT_PUBLISHED
+    if standing.strays:
+        return MOVED_AWAY
     return None
 
 

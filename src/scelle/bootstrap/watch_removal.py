@@ -106,10 +106,12 @@ def _refuse_others(session: Session, order: str, name: str) -> None:
 
     Whoever may not know of that order is told a reference.
     """
-    if claiming_orders(session, name):
+    guarded = claiming_orders(session, name)
+    if guarded:
+        known = next((each for each in (order, *guarded) if each in guarded and session.sees(each)), "ORDER")
         raise SourceHeld(
-            f"a guard stands in {name}, and the watch empties its outbox: `scelle guard remove ORDER --source {name}` "
-            "first; nothing was changed"
+            f"a guard stands in {name}, and the watch empties its outbox: `scelle guard remove {known} --source "
+            f"{name}` first; nothing was changed"
         )
     others = sorted(_others(session, order, name), key=lambda each: not session.sees(each))
     if others:

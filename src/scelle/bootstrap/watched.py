@@ -44,6 +44,10 @@ class Watched:
     is_said: bool = False
     left_out: tuple[str, ...] = ()
     """Tables that cannot be published: what happens to them is not captured."""
+    may_be_left_out: bool = True
+    """Whether a gap of such tables may be open, in a log of an order that is captured."""
+    stuck: frozenset[str] | None = None
+    """The rows of the guard's outbox that could not be sealed, by their place there; None where nobody knows yet."""
     is_guard_silent: bool = False
     guard_retry_s: float = 0.0
     most: int | None = None

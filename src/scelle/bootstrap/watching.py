@@ -20,7 +20,7 @@ from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
 from scelle.bootstrap.tree_watch import TreeWatch
 from scelle.bootstrap.wal_caps import BEYOND, PAUSE_S, WAL_CAP, CapKeeper, is_beyond
-from scelle.bootstrap.watch_breaks import NOT_PUBLISHED, SLOT_MISSING, breach_of, lost_at_most
+from scelle.bootstrap.watch_breaks import MOVED_AWAY, NOT_PUBLISHED, SLOT_MISSING, breach_of, lost_at_most
 from scelle.bootstrap.watch_gaps import GapCounter
 from scelle.bootstrap.watch_guard import GuardService
 from scelle.bootstrap.watch_log import Level, Say, Teller
@@ -335,7 +335,7 @@ class Watcher:
             for each in mine:
                 if each.is_guarded:
                     each.drained_s = -math.inf
-                    self._guard.serve(session, each)
+                    self._guard.serve(session, each, wholly=self._until_caught_up and self._is_done())
             self._seal(session, mine, is_end=True)
             self._serve_promises(session, is_end=True)
             self._show(session, mine)
@@ -624,7 +624,9 @@ class Watcher:
         if cause is None:
             each.state = replace(each.state, at_us=standing.server.time_us)
             return
-        if cause == NOT_PUBLISHED and not self._can_publish(session, each, standing):
+        if cause == NOT_PUBLISHED and not self._can_publish(session, each, cause, standing.unpublished):
+            return
+        if cause == MOVED_AWAY and not self._can_publish(session, each, cause, standing.strays):
             return
         is_paused = False
         if cause in (SLOT_MISSING, WAL_CAP):
@@ -682,21 +684,21 @@ class Watcher:
             session.record(BEYOND, {"source": each.name, "kept_bytes": kept_bytes, "cap_bytes": cap_bytes})
         return None
 
-    def _can_publish(self, session: Session, each: Watched, standing: "Standing") -> bool:
-        """Tell whether the tables that are in no publication can be put there; where not, the others go on."""
+    def _can_publish(self, session: Session, each: Watched, cause: str, tables: tuple[str, ...]) -> bool:
+        """Tell whether tables can be put into the publications, or taken out; where not, the others go on."""
         try:
             each.database.prepare()
         except SourceError as error:
-            self._open_gap(session, each, NOT_PUBLISHED)
-            if standing.unpublished != each.left_out:
-                each.left_out = standing.unpublished
+            self._open_gap(session, each, cause)
+            if tables != each.left_out:
+                each.left_out = tables
                 self._say(
-                    f"{each.name}: {', '.join(standing.unpublished)} cannot be published: {error}",
+                    f"{each.name}: {cause}: {', '.join(tables)}: {error}",
                     "not-published",
                     each.name,
                     level=Level.ERROR,
                     error=error,
-                    tables=len(standing.unpublished),
+                    tables=len(tables),
                 )
             return False
         return True

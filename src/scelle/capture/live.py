@@ -53,6 +53,8 @@ SEALED: Final = "watch.sealed"
 NOTICED: Final = "watch.noticed"
 """The event that says what happened to a whole unit: emptied, other columns."""
 
+FAILED: Final = "items.failed"
+
 NOT_SEALED: Final = "record-not-sealed"
 """Why a deletion is left out that gives a key only: the record is not sealed, so no clause covered it."""
 
@@ -104,7 +106,8 @@ class LiveCapture:
         self._sealer = RecordSealer(tools, named, clauses, self._record, self._make_room)
         self._confirmed = confirmed
         self._durable = durable_places(tools.ledger, self._sealer.family.aliases, confirmed)
-        self._failed = ProblemLog(self._record, "items.failed", [])
+        self._failed = ProblemLog(self._record, FAILED, [])
+        self._failed_kept: set[str] | None = None
         self._snapshot: SealedStateSet | None = None
         """The states that are sealed, as long as changes come that a snapshot may have given."""
         self._known: set[int] | None = None
@@ -164,11 +167,12 @@ class LiveCapture:
                 continue
             self.counts.offered += 1
             if isinstance(record, BadRecord):
-                self._fail(record.place, record.cause, record.detail)
+                self._fail(Problem(*record))
             elif at in batch.unsent:
                 self._take_change(self._completed(record, batch.unsent[at], stream), kind, place, writers)
             else:
                 self._take_change(record, kind, place, writers)
+        self._close_newest()
         self.reached = max(self.reached, batch.reached)
 
     def _is_of_snapshot(self, record: Record | BadRecord, kind: ChangeKind) -> bool:
@@ -192,38 +196,60 @@ class LiveCapture:
         if self._seam is not None and reached >= self._seam.below:
             self._snapshot = None
 
-    def take_kept(self, records: Sequence[Record | BadRecord], stream: ChangeStream) -> set[int]:
+    def take_kept(
+        self, records: Sequence[Record | BadRecord], places: Sequence[str], stream: ChangeStream
+    ) -> set[int]:
         """Append rows that the guard kept in the store, but those whose very state is the newest that is sealed.
 
-        Returns the places among `records` of those that failed: the store must keep them.
+        `places` tell the rows apart in the store. Returns the numbers among `records` of those that failed: the store
+        must keep them. They come again; each is counted, and sealed, as failed once.
 
         So a row that the stream or a snapshot gave is not sealed again, and neither is one that was sealed and stands
         in the store still, since a crash came before it was taken out there.
         """
         self._name(stream.members())
-        failed: set[int] = set()
-        for at, record in enumerate(records):
+        try:
+            return {
+                at
+                for at, (record, place) in enumerate(zip(records, places, strict=True))
+                if not self._takes_kept(record, place)
+            }
+        finally:
+            self._close_newest()
+
+    def _takes_kept(self, record: Record | BadRecord, place: str) -> bool:
+        """Take one row that the guard kept; tell whether it need not be kept any longer."""
+        problem = Problem(*record) if isinstance(record, BadRecord) else self._sealed_kept(record)
+        if problem is None:
             self.counts.offered += 1
-            if isinstance(record, BadRecord):
-                self._fail(record.place, record.cause, record.detail)
-                failed.add(at)
-                continue
-            state = self._newest_state(record)
-            unit = record.member.encode("utf-8")
-            side = record_side(
-                self._keys.unit(unit),
-                self._keys.item(record.native),
-                self._keys.version(record.version),
-                NO_PASS,
-            )
-            if state is not None and state.side[: len(side) - _PASS_BYTES] == side[:-_PASS_BYTES]:
-                self.counts.unchanged += 1
-                continue
-            before = self.counts.failed
-            self._take(record, ChangeKind.DIVERTED, side, {})
-            if self.counts.failed > before:
-                failed.add(at)
-        return failed
+        elif place not in self._kept_failures():
+            self._kept_failures().add(place)
+            self.counts.offered += 1
+            self._fail(problem, outbox=place)
+        return problem is None
+
+    def _sealed_kept(self, record: Record) -> Problem | None:
+        state = self._newest_state(record)
+        unit = record.member.encode("utf-8")
+        side = record_side(
+            self._keys.unit(unit), self._keys.item(record.native), self._keys.version(record.version), NO_PASS
+        )
+        if state is not None and state.side[: len(side) - _PASS_BYTES] == side[:-_PASS_BYTES]:
+            self.counts.unchanged += 1
+            return None
+        return self._take(record, ChangeKind.DIVERTED, side, {})
+
+    def _kept_failures(self) -> set[str]:
+        """Return the places of the rows that the guard kept and that were sealed as failed, whoever watched then."""
+        if self._failed_kept is None:
+            self._failed_kept = {
+                item["outbox"]
+                for event in events(self._tools.ledger, FAILED)
+                if event.body["source"] == self._named.alias
+                for item in event.body["items"]
+                if "outbox" in item
+            }
+        return self._failed_kept
 
     def _name(self, members: Sequence[Member]) -> None:
         fresh = [member for member in members if self._members.get(member.name) != member]
@@ -236,9 +262,16 @@ class LiveCapture:
     ) -> None:
         keys = self._keys
         unit, item = keys.unit(record.member.encode("utf-8")), keys.item(record.native)
-        self._take(record, kind, change_side(unit, item, keys.version(record.version), place), writers)
+        problem = self._take(
+            record, kind, change_side(unit, item, keys.version(record.version), place), writers
+        )
+        if problem is not None:
+            self._fail(problem)
 
-    def _take(self, record: Record, kind: ChangeKind, side: bytes, writers: dict[str, SegmentWriter]) -> None:
+    def _take(
+        self, record: Record, kind: ChangeKind, side: bytes, writers: dict[str, SegmentWriter]
+    ) -> Problem | None:
+        """Append a record where it is covered, and count it; return why it could not be sealed, which is not counted."""
         sealer, counts = self._sealer, self.counts
         shape, unit = sealer.shapes[record.member], record.member.encode("utf-8")
         item: int = _ITEM.unpack_from(side, _ITEM.size)[0]
@@ -250,7 +283,7 @@ class LiveCapture:
             is_covered, reason = item in self._sealed_items(), NOT_SEALED
         if not is_covered:
             counts.excluded_by["rule" if reason is None else reason] += 1
-            return
+            return None
         try:
             if match.restricted or (sealer.restricted_alias is not None and item in self._restricted_items()):
                 sealer.seal_restricted(record, side)
@@ -265,18 +298,22 @@ class LiveCapture:
                     self._newest[shape.alias].note(native_text(_native_id(record)), seq)
         except ItemError as error:
             called = self._item_keys.shadow(record.native) if match.restricted else native_text(record.native)
-            self._fail(called, error.cause, "" if match.restricted else str(error))
-            return
+            return Problem(called, error.cause, "" if match.restricted else str(error))
         if self._known is not None:
             self._known.add(item)
         counts.new += 1
         counts.bytes += record.size_bytes
         sealer.group_bytes += record.size_bytes
+        return None
 
     def _completed(self, record: Record, unsent: Sequence[int], stream: ChangeStream) -> Record:
         """Put in what the store did not send, from the record's newest sealed state; where none is, it stays null."""
         state = self._newest_state(record)
         return record if state is None else stream.completed(record, unsent, state.split_values())
+
+    def _close_newest(self) -> None:
+        for newest in self._newest.values():
+            newest.close()
 
     def _newest_state(self, record: Record) -> Row | None:
         alias = self._sealer.shapes[record.member].alias
@@ -304,10 +341,10 @@ class LiveCapture:
             if len(row.side) in RECORD_SIDES
         }
 
-    def _fail(self, place: str, cause: str, detail: str) -> None:
+    def _fail(self, problem: Problem, **more: str) -> None:
         self.counts.failed += 1
-        self.counts.failed_by[cause] += 1
-        self._failed.add(Problem(place, cause, detail))
+        self.counts.failed_by[problem.cause] += 1
+        self._failed.add(problem, **more)
 
     def _notice(self, kind: str, unit: bytes, detail: str, place: ChangePlace) -> None:
         called = self._item_keys.shadow(unit) if self._sealer.is_restricted else native_text(unit)

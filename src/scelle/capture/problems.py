@@ -1,6 +1,6 @@
 """Seal what must be said of single items as events, in batches as they come: memory stays flat."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from scelle.capture.families import members_of
@@ -43,11 +43,11 @@ class ProblemLog:
         self._batch: list[dict[str, str | int]] = []
         self._bytes = 0
 
-    def add(self, problem: Problem) -> None:
-        """Take one more; a full batch becomes an event."""
+    def add(self, problem: Problem, **more: str) -> None:
+        """Take one more, with what else is to be said of it; a full batch becomes an event."""
         if len(self._shown) < SHOWN_ITEMS:
             self._shown.append(problem)
-        self._batch.append(problem.to_json())
+        self._batch.append({**problem.to_json(), **more})
         self._bytes += len(problem.native) + len(problem.detail)
         if len(self._batch) >= BATCH_ITEMS or self._bytes >= BATCH_BYTES:
             self.flush()
@@ -62,16 +62,20 @@ class ProblemLog:
 def listed_items(ledger: OrderLedger, names: Mapping[str, str], bucket: str) -> list[dict[str, Any]]:
     """Return each sealed item of a bucket (failed, lost, waiting) with source, cause and detail, the newest pass first.
 
-    `names` are the sources' names by alias; `pass_us` is when the pass ended (microseconds). Where a pass was
-    interrupted and went on, the run that ended it said everything of documents again. Of records it said nothing more
-    of units that were read to their end before: there all runs are taken together, what both said only once.
+    `names` are the sources' names by alias; `pass_us` is when the pass ended (microseconds). What a watch said is of no
+    pass: `pass` is None there, and `pass_us` when it was said. Where a pass was interrupted and went on, the run that
+    ended it said everything of documents again. Of records it said nothing more of units that were read to their end
+    before: there all runs are taken together, what both said only once.
     """
     ended: dict[str, Event] = {}
     said: dict[str, dict[tuple[str, str, str], dict[str, Any]]] = {}
     runs: dict[str, list[Event]] = {}
+    watched: list[Event] = []
     for event in events(ledger, FINISHED, f"items.{bucket}"):
         if event.kind == FINISHED:
             ended[event.body["pass"]] = event
+        elif "pass" not in event.body:
+            watched.append(event)
         else:
             runs.setdefault(event.body["pass"], []).append(event)
     for pass_id, end in ended.items():
@@ -81,11 +85,19 @@ def listed_items(ledger: OrderLedger, names: Mapping[str, str], bucket: str) -> 
             if event.body["run_us"] == end.body["started_us"] or members_of(ledger, alias):
                 for item in event.body["items"]:
                     found[alias, item["native"], item["cause"]] = {"source": names.get(alias, alias), **item}
-    newest_first = sorted(ended.values(), key=lambda event: event.time_us, reverse=True)
+    found_by_event: list[tuple[Event, Iterable[Mapping[str, Any]]]] = [
+        (end, said[pass_id].values()) for pass_id, end in ended.items()
+    ]
+    for event in watched:
+        source = event.body["source"]
+        found_by_event.append(
+            (event, [{"source": names.get(source, source), **item} for item in event.body["items"]])
+        )
+    found_by_event.sort(key=lambda found: found[0].time_us, reverse=True)
     return [
-        {"pass": event.body["pass"], "pass_us": str(event.time_us), **item}
-        for event in newest_first
-        for item in said[event.body["pass"]].values()
+        {"pass": event.body.get("pass"), "pass_us": str(event.time_us), **item}
+        for event, items in found_by_event
+        for item in items
     ]
 
 

@@ -23,6 +23,13 @@ def confirm(question: str, *, yes: bool, as_json: bool, shown: Iterable[str] = (
     return True
 
 
+def confirm_surely(question: str, *, yes: bool, as_json: bool) -> None:
+    """Ask on a terminal; anywhere else, or with --json, raise InputError without --yes: silence is no answer."""
+    if not yes and (as_json or not sys.stdin.isatty()):
+        raise InputError(f"{question} Nobody can be asked here: give --yes; nothing was changed")
+    confirm(question, yes=yes, as_json=as_json)
+
+
 def warned_of(*, yes: bool, as_json: bool) -> Callable[[str], None]:
     """Return what warns of something that has no way back, before it is done, and asks where people are asked."""
 

@@ -1,10 +1,11 @@
 """`scelle guard`: refuse, or keep, what is deleted in the databases themselves."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scelle.cli.confirm import confirm
+from scelle.cli.confirm import confirm_surely
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -21,7 +22,7 @@ from scelle.operators.model import Power
 
 if TYPE_CHECKING:
     from scelle.bootstrap.guard_status import GuardedPath
-    from scelle.guard.postgres import Mode, Plan
+    from scelle.guard.postgres import Mode, Plan, Step
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +72,7 @@ def plan(
         plans = guard_plan(session, order, _mode(mode), tables=tables, updates=updates)
         is_diverted = mode == "divert"
         growth = outbox_growth(session, order, tables=tables, updates=updates) if is_diverted else {}
-    lines, documents = [f"order {order}: what `scelle guard install` would run; nothing was changed"], {}
+    lines, documents = [f"-- order {order}: what `scelle guard install` would run; nothing was changed"], {}
     for name, each in plans.items():
         counted, said = growth.get(name, ([], []))
         documents[name] = {**_plan_json(each), "outbox": counted}
@@ -223,7 +224,12 @@ def rearm(
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         found = rearm_guard(session, source)
-    emit({"rearmed": found}, [f"{each}: the guard stands again" for each in found], as_json)
+    words = {True: "the guard stands again", False: "the guard was not suspended: it stands as before"}
+    document = {
+        key: [each for each, was_suspended in found.items() if was_suspended is state]
+        for key, state in (("rearmed", True), ("stood", False))
+    }
+    emit(document, [f"{each}: {words[state]}" for each, state in found.items()], as_json)
 
 
 @app.command("confirm")
@@ -261,15 +267,18 @@ def allow_migration(
 ) -> None:
     """Ask that a guarded table, or a column of it, may be dropped, detached or rewritten for half an hour.
 
-    Two people sign it; when it is carried out the source is sealed first, for every order that is guarded there.
+    Two people sign it (in solo mode one, twice), and it cools off. When it is carried out, by `scelle request approve`
+    or later by `scelle request run`, the source is sealed first, for every order that is guarded there: the half hour
+    begins then.
 
     Example: scelle guard allow-migration ec-2026-0108 --source app --table public.posts --column mood
     """
     from scelle.bootstrap.guard_breaks import ask_migration  # start-up time of --help
+    from scelle.bootstrap.requests import waits_for
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         request = ask_migration(session, order, source, table, column, reason)
-    line = f"request {request.id}: another person approves it: scelle request approve {request.id}"
+        line = f"request {request.id} {waits_for(session, request)}"
     emit({"order": order, "source": source, "request": request.id}, [line], as_json)
 
 
@@ -318,19 +327,23 @@ def remove(
 ) -> None:
     """Take an order's claims out of a database's guard; with the last order's, the guard itself goes.
 
-    Makes a request that two people must sign. In solo mode it is done at once, after a confirmation.
+    Makes a request that two people must sign. In solo mode it is done at once, after a confirmation: without a
+    terminal, or with --json, give --yes.
 
     Example: scelle guard remove ec-2026-0108 --source app --yes
     """
-    from scelle.bootstrap.store_guards import ask_removal, remove_guard  # start-up time of --help
+    from scelle.bootstrap.requests import waits_for  # start-up time of --help
+    from scelle.bootstrap.store_guards import ask_removal, remove_guard
 
     with opened_vault(vault, key_file, passphrase, writing=True) as session:
         if not session.is_solo:
             request = ask_removal(session, order, source, reason)
             document: dict[str, Any] = {"request": request.id}
-            lines = [f"request {request.id}: another person approves it: scelle request approve {request.id}"]
+            lines = [f"request {request.id} {waits_for(session, request)}"]
         else:
-            confirm(f"Take the claims of {order} out of the guard in {source}?", yes=yes, as_json=as_json)
+            confirm_surely(
+                f"Take the claims of {order} out of the guard in {source}?", yes=yes, as_json=as_json
+            )
             document = remove_guard(session, session.check_order(order), source, None)
             lines = [
                 f"{source}: {'the guard was removed' if document['removed'] else 'the claims were removed'}"
@@ -370,15 +383,17 @@ def _plan_lines(name: str, plan: "Plan") -> list[str]:
     lines += [f"-- missing: {need}" for need in plan.needs]
     lines += [f"-- note: {note}" for note in plan.notes]
     for step in plan.steps:
-        lines += [
-            f"-- {step.table}; lock: {step.lock}",
-            *(f"{each.rstrip().rstrip(';')};" for each in step.statements),
-        ]
+        lines += [f"-- {step.table}; lock: {step.lock}", "BEGIN;", *_sql_lines(step), "COMMIT;"]
+    lines.append("-- `scelle guard install` then guards the twins, holds the orders' accounts, and probes")
     lines.append("-- undo:")
     for step in plan.undo:
-        for each in step.statements:
-            lines += [f"--   {line}" for line in f"{each.rstrip().rstrip(';')};".splitlines()]
+        lines += [f"--   {line}" for line in ("BEGIN;", *_sql_lines(step), "COMMIT;")]
     return lines
+
+
+def _sql_lines(step: "Step") -> list[str]:
+    """Return the statements of a step as psql runs them, line by line."""
+    return [line for each in step.statements for line in f"{each.rstrip().rstrip(';')};".split("\n")]
 
 
 def _paths_json(paths: "list[GuardedPath]") -> dict[str, Any]:
@@ -386,4 +401,23 @@ def _paths_json(paths: "list[GuardedPath]") -> dict[str, Any]:
 
 
 def _paths_lines(paths: "list[GuardedPath]") -> list[str]:
-    return [each.line() for each in paths]
+    """Say first how many paths stand how, then each, the red ones first; what a suspension makes red is one line."""
+    if not paths:
+        return []
+    numbers = Counter(each.state for each in paths)
+    states = ("effective", "red", "not-probed", "not-coverable")
+    counts = ", ".join(f"{numbers[each]} {each.replace('-', ' ')}" for each in states)
+    suspended = {each.source: each for each in paths if each.path == "suspension"}
+    let_go = {name: [path for path in paths if _is_let_go(path, each)] for name, each in suspended.items()}
+    rest = [path for path in paths if not any(path in found for found in let_go.values())]
+    lines = []
+    for path in sorted(rest, key=lambda each: not each.is_red):
+        more = f"; {len(let_go[path.source])} paths let go for it" if path.path == "suspension" else ""
+        lines.append(f"{path.line()}{more}")
+    return [f"{len(paths)} paths: {counts}", *lines]
+
+
+def _is_let_go(path: "GuardedPath", suspension: "GuardedPath") -> bool:
+    """Tell whether a path is red for the suspension of its guard: by its detail, or since a probe found so."""
+    is_of_it = path.source == suspension.source and path != suspension
+    return is_of_it and path.is_red and (path.how == "probed" or suspension.detail.startswith(path.detail))

@@ -15,11 +15,12 @@ def items_command(order: str, bucket: str) -> str:
 
 def item_lines(order: str, bucket: str, items: "Iterable[Mapping[str, Any]]") -> list[str]:
     """Return listed items for people, one a line below the time of their pass."""
-    lines, last = list[str](), None
+    lines, last = list[str](), (None, None)
     for item in items:
-        if item["pass_us"] != last:
-            last = item["pass_us"]
-            lines.append(f"pass of {utc(int(last))}:")
+        if (item["pass"], item["pass_us"]) != last:
+            last = item["pass"], item["pass_us"]
+            at = utc(int(item["pass_us"]))
+            lines.append(f"watch, at {at}:" if item["pass"] is None else f"pass of {at}:")
         lines.append(f"  {bucket}: {item['source']}: {problem_text(item)}")
     return lines or [f"order {order}: no item is sealed as {bucket}"]
 

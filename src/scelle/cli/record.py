@@ -107,6 +107,7 @@ def proxy(
     Example: scelle record proxy --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080 --surface web --order o-1
     """
     from scelle.safeguards.recorder import Mode  # start-up time of --help
+    from scelle.safeguards.recorder.model import UNREGISTERED
 
     if observe and allow_with_gap:
         raise InputError(
@@ -126,6 +127,8 @@ def proxy(
 
     with Sealer(opening, order, place.source, every, _say) as sealer:
         with _spool(place, surface, mode, upstream) as spool:
+            if not place.is_registered:
+                spool.put({"event": UNREGISTERED}).result()
             document = asyncio.run(_serve(spool, settings, host, port))
         document |= spool.counts()
         sealed = sealer.end()

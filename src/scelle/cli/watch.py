@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scelle.cli.confirm import confirm
+from scelle.cli.confirm import confirm_surely
 from scelle.cli.options import (
     HERE,
     JsonOption,
@@ -106,7 +106,8 @@ def watch(
     a gap is open, 4 where no database could be reached.
 
     `remove` drops slot and publications where no other order is captured through them; a gap opens while the order is
-    alive. It makes a request that two people must sign; in solo mode it is done at once, after a confirmation.
+    alive. It makes a request that two people must sign; in solo mode it is done at once, after a
+    confirmation: without a terminal, or with --json, give --yes.
 
     Example: scelle watch plan ec-2026-0108; scelle watch ec-2026-0108 --until-caught-up --json
 
@@ -217,15 +218,16 @@ def _remove(
     session: "Session", order: str, source: str | None, reason: str, *, yes: bool, as_json: bool
 ) -> None:
     """Ask for the removal of what a watch made, or (solo) remove it."""
-    from scelle.bootstrap.watch_removal import ask_watch_removal, remove_watches  # start-up time of --help
+    from scelle.bootstrap.requests import waits_for  # start-up time of --help
+    from scelle.bootstrap.watch_removal import ask_watch_removal, remove_watches
 
     if not session.is_solo:
         request = ask_watch_removal(session, order, source, reason)
-        line = f"request {request.id}: another person approves it: scelle request approve {request.id}"
+        line = f"request {request.id} {waits_for(session, request)}"
         emit({"order": order, "request": request.id}, [line], as_json)
         return
     where = "all its databases" if source is None else source
-    confirm(f"Drop the slot and publications of {order} in {where}?", yes=yes, as_json=as_json)
+    confirm_surely(f"Drop the slot and publications of {order} in {where}?", yes=yes, as_json=as_json)
     removed = remove_watches(session, order, source)
     lines = [
         f"{each['source']}: {'; '.join(each['dropped']) or 'nothing was there to be dropped'}"

@@ -6,6 +6,7 @@ import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, search_progress
+from scelle.errors import ItemUnknown
 
 if TYPE_CHECKING:
     from scelle.guard.why import Why
@@ -30,12 +31,23 @@ def why(
     anything: release needs two people. What is sealed may be kept where the live item may go: of that one `may-delete`
     answers.
 
+    The guard in a database gives refs of its own (`held, ref 0086fd5f`, SQLSTATE SC001): with --source they are looked
+    up there, among the accounts of orders that you may see.
+
     Example: scelle why a.txt --source docs --json
     """
     from scelle.bootstrap.explaining import explain  # start-up time of --help
+    from scelle.bootstrap.guard_refs import refused_in_database, where_else
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
-        found = explain(session, item, source, search_progress())
+        referred = refused_in_database(session, item, source)
+        if referred is not None:
+            emit(referred.to_json(), referred.lines(), as_json)
+            return
+        try:
+            found = explain(session, item, source, search_progress())
+        except ItemUnknown as error:
+            raise ItemUnknown(f"{error}{where_else(session, item)}") from error
     emit(found.to_json(), [*found.lines(), *_live_lines(found)], as_json)
 
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from scelle.errors import LogBusy, PromisesDamaged
-from scelle.formats.promises import Promise
+from scelle.errors import FormatError, LogBusy, PromisesDamaged
+from scelle.formats.notes import parse_note
+from scelle.formats.promises import Promise, parse_promise
 from scelle.vault import durable
 
 BOOK_NAME: Final = "promises.db"
@@ -117,6 +118,19 @@ class PromiseBook:
         while found := self._rows(query, *after):
             yield from (KeptPromise(*row[2:]) for row in found)
             after = found[-1][:2]
+
+    def altered(self) -> Iterator[bytes]:
+        """Yield the batches whose row does not say what the note in it says: who gives promises goes by the row."""
+        query = "SELECT batch, source, lo, hi, deadline, note FROM promise ORDER BY batch"
+        for batch, source, lo, hi, deadline, note in self._rows(query):
+            try:
+                promise = parse_promise(parse_note(note).text)
+            except FormatError:
+                yield batch
+                continue
+            said = (promise.batch, promise.source, promise.seq, promise.deadline)
+            if said != (batch, source, (lo, hi), deadline):
+                yield batch
 
     def waiting(self, at_most: int) -> list[KeptPromise]:
         """Return promises that were not handed over yet, the most urgent first."""

@@ -205,12 +205,18 @@ def why_not_requester(act: Act, orders: Iterable[str], operator: Operator) -> st
 
 def why_not_approver(request: Request, requester: Operator, approver: Operator) -> str | None:
     """Say why an operator's approval does not count; None where it does."""
-    if approver.name == requester.name or approver.vkey.public == requester.vkey.public:
+    refused = why_not_second(requester, approver)
+    return refused or _why_not(request.act, request.orders, approver, Power.APPROVE)
+
+
+def why_not_second(first: Operator, second: Operator) -> str | None:
+    """Say why an operator's word is not another person's beside that of the first; None where it is."""
+    if second.name == first.name or second.vkey.public == first.vkey.public:
         return "who asked cannot approve: another person must, with a key of their own"
-    for new, old in ((approver, requester), (requester, approver)):
+    for new, old in ((second, first), (first, second)):
         if new.added_by == old.name:
             return f"{new.name} was brought in by {old.name} alone: a third person must approve"
-    return _why_not(request.act, request.orders, approver, Power.APPROVE)
+    return None
 
 
 def _why_not(act: Act, orders: Iterable[str], operator: Operator, power: Power) -> str | None:

@@ -1,10 +1,12 @@
 """Promises reach the folder of who holds them once it takes them, and stay in the vault until they are settled."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from scelle.bootstrap.handing_over import RETRY_S, HandingOver, drop_kept, promise_file, write_promise
+from scelle.ledger.promise_book import BOOK_NAME
 from scelle.ledger.promising import Batch, promise
 from scelle.ledger.service import OrderLedgerWriter
 from scelle.ledger.witness import Witnesses
@@ -122,6 +124,30 @@ def test_writing_again_changes_nothing(folder: Path) -> None:
     write_promise(folder / "a.promise", b"note")
     write_promise(folder / "a.promise", b"note")
     assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [("a.promise", b"note")]
+
+
+def test_what_a_holder_has_is_never_replaced(folder: Path) -> None:
+    write_promise(folder / "a.promise", b"note")
+    with pytest.raises(FileExistsError):
+        write_promise(folder / "a.promise", b"another")
+    assert (folder / "a.promise").read_bytes() == b"note"
+
+
+def test_what_was_altered_in_the_vault_is_not_handed_over(
+    ledger: OrderLedgerWriter, handing: HandingOver, folder: Path, said: list[str]
+) -> None:
+    notes = given(ledger, b"1", b"2")
+    book = sqlite3.connect(ledger.folder / BOOK_NAME)
+    with book:
+        book.execute("UPDATE promise SET note = ? WHERE batch = ?", (notes[1], b"1" * 16))
+        book.execute("UPDATE promise SET hi = 1000000 WHERE batch = ?", (b"2" * 16,))
+    book.close()
+    for _ in range(3):
+        handing.hand_over(ledger)
+    assert [(folder / name).read_bytes() for name in names(folder)] == [notes[1]]
+    assert len(said) == 1
+    assert b"1" * 16 in [each.batch for each in ledger.promises.waiting(9)]
+    assert sorted(ledger.promises.altered()) == [b"1" * 16, b"2" * 16]
 
 
 def test_what_was_kept_is_dropped_and_nothing_else(

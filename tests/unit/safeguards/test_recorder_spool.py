@@ -249,3 +249,11 @@ def test_a_document_of_another_format_keeps_its_bytes(tmp_path: Path) -> None:
     with spool(tmp_path):
         pass
     assert b"spool-damaged" not in b"".join(lines(tmp_path))
+
+
+def test_a_fault_of_ours_fails_what_waits_and_nothing_hangs(tmp_path: Path) -> None:
+    with spool(tmp_path) as writing:
+        with pytest.raises(StorageFailed, match="fault"):
+            writing.put(asked("a1", more={1, 2})).result(timeout=10)  # a set is no JSON
+        writing.put(asked("a2")).result(timeout=10)
+    assert [event["attempt_id"] for event in events(tmp_path) if "attempt_id" in event] == ["a2"]

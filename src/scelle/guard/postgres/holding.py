@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from psycopg import Connection
 
+from scelle.guard.postgres.objects import QUERIES
 from scelle.guard.postgres.relations import registry_lock
 
 _BITS_PER_ACCOUNT: Final = 16
@@ -39,10 +40,7 @@ def hold(connection: "Connection[Any]", accounts: Iterable[str]) -> int:
     with connection.transaction():
         registry_lock(connection)
         connection.execute("SET LOCAL work_mem = '128MB'")
-        connection.execute(_MAKE.encode())
-        with connection.cursor() as cursor, cursor.copy("COPY scelle_told FROM STDIN") as copy:
-            for account in accounts:
-                copy.write_row((account,))
+        _tell(connection, accounts)
         connection.execute("ANALYZE scelle_told")
         connection.execute(_HASH.encode())
         connection.execute("ANALYZE scelle_wanted")
@@ -82,6 +80,31 @@ def ref_of(connection: "Connection[Any]", account: str) -> str:
     """Give the ref that a refusal shows for an account, for whoever may know which order holds it."""
     row = connection.execute("SELECT scelle_guard.ref(%s)", (account,)).fetchone()
     return "" if row is None else str(row[0])
+
+
+def is_of_accounts(connection: "Connection[Any]", ref: str, accounts: Iterable[str]) -> bool:
+    """Tell whether a refusal's ref is that of one of these accounts. The key does not leave the database."""
+    with connection.transaction(force_rollback=True):
+        _tell(connection, accounts)
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM scelle_told t CROSS JOIN scelle_guard.secret s WHERE "
+            "left(encode(sha256(s.key || convert_to('ref:' || t.account, 'UTF8')), 'hex'), 8) = %s)",
+            (ref,),
+        ).fetchone()
+    return bool(row and row[0])
+
+
+def objects_of_ref(connection: "Connection[Any]", ref: str) -> list[str]:
+    """Name the guarded tables, columns and triggers that have this ref: of rows that nobody owns, and of DDL."""
+    return [row[0] for row in connection.execute(QUERIES["objects_of_ref"].encode(), (ref,)).fetchall()]
+
+
+def _tell(connection: "Connection[Any]", accounts: Iterable[str]) -> None:
+    """Put texts into the temporary table `scelle_told`, which ends with the transaction."""
+    connection.execute(_MAKE.encode())
+    with connection.cursor() as cursor, cursor.copy("COPY scelle_told FROM STDIN") as copy:
+        for account in accounts:
+            copy.write_row((account,))
 
 
 def _write_filter(connection: "Connection[Any]") -> int:

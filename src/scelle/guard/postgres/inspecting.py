@@ -1,6 +1,7 @@
 """Compare what stands in the catalogs with what was installed; nothing is attempted and no lock is waited for."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from psycopg import Connection
@@ -41,6 +42,9 @@ BY_EVENT: Final = {
     "rewrite": "scelle_guard_rewrite",
 }
 """The paths that only an event trigger stands before, by its name."""
+
+GUARD_GONE: Final = "the schema scelle_guard is gone"
+"""What the path `guard` says where no guard is there; whether there ever was one, only the logs know."""
 
 _TABLES: Final = ("settings", "secret", "held", "filter", "tables", "allowed", "outbox", "missed")
 
@@ -83,10 +87,15 @@ def standing(connection: "Connection[Any]") -> Standing:
     )
 
 
+def suspended_detail(until: datetime) -> str:
+    """Say until when the guard is suspended, to the second, as the path `suspension` says it."""
+    return f"suspended until {until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def inspect(connection: "Connection[Any]") -> list[PathState]:
     """Say of every delete path of every guarded table what the catalogs say of it."""
     if not catalogs.is_installed(connection):
-        return [PathState("", "guard", "", State.RED, How.INSPECTED, "the schema scelle_guard is gone")]
+        return [PathState("", "guard", "", State.RED, How.INSPECTED, GUARD_GONE)]
     states = list(_general(connection))
     general = "; ".join(state.detail for state in states if state.state is State.RED)
     shared = _function_faults(connection, shared_functions(catalogs.chosen_beyond(connection)))
@@ -226,7 +235,7 @@ def _general(connection: "Connection[Any]") -> Iterator[PathState]:
         yield PathState("", "guard", "", State.RED, How.INSPECTED, str(error))
         return
     if found.suspended_until is not None:
-        detail = f"suspended until {found.suspended_until:%Y-%m-%dT%H:%M:%SZ}"
+        detail = suspended_detail(found.suspended_until)
         yield PathState("", "suspension", "", State.RED, How.INSPECTED, detail)
     if not found.hashes_alike:
         detail = "this server hashes text otherwise than the one the set was made on: hold the accounts again"

@@ -4,7 +4,7 @@ A crash between two transactions leaves a guard over some tables and none over t
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -67,16 +67,20 @@ def plan(
 ) -> Plan:
     """Say what `install` would do with these wishes; changes nothing. Raises GuardWrong."""
     _check_server(connection)
-    role, is_super, may_create, database, provider, publications, is_there = _role(connection, owner)
+    role, is_super, may_create, database, provider, publications, keeper = _role(connection, owner)
+    is_there = keeper is not None or catalogs.is_installed(connection)
     parts, notes = _parts(connection, wishes, (caps or Caps()).beyond)
     has_events = is_super or bool(provider)
     first = () if is_there else (_schema_step(connection, caps or Caps(), has_events=has_events),)
     undo = [_undo_step(function_name(part.relation), part.relation.sql, part) for part in reversed(parts)]
     undo.append(Step(SCHEMA, tuple(_drop_statements(has_events=has_events)), NO_LOCK))
-    needs = (
-        [] if may_create or is_there else [f"GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(role)};"]
-    )
-    needs += _table_needs(parts, role, is_super=is_super)
+    needs = []
+    if not (may_create or is_there):
+        needs.append(f"GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(role)};")
+    if keeper is not None:
+        needs.append(f"-- the guard that stands here belongs to {shown(keeper)}: run it as that role")
+    elif not is_super:
+        needs += _table_needs(connection, _to_change(connection, parts, is_there=is_there), role)
     notes += _notes(role, has_events=has_events, publications=publications)
     return Plan(
         role, (*first, *(part.step for part in parts)), tuple(undo), tuple(needs), tuple(notes), has_events
@@ -156,6 +160,16 @@ def _guard(connection: "Connection[Any]", part: _Part) -> None:
         connection.execute(f"DROP TRIGGER {quoted(name)} ON {part.relation.sql}".encode())
     for statement in part.step.statements:
         connection.execute(statement.encode())
+
+
+def _to_change(connection: "Connection[Any]", parts: Sequence[_Part], *, is_there: bool) -> list[Relation]:
+    """Return the tables that do not stand as wished yet: only for those must the role own anything."""
+    known = {each.oid: each for each in catalogs.registered(connection)} if is_there else {}
+    return [
+        part.relation
+        for part in parts
+        if part.relation.oid not in known or not _is_as_wished(connection, known[part.relation.oid], part)
+    ]
 
 
 def _our_triggers(connection: "Connection[Any]", oid: int) -> list[str]:
@@ -430,13 +444,25 @@ def _role(connection: "Connection[Any]", owner: str | None) -> tuple[Any, ...]:
     return tuple(row)
 
 
-def _table_needs(parts: Sequence[_Part], role: str, *, is_super: bool) -> list[str]:
-    if is_super:
-        return []
-    owners: Mapping[str, None] = dict.fromkeys(
-        part.relation.owner for part in parts if not part.relation.is_ours
-    )
-    return [f"GRANT {quoted(each)} TO {quoted(role)};  -- or run it as the owner" for each in owners]
+def _table_needs(connection: "Connection[Any]", relations: Sequence[Relation], role: str) -> list[str]:
+    """Say how the role comes to own each table; never by a GRANT that would make it a superuser."""
+    by_owner: dict[str, list[Relation]] = {}
+    for relation in relations:
+        if not relation.is_ours:
+            by_owner.setdefault(relation.owner, []).append(relation)
+    found = connection.execute("SELECT r.rolname FROM pg_roles r WHERE r.rolsuper").fetchall()
+    supers, needs = {name for (name,) in found}, []
+    for owner, owned in by_owner.items():
+        if owner in supers:
+            needs += [
+                f"ALTER TABLE {each.sql} OWNER TO {quoted(role)};  -- its owner {shown(owner)} is a superuser; or run "
+                "it as that one"
+                for each in owned
+            ]
+        else:
+            names = shown(", ".join(each.text for each in owned))
+            needs.append(f"GRANT {quoted(owner)} TO {quoted(role)};  -- or run it as the owner, of {names}")
+    return needs
 
 
 def _notes(role: str, *, has_events: bool, publications: int) -> list[str]:

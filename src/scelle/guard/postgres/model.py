@@ -26,6 +26,10 @@ PRINTED_AS_CAST: Final = frozenset({"text", "varchar", "int2", "int4", "int8", "
 """Types whose cast to text prints what COPY prints, and is faster than `format`."""
 
 
+CAP_MAX: Final = (1 << 63) - 1
+"""The largest cap that the database's numbers hold."""
+
+
 class Mode(StrEnum):
     """Say what becomes of a statement that takes something held away."""
 
@@ -65,8 +69,8 @@ class Caps:
     beyond: Beyond = Beyond.REFUSE
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.size_bytes < 1:
-            raise InputError("caps of the outbox: give rows and bytes from 1")
+        if not (1 <= self.rows <= CAP_MAX and 1 <= self.size_bytes <= CAP_MAX):
+            raise InputError(f"caps of the outbox: give rows and bytes from 1 to {CAP_MAX}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,10 @@ BEGIN
   IF current_setting('application_name') <> 'scelle-probe' AND num_nulls(to_regclass('scelle_guard.refused')) = 0 THEN
     PERFORM nextval('scelle_guard.refused');
   END IF;
+  IF why LIKE 'held, ref %' THEN
+    RAISE EXCEPTION '%', why USING ERRCODE = state,
+      HINT = 'The ref is of the guard in this database. Who may know what holds it asks: scelle why REF --source SOURCE';
+  END IF;
   RAISE EXCEPTION '%', why USING ERRCODE = state;
 END
 
@@ -212,7 +216,8 @@ END
     WHEN 'keep' THEN
       EXECUTE scelle_guard.keep_sql(@relation@, @op@, @source@) USING own.seed, own.key, filter, mask@old@;
     WHEN 'refuse' THEN
-      EXECUTE 'SELECT ' || coalesce('format(''%s'', o.' || quote_ident((scelle_guard.entry(@relation@)).account) || ')', 'NULL')
+      whose := quote_ident((scelle_guard.entry(@relation@)).account);
+      EXECUTE 'SELECT ' || coalesce('CASE WHEN num_nulls(o.' || whose || ') = 0 THEN format(''%s'', o.' || whose || ') END', 'NULL')
         || scelle_guard.from_sql(@relation@, @source@) || ' LIMIT 1' INTO whose USING own.seed, own.key, filter, mask@old@;
       PERFORM scelle_guard.refuse('held, ref ' || scelle_guard.ref(coalesce(whose, @relation@::regclass::text)), 'SC001');
     ELSE NULL;
@@ -513,7 +518,9 @@ SELECT r.rolname, r.rolsuper, has_database_privilege(current_database(), 'CREATE
   coalesce((SELECT m.rolname FROM pg_roles m WHERE m.rolname IN ('rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin')
             AND pg_has_role(m.oid, 'MEMBER') LIMIT 1), ''),
   (SELECT count(*) FROM pg_publication p WHERE p.puballtables),
-  to_regnamespace('scelle_guard') IS NOT NULL
+  -- whose guard stands here, where that is a role whose rights this one does not have
+  (SELECT o.rolname FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner
+   WHERE n.nspname = 'scelle_guard' AND NOT pg_has_role(n.nspowner, 'USAGE'))
 FROM pg_roles r WHERE r.rolname = current_user;
 
 -- name: registered
@@ -562,6 +569,21 @@ SELECT s.installation::text, s.system, (SELECT system_identifier::text FROM pg_c
     WHERE get_bit(f.bits, (h.hash & f.mask)::int) = 0)
     AND EXISTS (SELECT FROM scelle_guard.filter)
 FROM scelle_guard.settings s CROSS JOIN scelle_guard.secret k;
+
+-- name: objects_of_ref
+-- what a refusal names where it has no account: a table, or what belongs to one, each as `object_identity` writes it
+WITH guarded AS (
+  SELECT c.oid, format('%%I.%%I', n.nspname, c.relname) AS name FROM scelle_guard.tables t
+  JOIN pg_class c ON c.oid = t.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+), named AS (
+  SELECT g.name AS what FROM guarded g
+  UNION ALL
+  SELECT format('%%s.%%I', g.name, a.attname) FROM guarded g JOIN pg_attribute a ON a.attrelid = g.oid
+  WHERE a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT format('%%I on %%s', x.tgname, g.name) FROM guarded g JOIN pg_trigger x ON x.tgrelid = g.oid WHERE NOT x.tgisinternal
+)
+SELECT named.what FROM named WHERE scelle_guard.ref(named.what) = %s ORDER BY named.what COLLATE "C";
 
 -- name: foreign_triggers
 SELECT g.tgname FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace

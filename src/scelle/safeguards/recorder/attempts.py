@@ -92,4 +92,5 @@ class Attempt:
         """Count what was not recorded for a fault of ours: nobody else waits for it."""
         self._under_way.discard(task)
         if not task.cancelled() and task.exception() is not None:
+            self._is_lost = True
             self.lose("recorder-fault")

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from scelle.errors import SpoolBusy, StorageError
+from scelle.errors import SpoolBusy, StorageError, StorageFailed
 from scelle.safeguards.recorder.contents import ContentStore, Held, failure
 from scelle.safeguards.recorder.lines import file_name, run_end, spool_files, torn_end
 from scelle.safeguards.recorder.model import (
@@ -262,6 +262,8 @@ class Spool:
                 places = self._commit(batch)
             except StorageError as error:
                 self._failed(batch, error)
+            except Exception as error:  # noqa: BLE001  whoever waits must be told, and the next batch is tried
+                self._failed(batch, StorageFailed(f"{self.folder}: a fault of the recorder: {error!r}"))
             else:
                 self.total_events += len(batch)
                 for each, place in zip(batch, places, strict=True):
@@ -326,15 +328,15 @@ class Spool:
             self._torn_at = None
         start = offset = file.tell()
         before, places, lines = (self._seq, self._hash), [], []
-        for each in batch:
-            line, place = self._line(each.event, file.path.name, offset)
-            lines.append(line)
-            places.append(place)
-            offset += len(line)
         try:
+            for each in batch:
+                line, place = self._line(each.event, file.path.name, offset)
+                lines.append(line)
+                places.append(place)
+                offset += len(line)
             file.write(b"".join(lines))
             self._sync(file, batch)
-        except StorageError:
+        except BaseException:
             self._seq, self._hash = before
             self._torn_at = start
             with suppress(StorageError):  # else before the next batch

@@ -199,11 +199,15 @@ class LiveTables:
     def _learn(self) -> None:
         """Learn the shapes of the tables that are there, so that a quiet one is looked at, too."""
         try:
-            for table in read_catalog(self._asking, self.settings.tables, is_standby=False).tables:
-                self._shapes[table.text] = self._shaped(table)
+            self._shapes |= self._catalogued()
         except SourceError:
             self.close()
             raise
+
+    def _catalogued(self) -> dict[str, Shape]:
+        """Return the shapes of the tables as the catalogs have them now, by name; partitions as their root."""
+        found = read_catalog(self._asking, self.settings.tables, is_standby=False).tables
+        return {table.text: self._shaped(table) for table in found}
 
     # --- the stream
 
@@ -253,23 +257,37 @@ class LiveTables:
         return record._replace(values=values, version=b"\t".join(cells))
 
     def kept(self, rows: Sequence[OldRow]) -> list[Record | BadRecord]:
-        """Make records of rows that the guard kept, in their order; of a table that is not known a BadRecord."""
+        """Make records of rows that the guard kept, in their order; of a table that is not known a BadRecord.
+
+        The guard names partitions, and may know of one before the stream does: then the catalogs are asked.
+        """
+        homes = _homes(self._shapes.values())
+        if any(row.table not in homes for row in rows):
+            self._shapes |= {
+                text: shape for text, shape in self._catalogued().items() if self._is_other(text, shape)
+            }
+            homes = _homes(self._shapes.values())
         records: list[Record | BadRecord] = []
         for row in rows:
-            shape = self._shapes.get(row.table)
-            if shape is None:
+            if row.table not in homes:
                 records.append(BadRecord(row.table, "no-such-table", "its rows are not read"))
                 continue
+            shape, table_oid = homes[row.table]
             letter, settings = _DIVERTED[row.op], self.settings
             place = b"@outbox-%d-%b-%d-" % (row.number, letter, row.at_us)
             told = dict(zip(row.columns, row.cells, strict=True))
             cells = [told.get(column.name) for column in shape.table.columns]
             reader = ChangeReader(shape, "", 0, settings.holder, settings.shard, self._open)
-            oid = str(shape.table.oid).encode()
+            oid = str(table_oid).encode()
             texts = [None if cell is None else cell.encode("utf-8") for cell in cells]
             records += reader.records(self._line(shape, oid, place, texts))
         self._large = {}
         return records
+
+    def _is_other(self, text: str, shape: Shape) -> bool:
+        """Tell whether the catalogs know of a table, or of partitions, that the stream has not told of."""
+        known = self._shapes.get(text)
+        return known is None or known.table.leaves != shape.table.leaves
 
     def stay_alive(self) -> None:
         """Keep the stream open while nothing is received."""
@@ -520,6 +538,15 @@ class _Asking:
         )
         leaf = Leaf(relation.oid, table_text(relation.schema, relation.name))
         return Table(relation.oid, relation.schema, relation.name, False, 0, tuple(columns), key, (leaf,))
+
+
+def _homes(shapes: Iterable[Shape]) -> dict[str, tuple[Shape, int]]:
+    """Return, by the name of each table with rows of its own, how they are read, and its oid: a partition as its root."""
+    found: dict[str, tuple[Shape, int]] = {}
+    for shape in sorted(shapes, key=lambda each: each.table.is_partitioned):
+        found[shape.table.text] = shape, shape.table.oid
+        found |= {leaf.text: (shape, leaf.oid) for leaf in shape.table.leaves}
+    return found
 
 
 def _escaped(cell: bytes) -> bytes:

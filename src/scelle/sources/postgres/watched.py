@@ -48,7 +48,8 @@ class Standing:
 
     `unpublished` are in no publication; `partly` are those of which no UPDATE and DELETE is shown, with the reason.
     `altered`: a publication is gone, or gives less than it was made to give. `loosened` have lost their identity and
-    are published as if they had one: PostgreSQL refuses their UPDATE and DELETE until they are taken out.
+    are published as if they had one: PostgreSQL refuses their UPDATE and DELETE until they are taken out. `strays` are
+    published and no table of the source any more: they were moved, or renamed, out of its pattern.
     """
 
     server: Server
@@ -57,6 +58,7 @@ class Standing:
     partly: tuple[tuple[str, str], ...]
     altered: bool = False
     loosened: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
 
 
 class WatchedDatabase:
@@ -172,6 +174,7 @@ class WatchedDatabase:
             tuple((each.text, _why_partly(each)) for each in tables if not _is_whole(each)),
             not (whole.is_as_made and inserts.is_as_made),
             tuple(each.text for each in logged if each.text in whole.tables and not _is_whole(each)),
+            tuple(sorted((whole.tables | inserts.tables) - {each.text for each in tables})),
         )
 
     def _tables(self, admin: "Connection[Any]") -> list[LiveTable]:
