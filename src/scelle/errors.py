@@ -869,6 +869,15 @@ class GateProofWrong(IntegrityError):
     code = "gate.proof_wrong"
 
 
+# --- safeguards: the detectors -----------------------------------------------------------------------------
+
+
+class DetectorWrong(InputError):
+    """Say that a detector, or a file that it consists of or is given, cannot be used: a lexicon, a list, values."""
+
+    code = "detector.wrong"
+
+
 # --- safeguards: the recorder ------------------------------------------------------------------------------
 
 

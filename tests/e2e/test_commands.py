@@ -293,7 +293,7 @@ def test_a_source_that_went_away_is_a_gap_until_it_is_back(ordered: Platform) ->
     answer = ordered("preserve", ORDER, code=4)
     assert answer.out == ""
     assert "the gap is in the log" in answer.err
-    gaps = ordered("status", "--json").json["orders"][0]["gaps"]
+    gaps = ordered("status", "--json", code=1).json["orders"][0]["gaps"]
     assert [(gap["cause"], gap["to"]) for gap in gaps] == [("source-unreachable", None)]
     (ordered.root / "moved").rename(ordered.docs)
     ordered("preserve", ORDER)

@@ -150,7 +150,7 @@ def test_a_gap_is_open_until_a_whole_pass(platform: Platform) -> None:
     for _ in range(2):
         answer = platform("preserve", ORDER, "--json", code=4)
         assert answer.out == "" or answer.json["offered"] == 0
-    gaps = platform("status", "--json").json["orders"][0]["gaps"]
+    gaps = platform("status", "--json", code=1).json["orders"][0]["gaps"]
     assert [gap["cause"] for gap in gaps] == ["source-unreachable"], "one gap, however often it was tried"
     (platform.root / "away").rename(platform.docs)
     preserved(platform)

@@ -86,7 +86,6 @@ def test_who_suspends_cannot_give_the_second_word(vault: Vault, db: Connection) 
     assert "another person" in _said(vault, "--as", "alice", "guard", "confirm", made["id"], code=2)
     (waiting,) = vault.json("--as", "alice", "guard", "status", code=1)["unconfirmed"]
     assert waiting == made
-    # whom alice brought in alone is no second person either; the first operator of all was brought in by nobody
     confirmed = vault.json("--as", "bob", "guard", "confirm", made["id"])
     assert (confirmed["by"], confirmed["confirmed_by"], confirmed["is_alone"]) == ("alice", "bob", False)
 

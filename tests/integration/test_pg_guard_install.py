@@ -169,7 +169,7 @@ def test_a_role_without_rights_is_told_which_to_ask_for(server: PostgresServer) 
             found = plan(connection, wishes(Mode.DIVERT))
             assert found.needs == (
                 'GRANT CREATE ON DATABASE "rights" TO "modest";',
-                f'GRANT "{OWNER}" TO "modest";  -- or run it as the owner',
+                f'GRANT "{OWNER}" TO "modest";  -- or run it as the owner of \'public.posts\' and 5 more',
             )
             assert not found.has_event_triggers
             assert "rds_superuser" in found.notes[0]

@@ -21,7 +21,7 @@ INSERT INTO parts SELECT i, 'a', 'mild' FROM generate_series(1, 20) i
 """
 NOWHERE = """
 INSERT INTO scelle_guard.outbox (schema_name, table_name, op, columns, cells)
-VALUES ('public', 'nowhere', 'delete', '{id,body}', '{1,late}'), ('public', 'nowhere', 'delete', '{id,body}', '{2,late}')
+SELECT 'public', 'nowhere', 'delete', '{id,body}', ARRAY[i::text, 'late'] FROM generate_series(1, 2) i
 """
 
 
@@ -54,7 +54,9 @@ def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Va
 # --- the guard's outbox
 
 
-@pytest.mark.parametrize("statement", ["TRUNCATE parts", "DELETE FROM parts", "TRUNCATE parts_low, parts_high"])
+@pytest.mark.parametrize(
+    "statement", ["TRUNCATE parts", "DELETE FROM parts", "TRUNCATE parts_low, parts_high"]
+)
 def test_rows_of_partitions_that_the_guard_kept_are_sealed_under_their_root(
     vault: Vault, db: Connection, statement: str
 ) -> None:
@@ -64,7 +66,8 @@ def test_rows_of_partitions_that_the_guard_kept_are_sealed_under_their_root(
     vault.json("guard", "install", "o-1", "--source", "app", "--mode", "divert")
     db.execute(statement.encode())
     counts = vault.watch()
-    assert (counts["failed"], counts["unchanged"]) == (0, 20)  # they are the snapshot's own rows, under its root
+    # they are the snapshot's own rows, under its root
+    assert (counts["failed"], counts["unchanged"]) == (0, 20)
     assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)
     assert vault.watch()["offered"] == 0
     vault.run("verify")
@@ -214,7 +217,7 @@ def test_gaps_are_listed_to_operators_only_once_there_are_some(vault: Vault) -> 
         (("plan", "o-1", "--until-caught-up"), "--until-caught-up"),
         (("plan", "o-1", "--every", "5"), "--every"),
         (("remove", "o-1", "--yes", "--promises", "p"), "--promises"),
-        (("remove", "o-1", "--yes", "--log-format", "json"), "--log-format"),
+        (("remove", "o-1", "--yes", "--log-format", "text"), "--log-format"),
     ],
 )
 def test_what_does_not_belong_to_a_form_is_refused(vault: Vault, words: tuple[str, ...], said: str) -> None:
@@ -225,7 +228,9 @@ def test_what_does_not_belong_to_a_form_is_refused(vault: Vault, words: tuple[st
     assert len(err.splitlines()) == 1
 
 
-def test_who_stands_by_until_caught_up_says_what_was_sealed_by_the_other(vault: Vault, db: Connection) -> None:
+def test_who_stands_by_until_caught_up_says_what_was_sealed_by_the_other(
+    vault: Vault, db: Connection
+) -> None:
     vault.order()
     vault.watch()
     other = vault.start("watch", "o-1")

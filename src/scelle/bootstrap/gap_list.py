@@ -1,11 +1,16 @@
 """List the gaps of orders: what was, or may have been, missed, and what closed it."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from scelle.bootstrap.session import Session
+from scelle.capture.live import NOTICED
+from scelle.formats.entries import Gap
+from scelle.ledger.events import Event, events
 from scelle.ledger.model import KnownGap, known_gaps
+from scelle.operators.model import Power
 from scelle.orders.days import utc_text
 from scelle.orders.service import sealed_order
 
@@ -17,6 +22,8 @@ class ListedGap:
     order: str
     source: str
     known: KnownGap
+    tables: tuple[str, ...] = ()
+    """Which tables a watch left out, where that is what the gap is about."""
 
     @property
     def is_open(self) -> bool:
@@ -43,6 +50,7 @@ class ListedGap:
             "from": utc_text(self.known.gap.interval[0], "auto"),
             "to": None if until_us is None else utc_text(until_us, "auto"),
             "lost_at_most": self.lost_at_most,
+            "tables": list(self.tables),
             "open": self.is_open,
             "entry": self.known.at,
             "closed_by": self.known.closed_at,
@@ -57,11 +65,16 @@ class ListedGap:
         return (
             f"{state}: order {self.order}, {self.source}: {self.known.gap.cause}, "
             f"{utc_text(self.known.gap.interval[0], 'auto')} to {until}; {what}"
+            + (f"; {', '.join(self.tables)}" if self.tables else "")
         )
 
 
 def list_gaps(session: Session, order: str | None = None) -> list[ListedGap]:
-    """List the gaps of an order, or of all that who acts may know of, in the order of their entries."""
+    """List the gaps of an order, or of all that who acts may know of, in the order of their entries.
+
+    Raises NotAllowed where nobody acts, once there are operators: no gap would be seen then.
+    """
+    session.require(Power.SEE_COUNTS)
     orders = session.orders() if order is None else [session.check_order(order)]
     return [gap for each in orders for gap in _gaps_of(session, each)]
 
@@ -69,5 +82,17 @@ def list_gaps(session: Session, order: str | None = None) -> list[ListedGap]:
 def _gaps_of(session: Session, order: str) -> Iterator[ListedGap]:
     ledger = session.order_ledger(order)
     names = {alias: name for name, alias in sealed_order(ledger).aliases.items()}
-    for known in known_gaps(ledger.entries):
-        yield ListedGap(order, names.get(known.gap.source, known.gap.source), known)
+    found, tables = list(known_gaps(ledger.entries)), defaultdict[int, list[str]](list)
+    for event in events(ledger, NOTICED):
+        about = [each for each in found if _is_about(event, each.gap)]
+        if about:  # the newest that had begun by then
+            tables[about[-1].at].append(event.body["unit"])
+    for known in found:
+        told = tuple(sorted(set(tables[known.at])))
+        yield ListedGap(order, names.get(known.gap.source, known.gap.source), known, told)
+
+
+def _is_about(event: Event, gap: Gap) -> bool:
+    """Tell whether an event may name a table of a gap."""
+    body = event.body
+    return (body["source"], body["kind"]) == (gap.source, gap.cause) and gap.interval[0] <= event.time_us

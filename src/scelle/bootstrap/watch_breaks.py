@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # the driver is an extra: what needs it is imported when a da
 
 NOT_PUBLISHED: Final = "table-not-published"
 MOVED_AWAY: Final = "table-moved-away"
+LEFT_OUT: Final = (NOT_PUBLISHED, MOVED_AWAY)
+"""What only the database's people may be able to mend: a watch sees no breach any more, and the gap is open still."""
 SLOT_MISSING: Final = "slot-missing"
 _ROW_WAL_BYTES: Final = 8
 

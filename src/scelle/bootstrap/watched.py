@@ -44,6 +44,9 @@ class Watched:
     is_said: bool = False
     left_out: tuple[str, ...] = ()
     """Tables that cannot be published: what happens to them is not captured."""
+    absent: tuple[str, tuple[str, ...]] | None = None
+    """The cause of a gap, and its tables, that are not noticed in the logs of the orders yet."""
+    noticed: tuple[str, tuple[str, ...]] | None = None
     may_be_left_out: bool = True
     """Whether a gap of such tables may be open, in a log of an order that is captured."""
     stuck: frozenset[str] | None = None
@@ -68,6 +71,11 @@ class Watched:
         from scelle.sources.postgres.watched import position_token  # the driver is an extra
 
         return position_token(self.state.system_id, self.state.timeline, self.slot, reached)
+
+    def note_absent(self, cause: str, tables: tuple[str, ...]) -> None:
+        """Remember which tables a gap is about, until that is in the logs of the orders."""
+        if tables and self.noticed != (cause, tables):
+            self.absent = cause, tables
 
     def close_stream(self) -> None:
         """Let the stream go; what was not confirmed comes again."""

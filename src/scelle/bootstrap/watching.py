@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from scelle.bootstrap.handing_over import HandingOver
+from scelle.bootstrap.live_gaps import close_gaps, declare_gap, has_open_gap
 from scelle.bootstrap.orders import refuse_capture
 from scelle.bootstrap.restricted import with_compartment
 from scelle.bootstrap.session import Session
 from scelle.bootstrap.tree_watch import TreeWatch
 from scelle.bootstrap.wal_caps import BEYOND, PAUSE_S, WAL_CAP, CapKeeper, is_beyond
-from scelle.bootstrap.watch_breaks import MOVED_AWAY, NOT_PUBLISHED, SLOT_MISSING, breach_of, lost_at_most
+from scelle.bootstrap.watch_breaks import (
+    LEFT_OUT,
+    MOVED_AWAY,
+    NOT_PUBLISHED,
+    SLOT_MISSING,
+    breach_of,
+    lost_at_most,
+)
 from scelle.bootstrap.watch_gaps import GapCounter
 from scelle.bootstrap.watch_guard import GuardService
 from scelle.bootstrap.watch_log import Level, Say, Teller
@@ -28,7 +36,7 @@ from scelle.bootstrap.watch_meter import Meter
 from scelle.bootstrap.watch_removal import BEGAN, watched_since
 from scelle.bootstrap.watched import Watched, WatchReport
 from scelle.bootstrap.witnessing import Witnessing
-from scelle.capture.entries import closing_gap, open_gaps
+from scelle.capture.entries import open_gaps
 from scelle.capture.interfaces import NamedSource, PassTools, clauses_over
 from scelle.capture.live import LiveCapture, Seam
 from scelle.capture.model import Counts, SourceReport
@@ -47,7 +55,6 @@ from scelle.errors import (
     SourceUnreadable,
     VaultBusy,
 )
-from scelle.formats.entries import Gap
 from scelle.ledger.crew import spare_cores
 from scelle.ledger.events import events, record_event
 from scelle.ledger.service import OrderLedger, OrderLedgerWriter
@@ -143,7 +150,7 @@ class Watcher:
                     else:
                         time.sleep(_PAUSE_S)
                     self._publish(None)
-                    if self._is_done():
+                    if self._is_done() and self._has_concluded(stack):
                         return self.report
         except VaultBusy:
             if not self._should_stop():
@@ -162,6 +169,27 @@ class Watcher:
         if not self._until_caught_up or (self._others and self._passed_s == -math.inf):
             return False
         return all(each.state.confirmed >= each.target for each in self._watched)
+
+    def _has_concluded(self, stack: ExitStack) -> bool:
+        """Say what another process sealed meanwhile; False where it is gone, and its streams are this one's now.
+
+        Whoever holds the vault's lock knows that the other has sealed what is durable: it does so before it lets go.
+        """
+        standing_by = [each for each in self._watched if not each.is_mine]
+        if not standing_by or not self._until_caught_up or self._should_stop():
+            return True
+        with self._turn_open() as session:
+            self._take_over(session.path, session.key, stack)
+            if any(each.is_mine for each in standing_by):
+                return False
+            for each in standing_by:
+                reached = self.report.reached[each.name] = lsn_text(each.state.confirmed)
+                self.report.notes.append(
+                    f"{each.name}: another process watches it, and sealed what was committed before the start of this "
+                    f"one, up to {reached}"
+                )
+            self.report.gaps = [gap for _, gap in open_gaps(session.ledger(self._order))]
+        return True
 
     # --- begin
 
@@ -215,7 +243,7 @@ class Watcher:
         self._watched.append(each)
         keeper.keep(choices)  # from now on: the snapshot that comes first may take hours
         for order, since_us in orders:  # where the last stream ended is forgotten
-            self._declare(session, order, named.name, "state-lost", since_us)
+            declare_gap(session, order, named.name, "state-lost", since_us)
         if state is not None:
             self._look(session, each)
         return each
@@ -471,6 +499,7 @@ class Watcher:
 
     def _step(self, session: Session, each: Watched) -> None:
         """Take what came, make it durable when it is due, and look at the server now and then."""
+        self._notice_absent(each)
         if each.stream is None and self._clock_s() < each.retry_s:
             return
         try:
@@ -602,15 +631,7 @@ class Watcher:
             return
         each.broken_s, each.pause_s = None, 0.0
         for order, _ in self._joined(session, each):
-            ledger = session.writer(order)
-            alias = sealed_order(ledger).aliases[each.name]
-            closing = [
-                closing_gap(index, gap, session.now_us(), 0)
-                for index, gap in open_gaps(ledger, alias)
-                if gap.cause in (CONNECTION_LOST, STREAM_BROKEN)
-            ]
-            if closing:
-                ledger.commit_entries(closing, session.now_us())
+            close_gaps(session, order, each.name, (CONNECTION_LOST, STREAM_BROKEN), 0)
         self._say(f"{each.name}: the stream goes on where it was", "stream-mended", each.name)
 
     def _look(self, session: Session, each: Watched) -> None:
@@ -622,8 +643,12 @@ class Watcher:
         self._meter.looked(each.name, unconfirmed, kept, each.choices.wal_cap_bytes)
         cause = breach_of(each.state, standing) or self._beyond_cap(session, each, standing)
         if cause is None:
+            each.noticed = None
             each.state = replace(each.state, at_us=standing.server.time_us)
+            self._take_in_left_out(session, each)
             return
+        if cause in LEFT_OUT:
+            each.note_absent(cause, standing.unpublished if cause == NOT_PUBLISHED else standing.strays)
         if cause == NOT_PUBLISHED and not self._can_publish(session, each, cause, standing.unpublished):
             return
         if cause == MOVED_AWAY and not self._can_publish(session, each, cause, standing.strays):
@@ -638,6 +663,25 @@ class Watcher:
             each.database.drop_slot_beyond(each.choices.wal_cap_bytes)
         if not is_paused:
             self._begin_anew(session, each)
+
+    def _take_in_left_out(self, session: Session, each: Watched) -> None:
+        """Begin another stream where the database's people mended what this role could not: its gap is open still."""
+        if not each.may_be_left_out:
+            return
+        each.may_be_left_out = False
+        if any(has_open_gap(session, order, each.name, LEFT_OUT) for order, _ in self._joined(session, each)):
+            self._say(
+                f"{each.name}: what was left out is published now, and read", "left-out-joins", each.name
+            )
+            self._begin_anew(session, each)
+
+    def _notice_absent(self, each: Watched) -> None:
+        """Seal which tables a gap is about, once for each gap, as soon as orders are captured."""
+        if each.absent is None or not each.captures:
+            return
+        for capture in each.captures.values():
+            capture.notice_gap(*each.absent)
+        each.noticed, each.absent = each.absent, None
 
     def _capped(self, each: Watched, cause: str) -> tuple[str, bool]:
         """Return the cause of a slot that is gone, or is to go, and whether to wait before another stream is begun."""
@@ -690,6 +734,7 @@ class Watcher:
             each.database.prepare()
         except SourceError as error:
             self._open_gap(session, each, cause)
+            each.may_be_left_out = True
             if tables != each.left_out:
                 each.left_out = tables
                 self._say(
@@ -706,14 +751,7 @@ class Watcher:
     def _open_gap(self, session: Session, each: Watched, cause: str) -> None:
         """Declare, in the log of every order that is captured, that changes may be missing since the last look."""
         for order, _ in self._joined(session, each):
-            self._declare(session, order, each.name, cause, each.state.at_us)
-
-    def _declare(self, session: Session, order: str, name: str, cause: str, since_us: int) -> None:
-        ledger = session.writer(order)
-        alias = sealed_order(ledger).aliases[name]
-        if not any(gap.cause == cause for _, gap in open_gaps(ledger, alias)):
-            gap = Gap(order, alias, (since_us, None), cause, None, None)
-            ledger.commit_entries([gap], session.now_us())
+            declare_gap(session, order, each.name, cause, each.state.at_us)
 
     def _begin_anew(self, session: Session, each: Watched) -> None:
         """Begin another stream, and close the gap by a snapshot of what is there now.

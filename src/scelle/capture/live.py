@@ -271,7 +271,7 @@ class LiveCapture:
     def _take(
         self, record: Record, kind: ChangeKind, side: bytes, writers: dict[str, SegmentWriter]
     ) -> Problem | None:
-        """Append a record where it is covered, and count it; return why it could not be sealed, which is not counted."""
+        """Append a record where it is covered, and count it; return why it cannot be sealed, which is not counted."""
         sealer, counts = self._sealer, self.counts
         shape, unit = sealer.shapes[record.member], record.member.encode("utf-8")
         item: int = _ITEM.unpack_from(side, _ITEM.size)[0]
@@ -350,6 +350,13 @@ class LiveCapture:
         called = self._item_keys.shadow(unit) if self._sealer.is_restricted else native_text(unit)
         body = {"kind": kind, "unit": called, "detail": "" if self._sealer.is_restricted else detail}
         self._record(NOTICED, {**body, "commit": str(place.commit), "number": place.number})
+
+    def notice_gap(self, cause: str, units: Sequence[str]) -> None:
+        """Seal at once which units a gap of this cause is about."""
+        for unit in units:
+            self._notice(cause, unit.encode("utf-8"), "", ChangePlace(self.reached, 0))
+        self._sync()
+        self._tools.ledger.seal(self._tools.now_us(), only=[EVENTS_SOURCE])
 
     def _record(self, kind: str, body: Mapping[str, Any]) -> None:
         tools = self._tools

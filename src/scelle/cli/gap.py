@@ -23,7 +23,8 @@ def list_(
 ) -> None:
     """List every gap with its cause, its bounds, how much may be lost at most, and what closed it.
 
-    A gap is closed by evidence only: a snapshot that was read to its end. Exit code 1 where one is open.
+    A gap is closed by evidence only: a snapshot that was read to its end. Exit code 1 where one is open. Where tables
+    were left out it names them.
 
     Example: scelle gap list --json
     """

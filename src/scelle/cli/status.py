@@ -12,7 +12,12 @@ from scelle.errors import InputError
 from scelle.operators.model import Power
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from scelle.bootstrap import Session
+    from scelle.ledger.events import Event
+
+_COUNTED = ("offered", "sealed", "failed", "excluded", "lost")
 
 
 def status(
@@ -31,7 +36,8 @@ def status(
     """Show orders and clocks, the last pass of each source, and since when nobody else has seen a log.
 
     With --items: every item that a pass sealed as failed, lost or waiting, with cause, detail and the time of the pass.
-    An item that did not change since is told by the pass that read it, and by no later one.
+    An item that did not change since is told by the pass that read it, and by no later one. Exit code 1 where a gap is
+    open.
 
     Example: scelle status --json
 
@@ -58,6 +64,8 @@ def status(
             "orders": orders,
         }
     emit(document, _lines(document), as_json)
+    if any(gap["to"] is None for each in orders for gap in each["gaps"]):
+        raise typer.Exit(1)
 
 
 def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> None:
@@ -101,19 +109,16 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
         "sources": {} if last is None else dict(last.body["sources"]),
         "watched": {
             sealed.source_names[alias]: {
-                "offered": each.offered,
-                "sealed": each.sealed,
-                "failed": each.failed,
-                "excluded": each.excluded,
-                "lost": each.lost,
+                **{name: getattr(each, name) for name in _COUNTED},
                 "until": utc(each.until_us),
                 "position": each.position,
+                "snapshot": _snapshot(passes, sealed.source_names[alias]),
             }
             for alias, each in watched_sources(ledger).items()
         },
         "gaps": [
             {
-                "source": gap.source,
+                "source": sealed.source_names.get(gap.source, gap.source),
                 "cause": gap.cause,
                 "from": utc(gap.interval[0]),
                 "to": utc(gap.interval[1]),
@@ -121,6 +126,22 @@ def _order(session: "Session", order: str) -> dict[str, Any]:
             for gap in ledger.gaps()
         ],
     }
+
+
+def _snapshot(passes: "Sequence[Event]", name: str) -> dict[str, Any] | None:
+    """Return when a source was read whole last, and what became of what it offered then; None where it never was."""
+    for event in reversed(passes):
+        counts = event.body["sources"].get(name)
+        if counts is not None and counts["unreachable"] is None:
+            return {"at": utc(event.time_us), **{each: counts[each] for each in _COUNTED}}
+    return None
+
+
+def _sum(counts: "Mapping[str, Any]") -> str:
+    return (
+        f"offered {counts['offered']} = sealed {counts['sealed']} + failed {counts['failed']} + "
+        f"excluded {counts['excluded']} + lost {counts['lost']}"
+    )
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
@@ -149,15 +170,11 @@ def _lines(document: dict[str, Any]) -> list[str]:
             lines.append(f"  {order['tokens_pending']} time-stamps are queued")
         lines.append(f"  last pass: {order['last_pass'] or 'none yet: scelle preserve ' + order['id']}")
         for name, counts in order["sources"].items():
-            lines.append(
-                f"    {name}: offered {counts['offered']} = sealed {counts['sealed']} + "
-                f"failed {counts['failed']} + excluded {counts['excluded']} + lost {counts['lost']}"
-            )
+            lines.append(f"    {name}: {_sum(counts)}")
         for name, each in order["watched"].items():
-            lines.append(
-                f"    {name}, watched until {each['until']}: changes offered {each['offered']} = sealed "
-                f"{each['sealed']} + failed {each['failed']} + excluded {each['excluded']} + lost {each['lost']}"
-            )
+            if each["snapshot"] is not None:
+                lines.append(f"    {name}, snapshot of {each['snapshot']['at']}: {_sum(each['snapshot'])}")
+            lines.append(f"    {name}, then watched until {each['until']}: changes {_sum(each)}")
         for gap in order["gaps"]:
             lines.append(f"    gap: {gap['source']} {gap['cause']} {gap['from']} to {gap['to'] or 'now'}")
     return lines

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from scelle.bootstrap.watched import WatchReport
 
 
+_OWN: Final = {
+    "watch": ("until_caught_up", "every", "metrics", "log_format", "promises"),
+    "plan": (),
+    "remove": ("source", "reason", "yes"),
+}
+"""By form of the command, the options that no other form takes."""
+
+
 class LogFormat(StrEnum):
     """Say how what happens is written to standard error."""
 
@@ -40,6 +48,7 @@ class LogFormat(StrEnum):
 
 
 def watch(
+    context: typer.Context,
     words: Annotated[
         list[str],
         typer.Argument(
@@ -115,21 +124,13 @@ def watch(
 
     scelle watch remove ec-2026-0108 --source app --yes
     """
-    *first, order = words
-    if first not in ([], ["plan"], ["remove"]):
-        raise InputError(
-            f"{' '.join(words)} is no order: write `scelle watch ORDER`, `scelle watch plan ORDER` or `scelle watch "
-            "remove ORDER`"
-        )
-    if first == ["remove"]:
+    form, order = _form(words)
+    _refuse_foreign(context, form)
+    if form == "remove":
         with opened_vault(vault, key_file, passphrase, writing=True) as session:
             _remove(session, order, source, reason, yes=yes, as_json=as_json)
         return
-    if source is not None:
-        raise InputError("--source is for `scelle watch remove`: a watch is over all sources of its order")
-    if first:
-        if until_caught_up:
-            raise InputError("--until-caught-up is for watching, not for its plan: leave it out")
+    if form == "plan":
         with opened_vault(vault, key_file, passphrase, writing=False, power=Power.CAPTURE) as session:
             _show_plan(session, order, as_json)
         return
@@ -169,6 +170,32 @@ def watch(
     emit(report.to_json(), _lines(report), as_json)
     if report.gaps:
         raise typer.Exit(1)
+
+
+def _form(words: list[str]) -> tuple[str, str]:
+    """Return what is asked for, `watch`, `plan` or `remove`, and the order; raise InputError for anything else."""
+    *first, last = words
+    if first in (["plan"], ["remove"]):
+        return first[0], last
+    if words in (["plan"], ["remove"]):
+        raise InputError(f"ORDER is missing: write `scelle watch {last} ORDER`")
+    if not first:
+        return "watch", last
+    raise InputError(
+        f"{' '.join(words)} is no order: write `scelle watch ORDER`, `scelle watch plan ORDER` or `scelle watch "
+        "remove ORDER`"
+    )
+
+
+def _refuse_foreign(context: typer.Context, form: str) -> None:
+    """Raise InputError for an option of another form: it would be passed over without a word."""
+    foreign = {name: each for each, names in _OWN.items() if each != form for name in names}
+    for name, other in foreign.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            belongs = "scelle watch" + ("" if other == "watch" else f" {other}") + " ORDER"
+            raise InputError(f"{option} is for `{belongs}`, and nothing was done: leave it out")
 
 
 def _sayer(log_format: LogFormat) -> "Callable[[Said], None]":

@@ -460,8 +460,10 @@ def _table_needs(connection: "Connection[Any]", relations: Sequence[Relation], r
                 for each in owned
             ]
         else:
-            names = shown(", ".join(each.text for each in owned))
-            needs.append(f"GRANT {quoted(owner)} TO {quoted(role)};  -- or run it as the owner, of {names}")
+            more = f" and {len(owned) - 1} more" if len(owned) > 1 else ""
+            needs.append(
+                f"GRANT {quoted(owner)} TO {quoted(role)};  -- or run it as the owner of {shown(owned[0].text)}{more}"
+            )
     return needs
 
 

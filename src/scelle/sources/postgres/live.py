@@ -541,7 +541,7 @@ class _Asking:
 
 
 def _homes(shapes: Iterable[Shape]) -> dict[str, tuple[Shape, int]]:
-    """Return, by the name of each table with rows of its own, how they are read, and its oid: a partition as its root."""
+    """Return how the rows of each table are read, by its name, and its oid: those of a partition as its root's."""
     found: dict[str, tuple[Shape, int]] = {}
     for shape in sorted(shapes, key=lambda each: each.table.is_partitioned):
         found[shape.table.text] = shape, shape.table.oid
