@@ -59,6 +59,7 @@ bench: venv
 	$(BIN)/python -m benchmarks.watch
 	$(BIN)/python -m benchmarks.guard
 	$(BIN)/python -m benchmarks.gate
+	$(BIN)/python -m benchmarks.detectors
 	$(BIN)/python -m benchmarks.recorder
 
 mutation: venv
