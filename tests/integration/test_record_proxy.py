@@ -271,12 +271,12 @@ def test_one_process_a_surface_and_an_unregistered_one_is_a_finding(platform: Pl
     assert [each["event"] for each in platform.events()].count("surface.unregistered") == 1
 
 
-def test_the_gate_off_on_one_of_five_surfaces_turns_that_one_red(platform: Platform) -> None:
+def test_another_bundle_on_one_of_five_surfaces_turns_that_one_red(platform: Platform) -> None:
+    assert platform.run("canary", "run", code=2) == ""  # none is registered: nothing was tried
     names = ["app", "bot", "site", "api", "batch"]
     for name in names:
-        required = (
-            "cd" * 32 if name == "site" else "ab" * 32
-        )  # the stub says `ab..`, as a gate with that bundle would
+        # the stub says `ab..`, as a gate with that bundle would
+        required = "cd" * 32 if name == "site" else "ab" * 32
         proxy = platform.proxy(surface=name)
         platform.run("surface", "add", name, "--owner", "team", "--url", proxy.url.removesuffix("/v1"),
                      "--bundle", required)  # fmt: skip

@@ -35,6 +35,8 @@ class Watched:
     retry_s: float = 0.0
     """A broken stream is not tried before."""
     captures: dict[str, LiveCapture] = field(default_factory=dict)
+    counted: set[str] = field(default_factory=set)
+    """The orders for which the rows that a crash had left were counted."""
     is_guarded: bool = False
     claims: str = ""
     """What the database's guard was told last of the orders' claims."""

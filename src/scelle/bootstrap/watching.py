@@ -481,10 +481,11 @@ class Watcher:
             if self.report.promises is not None and order == self._order:
                 tools.on_durable = partial(self.report.promises.promise, session, ledger)
             confirmed = each.state.confirmed
-            yield (
-                order,
-                LiveCapture(tools, named, clauses, seam=seam, confirmed=confirmed, token=each.token),
-            )
+            capture = LiveCapture(tools, named, clauses, seam=seam, confirmed=confirmed, token=each.token)
+            if order not in each.counted:  # the turns of one process seal their counts
+                each.counted.add(order)
+                capture.count_left()
+            yield order, capture
 
     def _joined(self, session: Session, each: Watched) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the orders that a stream is captured for, each with its event."""

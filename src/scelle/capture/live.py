@@ -115,13 +115,13 @@ class LiveCapture:
         self._restricted: set[int] | None = None
         self._members: dict[str, Member] = {}
         self._newest: dict[str, NewestStates] = {}
-        self.counts = self._left_uncounted()
+        self.counts = Counts()
         """What was captured since `seal`."""
         self._since_us = tools.now_us()
         self.reached = confirmed
 
-    def _left_uncounted(self) -> Counts:
-        """Count the rows that a crash left durable behind the counts that were sealed last.
+    def count_left(self) -> None:
+        """Count the rows that a crash left durable behind the counts that were sealed last; once for each process.
 
         What was excluded or failed between them is not known any more, and not counted.
         """
@@ -129,13 +129,13 @@ class LiveCapture:
         sealed = [event.body for event in events(ledger, SEALED) if event.body["source"] == alias]
         counted = sealed[-1].get("rows") if sealed else {}
         if counted is None:  # sealed before this was noted: what is there was counted then
-            return Counts()
+            return
         rows = sum(
             pass_of(row) == NO_PASS
             for each in self._sealer.family.aliases
             for row in rows_from(ledger, each, counted.get(each, 0))
         )
-        return Counts(offered=rows, new=rows)
+        self.counts.add(Counts(offered=rows, new=rows))
 
     def _next_seqs(self) -> dict[str, int]:
         """Return, by log source, the sequence number up to which rows are counted."""

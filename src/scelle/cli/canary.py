@@ -14,6 +14,7 @@ from scelle.cli.options import (
     secret_from,
 )
 from scelle.cli.output import emit
+from scelle.errors import InputError
 from scelle.operators.model import Power
 
 app = typer.Typer(
@@ -45,6 +46,8 @@ def run(
 
     with opened_vault(vault, key_file, passphrase, writing=False, power=Power.CAPTURE) as session:
         targets = canary_targets(session, surface)
+    if not targets:  # a canary that nobody sends must not look like one that came back
+        raise InputError("no surface is registered, so none was tried: scelle surface add")
     # the vault is not held meanwhile: the surface's own recorder seals into it
     verdicts = [try_surface(each, secret_from(each.credential)) for each in targets]
     with opened_vault(vault, key_file, passphrase, writing=True, power=Power.CAPTURE) as session:
@@ -55,6 +58,6 @@ def run(
         for each in verdicts
     ]
     document = {"surfaces": [each.to_event() for each in verdicts]}
-    emit(document, lines or ["no surface is registered: scelle surface add"], as_json)
+    emit(document, lines, as_json)
     if not all(each.is_well for each in verdicts):
         raise typer.Exit(1)

@@ -1,8 +1,9 @@
 """`scelle gate`: prove a policy for a generator's safeguards, and decide by it."""
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,6 +13,8 @@ from scelle.errors import GateRequestWrong
 
 if TYPE_CHECKING:
     from scelle.safeguards.gate import Bundle, Proof
+
+_Parsed = TypeVar("_Parsed")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,7 +76,7 @@ def decide(
     """
     from scelle.safeguards.gate import Gate, read_request  # start-up time of --help
 
-    asked, decision_id, action = read_request(_bytes(request))
+    asked, decision_id, action = _read(request, read_request)
     gate = Gate(_bundle(policy, bundle))
     decision = gate.decide(asked, decision_id or f"d{secrets.token_hex(16)}")
     if action is not None:
@@ -98,7 +101,9 @@ def _bundle(policy: Path | None, bundle: Path | None) -> "Bundle":
     from scelle.safeguards.gate import default_policy, load_policy, read_bundle  # start-up time of --help
 
     rules = default_policy() if policy is None else load_policy(policy)
-    return read_bundle(b"{}" if bundle is None else _bytes(bundle), rules)
+    if bundle is None:
+        return read_bundle(b"{}", rules)
+    return _read(bundle, lambda data: read_bundle(data, rules))
 
 
 def _lines(proof: "Proof") -> list[str]:
@@ -116,6 +121,15 @@ def _lines(proof: "Proof") -> list[str]:
         for name, each in document["properties"].items()
     ]
     return [*lines, *(f"  {failure.line()}" for failure in proof.failures)]
+
+
+def _read(path: Path, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+    """Parse a file, and name it where something of it is wrong."""
+    data = _bytes(path)
+    try:
+        return parse(data)
+    except GateRequestWrong as error:
+        raise GateRequestWrong(f"{path}: {error}") from error
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,7 +1,6 @@
 """A level is reported for what is understood word for word, in any disguise; everything else is unknown."""
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -155,19 +154,6 @@ def test_what_the_deadline_leaves_is_unknown() -> None:
 def test_pictures_are_not_read() -> None:
     inputs = Inputs((Input(Role.REFERENCE, COAT["en"].encode()),))
     assert DETECTOR.detect(inputs, time.monotonic() + 1) == ()
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text())
-def test_nothing_that_chance_writes_is_taken_for_less_than_l2(prompt: str) -> None:
-    known = {word for lexicon in DETECTOR.lexicons for word in lexicon.words}
-    if not known & set(prompt.casefold().split()) and len(prompt) > 8:
-        assert level(prompt) in ("unknown", "L2", *(("L0", "L1") if _is_all_known(prompt, known) else ()))
-
-
-def _is_all_known(prompt: str, known: Iterable[str]) -> bool:
-    letters = {each for word in known for each in word}
-    return all(each.casefold() in letters or not each.isalpha() for each in prompt)
 
 
 @settings(max_examples=200, deadline=None)
