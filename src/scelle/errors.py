@@ -893,6 +893,12 @@ class RecorderUnavailable(InputError):
     code = "recorder.unavailable"
 
 
+class GenerationUnknown(InputError):
+    """Say that no generation with this id is sealed in an order that may be read."""
+
+    code = "recorder.generation_unknown"
+
+
 class SpoolBusy(StorageError):
     """Say that another recorder writes to a surface, or that more events wait than may."""
 

@@ -7,6 +7,7 @@ It appends to LOG each call and each picture, with the record's id, before it an
 import asyncio
 import base64
 import json
+import re
 import struct
 import sys
 import zlib
@@ -15,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-LOG = Path(sys.argv[2])
+LOG = Path(sys.argv[-1])
 
 
 def note(what: str, request: web.Request) -> int:
@@ -60,6 +61,8 @@ async def prompt_of(request: web.Request) -> tuple[str, dict[str, Any]]:
 async def generate(request: web.Request) -> web.StreamResponse:
     number = note("call", request)
     prompt, fields = await prompt_of(request)
+    drawn = re.search(r"number (\d+)", prompt)
+    number = int(drawn[1]) if drawn is not None else number
     if "hang" in prompt:
         await asyncio.sleep(600)
     if "refuse" in prompt:

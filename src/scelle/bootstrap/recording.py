@@ -23,6 +23,9 @@ from scelle.ledger.events import events
 from scelle.orders.days import load_zone, moment_us
 from scelle.orders.model import RESERVED_ORDER_ID
 from scelle.orders.service import sealed_order, with_accounts
+from scelle.safeguards.gate.proofs import Proof
+from scelle.safeguards.gate.sealing import EVENT_KIND as PROOF_SEALED
+from scelle.safeguards.gate.sealing import seal_proof
 from scelle.safeguards.recorder.canary import Verdict
 from scelle.safeguards.recorder.model import UNREGISTERED, check_surface
 from scelle.safeguards.recorder.surfaces import ADDED, CANARY, KINDS, Surface, known_surface, surfaces_of
@@ -99,6 +102,15 @@ def note_unregistered(session: Session, surface: str) -> None:
     """Seal, once, that a surface serves that nobody registered; it names no order."""
     if surface not in surfaces(session):
         session.record(UNREGISTERED, {"name": surface})
+
+
+def note_proof(session: Session, order: str, proof: Proof) -> None:
+    """Seal the proof of a policy that is to decide, once for each bundle; the checkpoint over it signs it."""
+    ledger = session.order_writer(order)
+    sealed = [each.body["proof"]["bundle_digest"] for each in events(ledger, PROOF_SEALED)]
+    if proof.bundle_digest not in sealed:
+        seal_proof(ledger, session.now_us(), session.actor, proof)
+        ledger.seal(session.now_us())
 
 
 def register_surface(session: Session, surface: Surface) -> None:

@@ -97,6 +97,36 @@ def decide(
     emit(decision.to_json(), lines, as_json)
 
 
+@app.command("bundle")
+def bundle(
+    guardrail: Annotated[
+        Path, typer.Argument(metavar="GUARDRAIL.yaml", help="A policy with its detectors and their options.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a guardrail consists of, and the digest by which decisions name it (the bundle).
+
+    Each detector is built once, and the policy is proven; exit code 2 where either fails. `scelle surface add --bundle`
+    takes the digest.
+
+    Example: scelle gate bundle guardrail.yaml --json
+    """
+    from scelle.safeguards.gate import prove  # start-up time of --help
+    from scelle.safeguards.guardrail import load_setup
+
+    setup = load_setup(guardrail)
+    prove(setup.bundle).require()
+    document = setup.bundle.to_json()
+    lines = [f"bundle {setup.bundle.digest}", f"  policy {setup.bundle.policy.name}, proven"]
+    lines += [
+        f"  detector {each['id']} {each['version']} {each['weights_digest']}"
+        for each in document["detectors"]
+    ]
+    lines += [f"  threshold {name}: {number}" for name, number in document["thresholds"].items()]
+    lines += [f"  list of hashes {name}: {digest}" for name, digest in document["hash_lists"].items()]
+    emit({"digest": setup.bundle.digest, "bundle": document}, lines, as_json)
+
+
 def _bundle(policy: Path | None, bundle: Path | None) -> "Bundle":
     from scelle.safeguards.gate import default_policy, load_policy, read_bundle  # start-up time of --help
 

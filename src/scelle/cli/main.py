@@ -25,6 +25,7 @@ from scelle.cli import (
     find,
     gap,
     gate,
+    generation,
     git,
     guard,
     initialise,
@@ -142,6 +143,7 @@ app.add_typer(record.app, name="record")
 app.add_typer(surface.app, name="surface")
 app.add_typer(canary.app, name="canary")
 app.add_typer(gate.app, name="gate")
+app.add_typer(generation.app, name="generation")
 app.command("status")(status.status)
 app.command("verify")(verify.verify)
 app.command("find")(find.find)

@@ -4,6 +4,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 
     from scelle.bootstrap import Session
     from scelle.bootstrap.recording import RecordingPlace
+    from scelle.safeguards.gate import Proof
+    from scelle.safeguards.guardrail import Setup
     from scelle.safeguards.recorder import Mode, Spool
+    from scelle.safeguards.recorder.gating import GateRoom
     from scelle.safeguards.recorder.otlp import OtlpReceiver
     from scelle.safeguards.recorder.proxy import ProxySettings, RecordingProxy
 
@@ -81,6 +86,22 @@ def proxy(
             help="An origin from which outputs that are only a URL may be fetched, beside the generator's.",
         ),
     ] = None,
+    gate: Annotated[
+        Path | None,
+        typer.Option(
+            "--gate",
+            metavar="GUARDRAIL.yaml",
+            help="Decide each request and each output by this policy and these detectors (docs/gate.md).",
+        ),
+    ] = None,
+    configuration: Annotated[
+        Path | None,
+        typer.Option(
+            "--configuration",
+            metavar="FILE",
+            help="What the generator runs with (model, prompt template ..): kept, and named by each request.",
+        ),
+    ] = None,
     pass_others: Annotated[
         bool,
         typer.Option(
@@ -104,6 +125,9 @@ def proxy(
     a finding (`scelle surface list`). Exit code 1 where something was served that is not recorded, or the end could not
     be sealed.
 
+    With --gate, what its policy does not allow is answered as a refusal, before the generator is called or before
+    anybody gets what it made; both decisions are recorded. With --observe they are recorded and not enforced.
+
     Example: scelle record proxy --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080 --surface web --order o-1
     """
     from scelle.safeguards.recorder import Mode  # start-up time of --help
@@ -122,14 +146,18 @@ def proxy(
             vault, key_file, passphrase, writing=True, power=Power.CAPTURE, yields=yields, say_warning=_say
         )
 
-    place = _place(opening(yields=False), order, source, surface)
+    setup, proof = (None, None) if gate is None else _proven(gate)
+    config = None if configuration is None else _regular(configuration)
+    place = _place(opening(yields=False), order, source, surface, proof)
     from scelle.bootstrap.recording import Sealer
 
     with Sealer(opening, order, place.source, every, _say) as sealer:
-        with _spool(place, surface, mode, upstream) as spool:
+        with _spool(place, surface, mode, upstream) as spool, ExitStack() as stack:
             if not place.is_registered:
                 spool.put({"event": UNREGISTERED}).result()
-            document = asyncio.run(_serve(spool, settings, host, port))
+            said = {} if config is None else _configured(spool, place.root, config, configuration)
+            room = None if setup is None else _gate_room(stack, spool, place.root, setup)
+            document = asyncio.run(_serve(spool, settings, host, port, room, said))
         document |= spool.counts()
         sealed = sealer.end()
     _ended({"order": order, "source": place.source, **document, "sealed": sealed}, as_json)
@@ -273,14 +301,66 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _proven(path: Path) -> "tuple[Setup, Proof]":
+    """Read a guardrail and prove its policy; raises PolicyWrong, PolicyRefused and DetectorWrong."""
+    from scelle.safeguards.gate import prove
+    from scelle.safeguards.guardrail import load_setup
+
+    setup = load_setup(path)
+    proof = prove(setup.bundle)
+    proof.require()
+    return setup, proof
+
+
+def _regular(path: Path) -> bytes:
+    from scelle.safeguards.guardrail.setup import read_regular
+
+    return read_regular(path)
+
+
+def _configured(spool: "Spool", root: Path, data: bytes, path: Path | None) -> dict[str, str]:
+    """Keep what the generator runs with; return what each request says of it."""
+    from scelle.safeguards.recorder.preserving import keep_configuration
+
+    kept = keep_configuration(spool.contents, root, data, "" if path is None else path.suffix[:16])
+    spool.put(kept.to_event()).result()
+    return {"config_digest": kept.digest}
+
+
+def _gate_room(stack: ExitStack, spool: "Spool", root: Path, setup: "Setup") -> "GateRoom":
+    """Start a guardrail's detectors, keep what it consists of, and remember what was let through before."""
+    from scelle.safeguards.guardrail import Guardrail, Lineage
+    from scelle.safeguards.recorder.gating import GateRoom, contents_of, remember
+    from scelle.safeguards.recorder.preserving import keep_setup
+    from scelle.sources.generation.model import DERIVED
+
+    lineage = stack.enter_context(Lineage(root.joinpath(*DERIVED)))
+    stack.callback(remember, lineage, spool)
+    remember(lineage, spool)
+    guardrail = stack.enter_context(Guardrail(setup, lineage, contents_of(spool)))
+    down = guardrail.warm()
+    for id, why in sorted(down.items()):
+        warn(f"detector {id} is not well ({why}): what needs it is refused until it is")
+    spool.put(keep_setup(spool.contents, root, setup, guardrail.gate.proof)).result()
+    room = GateRoom(guardrail, lineage, spool)
+    stack.callback(room.close)
+    return room
+
+
 def _place(
-    opening: "AbstractContextManager[Session]", order: str, source: str | None, surface: str
+    opening: "AbstractContextManager[Session]",
+    order: str,
+    source: str | None,
+    surface: str,
+    proof: "Proof | None",
 ) -> "RecordingPlace":
-    """Find where to record; seal that the surface is not registered, where it is not."""
-    from scelle.bootstrap.recording import note_unregistered, recording_place
+    """Find where to record; seal the proof of what decides, and that the surface is not registered, where it is not."""
+    from scelle.bootstrap.recording import note_proof, note_unregistered, recording_place
 
     with opening as session:
         place = recording_place(session, order, source, surface)
+        if proof is not None:
+            note_proof(session, order, proof)
         if not place.is_registered:
             note_unregistered(session, surface)
     if not place.is_registered:
@@ -298,12 +378,20 @@ def _spool(place: "RecordingPlace", surface: str, mode: "Mode", upstream: str) -
     return Spool(place.root, surface, mode, about)
 
 
-async def _serve(spool: "Spool", settings: "ProxySettings", host: str, port: int) -> dict[str, Any]:
+async def _serve(
+    spool: "Spool",
+    settings: "ProxySettings",
+    host: str,
+    port: int,
+    room: "GateRoom | None",
+    said: Mapping[str, str],
+) -> dict[str, Any]:
     """Serve until a signal comes; return the counts."""
     from scelle.safeguards.recorder.proxy import RecordingProxy
 
-    server = RecordingProxy(spool, settings)
-    await _run(server, host, port, f"recording surface {spool.surface} ({spool.mode})", "/v1")
+    server = RecordingProxy(spool, settings, room, said)
+    gated = "" if room is None else f", gate {room.guardrail.bundle.digest[:12]}"
+    await _run(server, host, port, f"recording surface {spool.surface} ({spool.mode}{gated})", "/v1")
     return server.status()
 
 

@@ -5,19 +5,24 @@ from scelle.safeguards.detectors.interface import (
     Found,
     Input,
     Inputs,
+    Note,
+    Noter,
     Role,
     files_digest,
     merge,
 )
 from scelle.safeguards.detectors.stub import StubDetector
 from scelle.safeguards.detectors.text import TextDetector
-from scelle.safeguards.detectors.workers import Pool, Program
+from scelle.safeguards.detectors.workers import Findings, Pool, Program
 
 __all__ = [
     "Detector",
+    "Findings",
     "Found",
     "Input",
     "Inputs",
+    "Note",
+    "Noter",
     "Pool",
     "Program",
     "Role",

@@ -10,17 +10,16 @@ with the PDQ entries (small, flat, moving, too many pixels, no picture, or no li
 
 import importlib
 import importlib.util
-import io
 import re
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from scelle.errors import DetectorWrong
-from scelle.safeguards.detectors.interface import Found, Input, Inputs, Role, files_digest
+from scelle.safeguards.detectors import extras, pictures
+from scelle.safeguards.detectors.interface import Found, Input, Inputs, Note, Role, files_digest
 from scelle.safeguards.gate.bundle import Detector as Registered
 from scelle.safeguards.gate.model import DOMAIN_OF, UNKNOWN
 
@@ -29,13 +28,17 @@ VERSION: Final = "1"
 FORMAT: Final = "scelle-hashes/1"
 PDQ_MAX_BITS: Final = 31
 PDQ_QUALITY_MIN: Final = 50
-PIXELS_MAX: Final = 64_000_000
-"""More is refused before anything is decoded: a decompression bomb."""
-SIDE_MIN: Final = 64  # pixels; PDQ of less says nothing
 SIDE_WORKING: Final = 512  # pixels that a picture is brought down to first: PDQ itself works on 64 x 64
 _KINDS: Final = ("opt-out", "own-prior-block", "ncii", "csam")
 _ENTRY: Final = re.compile(r"(sha256|pdq):([0-9a-f]{64})")
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+@dataclass(frozen=True, slots=True)
+class Pdq:
+    """The PDQ hashes of a picture, as it is, turned and mirrored, and their quality from 0 to 100."""
+
+    variants: tuple[int, ...]
+    quality: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +50,51 @@ class HashLists:
 
 
 class HashDetector:
-    """Reports `hash_hit` (F7) of each reference and output; `score` is the distance in bits to the nearest PDQ hash."""
+    """Reports `hash_hit` (F7) of each reference and output; `score` is the distance in bits to the nearest PDQ hash.
+
+    Notes the PDQ hash of each where the library is installed, so that an edited picture can be linked to its source.
+    """
 
     reports = frozenset({"hash_hit"})
 
     def __init__(self, lists: Sequence[Path]) -> None:
         self._lists = load(lists)
-        self.registered = Registered(ID, VERSION, files_digest(files(lists)))
+        self.files = files(lists)
+        self.registered = Registered(ID, VERSION, files_digest(self.files))
+        self._seen: dict[str, Pdq | None] = {}
 
     def detect(self, inputs: Inputs, deadline: float) -> tuple[Found, ...]:
         """Return what each picture is listed as; what is left at the deadline is unknown."""
         given = (*inputs.of(Role.REFERENCE), *inputs.of(Role.OUTPUT))
+        self._seen = {}
         return tuple(self._look_up(each, deadline) for each in given)
+
+    def notes(self, inputs: Inputs, deadline: float) -> tuple[Note, ...]:
+        """Return the PDQ hash and its quality of each picture that has one and that there is time for."""
+        given = {each.id: each for each in inputs.all if each.role is not Role.PROMPT}
+        found = {name: self._pdq(each, deadline) for name, each in given.items()}
+        return tuple(
+            Note(name, ID, {"pdq": f"{pdq.variants[0]:064x}", "quality": pdq.quality, "side": SIDE_WORKING})
+            for name, pdq in found.items()
+            if pdq is not None
+        )
+
+    def _pdq(self, given: Input, deadline: float) -> Pdq | None:
+        """Return the hashes of a picture, those that `detect` has just made or new ones; None when it is late."""
+        if given.digest not in self._seen:
+            self._seen[given.digest] = None if time.monotonic() >= deadline else pdq(given.data)
+        return self._seen[given.digest]
 
     def _look_up(self, given: Input, deadline: float) -> Found:
         exact = self._lists.exact.get(given.digest)
         if not self._lists.alike:
             return Found(given, "hash_hit", exact or "none")
-        hashes = None if time.monotonic() >= deadline else pdq_variants(given.data)
-        if hashes is None:
+        found = self._pdq(given, deadline)
+        if found is None or found.quality < PDQ_QUALITY_MIN:
             return Found(given, "hash_hit", exact or UNKNOWN, None, PDQ_MAX_BITS)
         near = [
-            (min((mine ^ listed).bit_count() for mine in hashes), kind) for listed, kind in self._lists.alike
+            (min((mine ^ listed).bit_count() for mine in found.variants), kind)
+            for listed, kind in self._lists.alike
         ]
         hits = [kind for bits, kind in near if bits <= PDQ_MAX_BITS] + ([exact] if exact else [])
         return Found(given, "hash_hit", _riskiest(hits), min(near)[0], PDQ_MAX_BITS)
@@ -83,7 +109,7 @@ def files(lists: Sequence[Path]) -> tuple[Path, ...]:
     """Return what the detector consists of: its code and its lists, whose names must differ."""
     if len({each.name for each in lists}) != len(lists):
         raise DetectorWrong("two lists of hashes have one file name; rename one")
-    return (Path(__file__), *lists)
+    return (*extras.code("hashes"), *lists)
 
 
 def load(lists: Sequence[Path]) -> HashLists:
@@ -112,44 +138,21 @@ def load(lists: Sequence[Path]) -> HashLists:
     return HashLists(exact, tuple(alike.items()))
 
 
+def pdq(data: bytes) -> Pdq | None:
+    """Return the PDQ hashes of a picture, on a copy brought down; None where there is no picture or no library."""
+    if not pictures.is_readable() or importlib.util.find_spec("pdqhash") is None:
+        return None
+    picture = pictures.decode(data, SIDE_WORKING)
+    if picture is None:
+        return None
+    hashes, quality = importlib.import_module("pdqhash").compute_dihedral(picture.pixels)
+    return Pdq(tuple(int("".join("1" if bit else "0" for bit in each), 2) for each in hashes), int(quality))
+
+
 def pdq_variants(data: bytes) -> list[int] | None:
     """Return the PDQ hashes of a picture, turned and mirrored; None where it cannot be compared."""
-    if not all(importlib.util.find_spec(each) for each in ("PIL", "pdqhash", "numpy")):
-        return None
-    pixels = _pixels(data)
-    if pixels is None:
-        return None
-    hashes, quality = importlib.import_module("pdqhash").compute_dihedral(pixels)
-    if quality < PDQ_QUALITY_MIN:
-        return None
-    return [int("".join("1" if bit else "0" for bit in each), 2) for each in hashes]
-
-
-def _pixels(data: bytes) -> Any:
-    """Decode a picture, brought down; None for what is small, moving, too large or none."""
-    image_module: Any = importlib.import_module("PIL.Image")
-    numpy: Any = importlib.import_module("numpy")
-    try:
-        with warnings.catch_warnings(), image_module.open(io.BytesIO(data), formats=_FORMATS) as image:
-            warnings.simplefilter("ignore")
-            width, height = image.size  # from the header: nothing is decoded yet
-            is_usual = getattr(image, "n_frames", 1) == 1 and width * height <= PIXELS_MAX
-            if not is_usual or min(width, height) < SIDE_MIN:
-                return None
-            image.draft("RGB", (SIDE_WORKING, SIDE_WORKING))
-            reduced = image.convert("RGB")
-            reduced.thumbnail((SIDE_WORKING, SIDE_WORKING))
-            return numpy.asarray(reduced)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        ArithmeticError,
-        LookupError,
-        image_module.DecompressionBombError,
-    ):
-        return None  # what no decoder reads is unknown; which of its errors it was says nothing more
+    found = pdq(data)
+    return None if found is None or found.quality < PDQ_QUALITY_MIN else list(found.variants)
 
 
 def _riskiest(kinds: Sequence[str]) -> str:

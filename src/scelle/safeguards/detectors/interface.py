@@ -3,6 +3,8 @@
 Source: safeguards.md §4.2. A detector reports what it found out; whatever it leaves out stays unknown at the gate.
 """
 
+import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +12,9 @@ from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
+from scelle.errors import DetectorWrong
 from scelle.safeguards.gate.bundle import Detector as Registered
 from scelle.safeguards.gate.model import DOMAIN_OF, Factor
 
@@ -64,8 +67,47 @@ class Found:
     threshold: float | None = None
 
 
+NOTE_MAX_BYTES: Final = 4096
+"""The JSON of a note is at most so long."""
+_CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,95}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a detector saw of one input that is no factor, so no rule speaks of it: records keep it.
+
+    `content` maps names to numbers, truth values, None and codes, or lists of these. A code is letters, digits and
+    `._:+-`, at most 96 of them: no text of a picture's has that form. Raises DetectorWrong, repeating nothing of what
+    it was given, for anything else and for more than `NOTE_MAX_BYTES`.
+    """
+
+    input_id: str
+    detector_id: str
+    content: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in self.content):
+            raise DetectorWrong("a note's names are small letters, digits and underscore, at most 32")
+        if not all(map(_is_noted, self.content.values())):
+            raise DetectorWrong("a note holds numbers, truth values, codes, and lists of these: no text")
+        if len(json.dumps(dict(self.content))) > NOTE_MAX_BYTES:
+            raise DetectorWrong(f"a note is at most {NOTE_MAX_BYTES} bytes long")
+
+
+def _is_noted(value: Any) -> bool:
+    each = value if isinstance(value, list | tuple) else (value,)
+    return all(map(_is_scalar, each))
+
+
+def _is_scalar(value: Any) -> bool:
+    if isinstance(value, str):
+        return _CODE.fullmatch(value) is not None
+    return value is None or (isinstance(value, bool | int | float) and abs(value) <= _NUMBER_MAX)
+
+
 class Detector(Protocol):
-    """Something that reports factors.
+    """Something that reports factors; one that is a `Noter` also writes notes.
 
     `registered` is its id, version and the digest of the files that it consists of (`files_digest`), as a bundle names
     it. `reports` are the factors that it may report; anything else from it is refused.
@@ -81,8 +123,22 @@ class Detector(Protocol):
         """The names of the factors that it may report."""
         ...
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What it consists of: code, weights, lists. Their `files_digest` is that of `registered`."""
+        ...
+
     def detect(self, inputs: Inputs, deadline: float) -> tuple[Found, ...]:
         """Return what was found; `deadline` is on the clock of `time.monotonic`. Late is as good as nothing."""
+        ...
+
+
+@runtime_checkable
+class Noter(Protocol):
+    """A detector that also writes notes."""
+
+    def notes(self, inputs: Inputs, deadline: float) -> tuple[Note, ...]:
+        """Return at most one note for each input; asked right after `detect`, with the same inputs and deadline."""
         ...
 
 
@@ -142,3 +198,4 @@ def _file_digest(path: Path) -> str:
 
 
 _BLOCK: Final = 1 << 20
+_NUMBER_MAX: Final = 1e12  # refuses what is not finite

@@ -14,7 +14,7 @@ import time
 from typing import Any, Final
 
 from scelle.safeguards.detectors import frames
-from scelle.safeguards.detectors.interface import Detector, Input, Inputs, Role
+from scelle.safeguards.detectors.interface import Detector, Input, Inputs, Note, Noter, Role
 
 INPUTS_MAX_BYTES: Final = 512 << 20
 GRACE_S: Final = 1.0
@@ -33,14 +33,21 @@ def serve(channel: socket.socket, detector: Detector) -> None:
         signal.setitimer(
             signal.ITIMER_REAL, left_s + GRACE_S
         )  # ends the process even where the parent is gone
-        found = detector.detect(inputs, time.monotonic() + left_s)
+        deadline = time.monotonic() + left_s
+        found = detector.detect(inputs, deadline)
+        notes = detector.notes(inputs, deadline) if isinstance(detector, Noter) else ()
         signal.setitimer(signal.ITIMER_REAL, 0)
-        frames.send(channel, {"nonce": header["nonce"], "found": _answer(inputs, found)}, (), None)
+        answer = {"nonce": header["nonce"], "found": _answer(inputs, found), "notes": _noted(notes)}
+        frames.send(channel, answer, (), None)
 
 
 def _answer(inputs: Inputs, found: Any) -> list[list[Any]]:
     place = {id(each): number for number, each in enumerate(inputs.all)}
     return [[place[id(each.input)], each.name, each.value, each.score, each.threshold] for each in found]
+
+
+def _noted(notes: tuple[Note, ...]) -> list[list[Any]]:
+    return [[each.input_id, dict(each.content)] for each in notes]
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ class StubDetector:
 
     def __init__(self, path: Path) -> None:
         self._assigned = _read(path)
-        self.registered = Registered(ID, VERSION, files_digest(files(path)))
+        self.files = files(path)
+        self.registered = Registered(ID, VERSION, files_digest(self.files))
 
     def detect(self, inputs: Inputs, deadline: float) -> tuple[Found, ...]:
         """Return the assigned values of the inputs that are listed."""

@@ -11,8 +11,9 @@ as the words they are.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from scelle.safeguards.detectors import languages, lexicon, normalise
@@ -22,7 +23,7 @@ from scelle.safeguards.gate.bundle import Detector as Registered
 from scelle.safeguards.gate.model import UNKNOWN, riskier
 
 ID: Final = "text"
-VERSION: Final = "1"
+VERSION: Final = "2"
 WHOLE: Final = 1.0
 """The threshold of `level`: the share of words that must be known."""
 MOSTLY: Final = 0.6
@@ -34,25 +35,31 @@ _AROUND: Final = frozenset({Kind.SCENE, Kind.OBJECT})
 
 
 class TextDetector:
-    """Reports `level` (F4) and `language` (F10) of each prompt; without a prompt, nothing."""
+    """Reports `level` (F4) and `language` (F10) of each prompt; without a prompt, nothing.
 
-    reports = frozenset({"level", "language"})
+    Where there is no reference and every word of the prompt is known to be about nobody, `minor` (F3) is `n/a`.
+    """
+
+    reports = frozenset({"level", "language", "minor"})
+    thresholds: Mapping[str, float] = MappingProxyType({"level": WHOLE, "language": MOSTLY})
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self.lexicons = lexicon.load_all(folder)
         self._identify = languages.Identifier()
         name = f"{VERSION}-{self._identify.version.replace('@', '-')}".rstrip("-")
-        self.registered = Registered(ID, name, files_digest(files(folder)))
+        self.files = files(folder)
+        self.registered = Registered(ID, name, files_digest(self.files))
 
     def detect(self, inputs: Inputs, deadline: float) -> tuple[Found, ...]:
         """Return level and language of every prompt; what is left at the deadline is unknown."""
+        has_reference = bool(inputs.of(Role.REFERENCE))
         return tuple(
             found
             for each in inputs.of(Role.PROMPT)
-            for found in (self._read(each) if time.monotonic() < deadline else _unread(each))
+            for found in (self._read(each, has_reference) if time.monotonic() < deadline else _unread(each))
         )
 
-    def _read(self, given: Input) -> Iterable[Found]:
+    def _read(self, given: Input, has_reference: bool) -> Iterable[Found]:
         try:
             text = given.data.decode("utf-8")
         except UnicodeDecodeError:
@@ -62,10 +69,14 @@ class TextDetector:
         normal = normalise.normalise(text)
         readings = [each.read(normal.text) for each in self.lexicons]
         share = max((each.share for each in readings), default=0.0)
-        return (
-            Found(given, "level", level_of(readings, is_disguised=normal.is_disguised), share, WHOLE),
+        level = level_of(readings, is_disguised=normal.is_disguised)
+        found = (
+            Found(given, "level", level, share, WHOLE),
             Found(given, "language", self._language(readings, normal.text), share, MOSTLY),
         )
+        if not has_reference and level == "L0" and _is_of_nobody(readings):
+            return (*found, Found(given, "minor", "n/a", share, WHOLE))
+        return found
 
     def _language(self, readings: list[Reading], text: str) -> str:
         if any(each.is_whole or each.share >= MOSTLY for each in readings):
@@ -119,6 +130,12 @@ def _grade(kinds: Kinds, clothes: int) -> str:
     if Kind.APPEARANCE in kinds or (Kind.PERSON in kinds and not kinds & _AROUND):
         return "L1"
     return "L0"
+
+
+def _is_of_nobody(readings: Iterable[Reading]) -> bool:
+    """Tell whether each lexicon that knows every word reads of scenery and things, and of nobody in it."""
+    whole = [each.kinds for each in readings if each.is_whole]
+    return all(kinds & _AROUND and not kinds & _BODY for kinds in whole)
 
 
 def _unread(given: Input) -> tuple[Found, ...]:

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from scelle.errors import GateRequestWrong
+from scelle.errors import DetectorWrong, GateRequestWrong
 from scelle.safeguards.detectors import frames
-from scelle.safeguards.detectors.interface import Inputs, files_digest, merge
+from scelle.safeguards.detectors.interface import Inputs, Note, files_digest, merge
 from scelle.safeguards.gate.bundle import Detector as Registered
 from scelle.safeguards.gate.model import Factor
 
@@ -33,7 +33,7 @@ RESTART_MIN_S: Final = 0.5
 START_MAX_S: Final = 60.0
 """A process that has not said by then what it is, is killed."""
 _NUMBER_MAX: Final = 1e12  # refuses what is not finite
-_ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
+ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
 """What a detector's process is told of ours: it reads what strangers send, and needs no secret."""
 
 
@@ -50,6 +50,14 @@ class Program:
     files: tuple[Path, ...]
     reports: frozenset[str]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What detectors found: factors by name, for the gate, and notes, which no rule speaks of, for the record."""
+
+    factors: dict[str, Factor]
+    notes: tuple[Note, ...] = ()
 
 
 class Worker:
@@ -85,7 +93,7 @@ class Worker:
             command = [sys.executable, "-P", "-m", "scelle.safeguards.detectors.serve", str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*command, self.program.module, json.dumps(dict(self.program.options))],
-                env={each: os.environ[each] for each in _ENVIRONMENT if each in os.environ},
+                env={each: os.environ[each] for each in ENVIRONMENT if each in os.environ},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -126,8 +134,8 @@ class Worker:
             return self._failed(error)
         return True
 
-    def answer(self, inputs: Inputs, deadline: float) -> tuple[Factor, ...] | None:
-        """Return the factors that were found, None where the detector is down; then it is being started anew."""
+    def answer(self, inputs: Inputs, deadline: float) -> tuple[list[Factor], list[Note]] | None:
+        """Return factors and notes, None where the detector is down; then it is being started anew."""
         if self._channel is None:
             return None
         try:
@@ -135,10 +143,11 @@ class Worker:
             if header.get("nonce") != self._nonce:
                 raise frames.FrameWrong("an answer to nothing that was asked")
             ms = round((time.monotonic() - self._asked_at) * 1000, 3)
-            return tuple(self._factor(inputs, each, ms) for each in header["found"])
+            found = [self._factor(inputs, each, ms) for each in header["found"]]
+            return found, self._notes(inputs, header.get("notes", []))
         except (OSError, frames.FrameWrong) as error:
             self._failed(error)
-        except (GateRequestWrong, LookupError, TypeError, ValueError):
+        except (DetectorWrong, GateRequestWrong, LookupError, TypeError, ValueError, AttributeError):
             self._failed(frames.FrameWrong("no factors"))
         return None
 
@@ -150,6 +159,13 @@ class Worker:
             raise frames.FrameWrong("a score that is no number")
         what, given = self.program.registered, inputs.all[place].id
         return Factor(name, value, score, what.id, what.version, what.weights_digest, threshold, given, ms)
+
+    def _notes(self, inputs: Inputs, noted: Any) -> list[Note]:
+        given = {each.id for each in inputs.all}
+        notes = [Note(input_id, self.program.registered.id, content) for input_id, content in noted]
+        if not {each.input_id for each in notes} <= given or len(notes) > len(inputs.all):
+            raise frames.FrameWrong("notes of what it was not given")
+        return notes
 
     def _meet(self, hello: dict[str, Any]) -> None:
         what = self.program.registered
@@ -201,12 +217,16 @@ class Pool:
         return self._workers
 
     def detect(self, inputs: Inputs, deadline: float) -> dict[str, Factor]:
-        """Ask all detectors at once and return the riskiest of each factor, and F11; never later than `deadline`.
+        """Return the factors that `inspect` finds."""
+        return self.inspect(inputs, deadline).factors
+
+    def inspect(self, inputs: Inputs, deadline: float) -> Findings:
+        """Ask all detectors at once and return the riskiest of each factor, F11, and notes; never after `deadline`.
 
         `deadline` is on the clock of `time.monotonic`.
         """
         if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            return {"detectors": Factor("detectors", "down")}
+            return Findings({"detectors": Factor("detectors", "down")})
         try:
             asked = [each for each in self._workers if each.ask(inputs, deadline)]
             answers = [each.answer(inputs, deadline) for each in asked]
@@ -215,7 +235,8 @@ class Pool:
         found = [answer for answer in answers if answer is not None]
         is_healthy = len(found) == len(self._workers) > 0
         health = Factor("detectors", "healthy" if is_healthy else "down")
-        return merge(factor for answer in found for factor in answer) | {"detectors": health}
+        merged = merge(factor for factors, _ in found for factor in factors)
+        return Findings(merged | {"detectors": health}, tuple(note for _, notes in found for note in notes))
 
     def why_down(self) -> dict[str, str]:
         """Return, by detector, why it was down at the last request (down, late, starting, other-files...)."""

@@ -32,6 +32,7 @@ from scelle.safeguards.gate.statements import Statement, read_statement
 
 FORMAT: Final = "scelle-policy/1"
 RULES_MAX: Final = 500
+_DEFAULT: Final = "default-policy.yaml"
 _ID: Final = re.compile(r"[A-Z][A-Z0-9]{0,15}")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SLICE_VALUE: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -154,8 +155,12 @@ def load_policy(path: Path) -> Policy:
 @cache
 def default_policy() -> Policy:
     """Return the policy that ships with Scellé: rules R010 to R999."""
-    name = "default-policy.yaml"
-    return read_policy(resources.files(__package__).joinpath(name).read_bytes(), name)
+    return read_policy(default_policy_bytes(), _DEFAULT)
+
+
+def default_policy_bytes() -> bytes:
+    """Return the file of the policy that ships with Scellé."""
+    return resources.files(__package__).joinpath(_DEFAULT).read_bytes()
 
 
 def read_policy(data: bytes, place: str) -> Policy:

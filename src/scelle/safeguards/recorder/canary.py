@@ -1,7 +1,8 @@
 """Ask a surface for something harmless, and see whether it is decided as it must be.
 
-The test card is fictitious, and so is what is asked of it; a nonce that nobody knows before tells the answer apart from
-one that was kept for the occasion.
+The test card is fictitious, and so is what is asked of it. Each time it is to stand before another scenery, drawn by
+lot, which tells the answer apart from one that was kept for the occasion. All words are in the lexicon of the text
+detector: an odd one would be refused for being unknown.
 """
 
 import json
@@ -17,7 +18,22 @@ from scelle.safeguards.recorder.model import error_code, outcome_of
 from scelle.safeguards.recorder.surfaces import Surface
 
 PATH: Final = "/v1/images/edits"
-_PHRASE: Final = "put the figure of the test card in a winter coat"
+_PHRASE: Final = "put the person in a winter coat"
+_COLOURS: Final = (
+    "red",
+    "blue",
+    "green",
+    "yellow",
+    "black",
+    "white",
+    "grey",
+    "brown",
+    "orange",
+    "purple",
+    "golden",
+)
+_SCENES: Final = ("sky", "beach", "sea", "mountain", "city", "street", "forest", "garden", "park", "sunset")
+_PLACES: Final = ("in", "by", "near", "behind")
 _TIMEOUT_S: Final = 60.0
 _ANSWER_MAX_BYTES: Final = 64 << 20
 _SIZE: Final = 32
@@ -64,6 +80,12 @@ def card_picture() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
+def draw_prompt() -> str:
+    """Return what is asked of the test card this time: one of 146 million harmless sentences."""
+    scenery = (f"{place} a {secrets.choice(_COLOURS)} {secrets.choice(_SCENES)}" for place in _PLACES)
+    return f"{_PHRASE} {' '.join(scenery)}"
+
+
 def try_surface(surface: Surface, key: str | None, timeout_s: float = _TIMEOUT_S) -> Verdict:
     """Send one canary; never raises for what the surface does, which is what the verdict is about.
 
@@ -71,9 +93,7 @@ def try_surface(surface: Surface, key: str | None, timeout_s: float = _TIMEOUT_S
     it recorded it. Without a gate's word, an answer with a picture is taken for `allow`, a refusal for `block`.
     """
     nonce = secrets.token_hex(8)
-    content_type, body = _form(
-        {"model": "canary", "prompt": f"{_PHRASE}, with the word {nonce} below"}, card_picture()
-    )
+    content_type, body = _form({"model": "canary", "prompt": draw_prompt()}, card_picture())
     headers = {"Content-Type": content_type, "X-Scelle-Account": f"canary-{nonce}"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"

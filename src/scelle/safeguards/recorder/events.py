@@ -43,7 +43,7 @@ def requested(
     endpoint: str,
     content_type: str,
     body: Body,
-    said: Mapping[str, str],
+    said: Mapping[str, Any],
 ) -> Told:
     """Tell what was asked. The body is kept as it came before anything looks into it; raises StorageError.
 

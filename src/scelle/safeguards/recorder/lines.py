@@ -74,6 +74,14 @@ def lines_of(path: Path) -> Iterator[Line]:
             offset += len(raw)
 
 
+def raw_lines(folder: Path, from_file: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield the whole lines of a surface's files from one file on, each with the name of its file."""
+    for each in spool_files(folder):
+        if each.path.name >= from_file:
+            with each.path.open("rb") as file:
+                yield from ((each.path.name, raw) for raw in file if raw.endswith(b"\n"))
+
+
 def run_end(folder: Path) -> RunEnd:
     """Find out how the last run ended, from its last file alone: each begins with what a start must know."""
     files = spool_files(folder)

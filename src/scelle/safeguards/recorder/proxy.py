@@ -6,6 +6,7 @@ with a length and chunks, is refused before it comes here.
 """
 
 import asyncio
+import json
 import posixpath
 import resource
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +21,22 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from scelle.errors import StorageError
+from scelle.safeguards.gate.model import Outcome
+from scelle.safeguards.guardrail.model import CONSENTS, SAID_FACTORS
 from scelle.safeguards.recorder import events
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.bodies import Body
 from scelle.safeguards.recorder.events import Told
-from scelle.safeguards.recorder.model import COMPLETED, DELIVERED, FAILED, Mode, error_code, outcome_of
+from scelle.safeguards.recorder.gating import BUNDLE_HEADER, DECISION_HEADER, Gated, GateFault, GateRoom
+from scelle.safeguards.recorder.model import (
+    COMPLETED,
+    DELIVERED,
+    FAILED,
+    REQUESTED,
+    Mode,
+    error_code,
+    outcome_of,
+)
 from scelle.safeguards.recorder.spool import Spool
 from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong, event_data
 
@@ -55,8 +67,13 @@ _SAID_HEADERS: Final = {
     "X-Scelle-Surface-Build": "surface_build",
 }
 """What the platform says of a request in headers; they go no further."""
-_GATE_HEADERS: Final = {"X-Scelle-Decision": "decision", "X-Scelle-Bundle": "bundle_digest"}
-"""What a gate behind the proxy says of its decision; they go on to the client."""
+FACTORS_HEADER: Final = "X-Scelle-Factors"
+"""What the platform knows of a request, for the gate: `name=value`, with commas between."""
+CONSENT_HEADER: Final = "X-Scelle-Consent"
+"""Tokens of consent, with commas between."""
+_GATE_HEADERS: Final = {DECISION_HEADER: "decision", BUNDLE_HEADER: "bundle_digest"}
+"""What a gate behind the proxy says of its decision; without a gate here they go on to the client."""
+_CONSENTS_MAX: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +112,15 @@ class Served:
 class RecordingProxy:
     """Serve one surface: `run` until told to stop."""
 
-    def __init__(self, spool: Spool, settings: ProxySettings) -> None:
-        self._spool, self._settings = spool, settings
+    def __init__(
+        self,
+        spool: Spool,
+        settings: ProxySettings,
+        gate: GateRoom | None = None,
+        said: Mapping[str, str] | None = None,
+    ) -> None:
+        """Serve; `gate` decides where there is one, and each request has the fields that are `said`."""
+        self._spool, self._settings, self._gate, self._said = spool, settings, gate, dict(said or {})
         self._upstream = URL(settings.upstream)
         self._origins = {self._upstream.origin(), *(URL(each).origin() for each in settings.output_origins)}
         self._room = asyncio.Semaphore(settings.in_flight_max)
@@ -179,22 +203,78 @@ class RecordingProxy:
             content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
             if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
                 content_type = "application/octet-stream"  # what is packed is recorded packed
-            said = {
-                field: request.headers[name][:1000]
-                for name, field in _SAID_HEADERS.items()
-                if name in request.headers
-            }
+            said = self._said_of(request)
 
             def told() -> Told:
                 return events.requested(self._spool.contents, attempt.id, endpoint, content_type, body, said)
 
             sent = body.reader()  # before anybody else takes hold of the body
-            await attempt.record(told, in_thread=body.size_bytes > _THREAD_BYTES)
-            return await self._ask(request, endpoint, attempt, sent)
+            is_long = body.size_bytes > _THREAD_BYTES
+            if self._gate is None:
+                await attempt.record(told, in_thread=is_long)
+                return await self._ask(request, endpoint, attempt, sent, None)
+            gated = await self._gated(self._gate, attempt, told, in_thread=is_long)
+            if gated.last is not None and not gated.last.lets_through and self._enforces:
+                return self._withheld(attempt, gated)
+            return await self._ask(request, endpoint, attempt, sent, gated)
         except StorageError as error:
             attempt.lose(error.code, unserved=True)
             why = f"nothing is generated that cannot be recorded ({error.code})"
             raise Refused(503, "not-recordable", why) from error
+        except GateFault as error:
+            await self._failed(attempt, f"gate-fault: {error}")
+            raise Refused(503, "not-decidable", "nothing is generated that the gate cannot decide") from error
+
+    @property
+    def _enforces(self) -> bool:
+        return self._spool.mode is not Mode.OBSERVE
+
+    def _said_of(self, request: web.Request) -> dict[str, Any]:
+        """Return what is said of a request beside its body."""
+        said: dict[str, Any] = dict(self._said)
+        for name, member in _SAID_HEADERS.items():
+            if name in request.headers:
+                said[member] = request.headers[name][:1000]
+        if self._gate is not None:
+            if FACTORS_HEADER in request.headers:
+                said[SAID_FACTORS] = _pairs(request.headers[FACTORS_HEADER])
+            if CONSENT_HEADER in request.headers:
+                tokens = [each.strip() for each in request.headers[CONSENT_HEADER].split(",")]
+                said[CONSENTS] = [each for each in tokens if each][:_CONSENTS_MAX]
+        return said
+
+    async def _gated(
+        self, gate: GateRoom, attempt: Attempt, told: Callable[[], Told], *, in_thread: bool
+    ) -> Gated:
+        """Record and decide a request, at the same time; the decision is durable when this returns."""
+        try:
+            found = await asyncio.to_thread(told) if in_thread else told()
+        except StorageError:
+            if self._enforces:
+                raise
+            found = Told({"event": REQUESTED, "attempt_id": attempt.id})  # observed: what is lost is counted
+            attempt.lose("contents-not-recorded")
+        gated = gate.begin(attempt, found.event)
+        if not self._enforces:
+            await attempt.record(lambda: found)
+            await gated.observe_asked()
+            return gated
+        judging = asyncio.ensure_future(gated.judge())
+        try:
+            await attempt.record(lambda: found)
+        finally:
+            await asyncio.wait([judging])
+        judging.result()
+        await gated.record_asked()
+        return gated
+
+    def _withheld(self, attempt: Attempt, gated: Gated) -> web.Response:
+        """Answer in the place of the generator, as it says that it refuses."""
+        error = {**_refusal(gated), "type": "image_generation_user_error"}
+        headers = {RECORD_HEADER: attempt.id, **gated.headers}
+        if attempt.position is not None:
+            headers[RECEIPT_HEADER] = attempt.position.receipt
+        return web.json_response({"error": error}, status=400, headers=headers)
 
     async def _receive(self, request: web.Request, body: Body) -> None:
         """Take the body in, hashed as it comes."""
@@ -208,7 +288,12 @@ class RecordingProxy:
                 await asyncio.to_thread(body.write, piece)
 
     async def _ask(
-        self, request: web.Request, endpoint: str, attempt: Attempt, sent: bytes | BinaryIO
+        self,
+        request: web.Request,
+        endpoint: str,
+        attempt: Attempt,
+        sent: bytes | BinaryIO,
+        gated: Gated | None,
     ) -> web.StreamResponse:
         """Call the generator, and record what came of it, whatever that is."""
         headers = _forwarded(request.headers)
@@ -220,8 +305,8 @@ class RecordingProxy:
         try:
             async with self._client.post(url, data=sent, headers=headers, allow_redirects=False) as answer:
                 if answer.content_type == "text/event-stream":
-                    return await self._stream(request, attempt, answer)
-                return await self._whole(request, attempt, answer)
+                    return await self._stream(request, attempt, answer, gated)
+                return await self._whole(request, attempt, answer, gated)
         except TimeoutError as error:
             await self._failed(attempt, "timeout")
             raise Refused(504, "generator-timeout", "the generator did not answer in time") from error
@@ -246,21 +331,29 @@ class RecordingProxy:
     # --- an answer that is one document
 
     async def _whole(
-        self, request: web.Request, attempt: Attempt, answer: ClientResponse
+        self, request: web.Request, attempt: Attempt, answer: ClientResponse, gated: Gated | None
     ) -> web.StreamResponse:
         if self._spool.mode is Mode.OBSERVE:
-            return await self._whole_observed(request, attempt, answer)
+            return await self._whole_observed(request, attempt, answer, gated)
         data = await self._read(attempt, answer)
-        kind, told = await self._told(attempt, answer, data)
+        kind, told = await self._told(attempt, answer, data, gated)
         missing = [each for each in told.event["outputs"] if "url" in each and "sha256" not in each]
-        await self._outcome(attempt, kind, told)
+        if gated is None or kind != COMPLETED:
+            await self._outcome(attempt, kind, told)
+        else:
+            judged = await gated.judge_made(told.event["outputs"])
+            told.event |= gated.members
+            await asyncio.gather(self._outcome(attempt, kind, told), gated.record_made(judged))
+            await gated.remember(kind, told.event["outputs"])
+            if not judged.lets_through:
+                return self._withheld(attempt, gated)
         if missing:
             attempt.lose("output-not-recorded", unserved=self._spool.mode is Mode.BLOCK)
             if self._spool.mode is Mode.BLOCK:
                 why = "an output is at an address that could not be fetched: allow its origin, or ask for b64_json"
                 raise Refused(502, "output-not-recorded", why)
         response = web.StreamResponse(
-            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt)
+            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt, gated)
         )
         response.content_length = len(data)
         with suppress(ConnectionError, aiohttp.ClientConnectionError):
@@ -272,11 +365,11 @@ class RecordingProxy:
         return response
 
     async def _whole_observed(
-        self, request: web.Request, attempt: Attempt, answer: ClientResponse
+        self, request: web.Request, attempt: Attempt, answer: ClientResponse, gated: Gated | None
     ) -> web.StreamResponse:
         """Pass an answer on as it comes, and record it afterwards."""
         response = web.StreamResponse(
-            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt)
+            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt, gated)
         )
         if answer.content_length is not None:
             response.content_length = answer.content_length
@@ -292,15 +385,18 @@ class RecordingProxy:
             with suppress(ConnectionError):
                 await response.write_eof()
         except (aiohttp.ClientError, TimeoutError) as error:
-            _, told = await self._told(attempt, answer, bytes(data), is_whole=False)
+            _, told = await self._told(attempt, answer, bytes(data), gated, is_whole=False)
             await self._failed(attempt, f"answer-cut: {type(error).__name__}", told)
             if request.transport is not None:
                 request.transport.close()  # a cut answer must not look whole
             return response
-        kind, told = await self._told(attempt, answer, bytes(data))
+        kind, told = await self._told(attempt, answer, bytes(data), gated)
         if any("url" in each and "sha256" not in each for each in told.event["outputs"]):
             attempt.lose("output-not-recorded")
         await self._outcome(attempt, kind, told)
+        if gated is not None and kind == COMPLETED:
+            await gated.observe_made(told.event["outputs"])
+            await gated.remember(kind, told.event["outputs"])
         if kind == COMPLETED and not is_gone and _is_connected(request):
             attempt.delivered(told.event["outputs"])
         return response
@@ -315,13 +411,19 @@ class RecordingProxy:
                     await self._failed(attempt, "answer-too-large")
                     raise Refused(502, "answer-too-large", f"the answer is over {ANSWER_MAX_BYTES >> 20} MiB")
         except (aiohttp.ClientError, TimeoutError) as error:
-            _, told = await self._told(attempt, answer, bytes(data), is_whole=False)
+            _, told = await self._told(attempt, answer, bytes(data), None, is_whole=False)
             await self._failed(attempt, f"answer-cut: {type(error).__name__}", told)
             raise
         return bytes(data)
 
     async def _told(
-        self, attempt: Attempt, answer: ClientResponse, data: bytes, *, is_whole: bool = True
+        self,
+        attempt: Attempt,
+        answer: ClientResponse,
+        data: bytes,
+        gated: Gated | None,
+        *,
+        is_whole: bool = True,
     ) -> tuple[str, Told]:
         """Understand an answer and keep what is in it; fetch what is only named."""
 
@@ -347,9 +449,7 @@ class RecordingProxy:
             told = Told({"response": {"status": answer.status, "bytes": len(data)}, "outputs": []})
         if reason is not None:
             told.event["reason"] = reason
-        for name, member in _GATE_HEADERS.items():
-            if name in answer.headers:
-                told.event[member] = answer.headers[name][:1000]
+        told.event |= _decided(answer, gated)
         return kind, told
 
     async def _fetch(self, told: Told, found: dict[str, Any]) -> None:
@@ -381,15 +481,15 @@ class RecordingProxy:
     # --- an answer that is a stream
 
     async def _stream(
-        self, request: web.Request, attempt: Attempt, answer: ClientResponse
+        self, request: web.Request, attempt: Attempt, answer: ClientResponse, gated: Gated | None
     ) -> web.StreamResponse:
         """Pass a stream on, event by event; an output in it is durable before it goes on, partial or not."""
         response = web.StreamResponse(
-            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt)
+            status=answer.status, reason=answer.reason, headers=self._answer_headers(answer, attempt, gated)
         )
         with suppress(ConnectionError):
             await response.prepare(request)
-        relay = _Relay(request, response, attempt, self._spool)
+        relay = _Relay(request, response, attempt, self._spool, gated)
         splitter = EventSplitter()
         reason: str | None = None
         try:
@@ -399,6 +499,8 @@ class RecordingProxy:
             await relay.send(splitter.rest)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = f"stream-cut: {type(error).__name__}"
+        except GateFault as error:
+            reason = f"gate-fault: {error}"
         except StreamTooLong:
             reason = "stream-event-too-large"
         except StorageError as error:  # the client gets no more of it
@@ -417,9 +519,7 @@ class RecordingProxy:
     ) -> None:
         told = Told({"response": {"status": answer.status, "events": relay.events}}, relay.contents)
         told.event["outputs"] = relay.outputs
-        for name, member in _GATE_HEADERS.items():
-            if name in answer.headers:
-                told.event[member] = answer.headers[name][:1000]
+        told.event |= _decided(answer, relay.gated)
         kind, said = outcome_of(400 if relay.error else answer.status, relay.error)
         if reason is None and kind == COMPLETED and not relay.outputs:
             reason = "stream-without-output"
@@ -429,6 +529,10 @@ class RecordingProxy:
             told.event["reason"] = said
         with suppress(StorageError):  # the reaper will say that it has no outcome
             await self._outcome(attempt, kind, told)
+        if relay.gated is not None and kind == COMPLETED:
+            if not self._enforces:
+                await relay.gated.observe_made(relay.outputs)
+            await relay.gated.remember(kind, [*relay.partials, *relay.outputs])
 
     # --- what is not recorded
 
@@ -460,8 +564,12 @@ class RecordingProxy:
         return self._session
 
     @staticmethod
-    def _answer_headers(answer: ClientResponse, attempt: Attempt) -> CIMultiDict[str]:
+    def _answer_headers(answer: ClientResponse, attempt: Attempt, gated: Gated | None) -> CIMultiDict[str]:
         headers = _returned(answer.headers)
+        if gated is not None:
+            for name in _GATE_HEADERS:
+                headers.popall(name, None)
+            headers.update(gated.headers)
         headers[RECORD_HEADER] = attempt.id
         if attempt.position is not None:
             headers[RECEIPT_HEADER] = attempt.position.receipt
@@ -477,12 +585,19 @@ class _Relay:
     """Pass the events of one stream on, and record the outputs among them."""
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, attempt: Attempt, spool: Spool
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        attempt: Attempt,
+        spool: Spool,
+        gated: Gated | None,
     ) -> None:
         self._request, self._response, self._attempt, self._spool = request, response, attempt, spool
+        self.gated = gated
         self._is_gone = False
         self.events = 0
         self.outputs: list[dict[str, Any]] = []
+        self.partials: list[dict[str, Any]] = []
         self.contents: list[Any] = []
         self.error: dict[str, Any] | None = None
 
@@ -517,18 +632,60 @@ class _Relay:
             return
         if is_partial:
             found = {**found, "partial": True, "index": content.get("partial_image_index")}
+            self.partials.append(found)
         else:
             self.outputs.append(found)
+        if self.gated is not None and self._spool.mode is not Mode.OBSERVE:
+            await self._decide(self.gated, found)
         if self._is_gone:  # nobody gets it: it goes with the outcome
             self.contents += told.contents
             return
         told.event |= {"outputs": [found], "handed": "before-sending"}
         await self._attempt.record(lambda: told)
 
+    async def _decide(self, gated: Gated, found: Mapping[str, Any]) -> None:
+        """Decide one output; where it is kept back, so is all that follows, and the client is told."""
+        judged = await gated.judge_made([found])
+        await gated.record_made(judged)
+        if not judged.lets_through:
+            error = {**_refusal(gated), "type": "image_generation_user_error"}
+            data = json.dumps({"type": "error", "error": error})
+            await self.send(f"event: error\ndata: {data}\n\n".encode())
+            self._is_gone = True
+
     async def send(self, data: bytes) -> None:
         """Send bytes on; a client that is gone gets nothing, and the stream is read to its end all the same."""
         if data and not self._is_gone:
             self._is_gone = not (await _sent(self._response, data) and _is_connected(self._request))
+
+
+def _decided(answer: ClientResponse, gated: Gated | None) -> dict[str, str]:
+    """Return the members of an outcome that say what a gate decided: the one here, or one behind."""
+    if gated is not None:
+        return gated.members
+    return {
+        member: answer.headers[name][:1000]
+        for name, member in _GATE_HEADERS.items()
+        if name in answer.headers
+    }
+
+
+def _refusal(gated: Gated) -> dict[str, str]:
+    """Say a refusal as the generator says one; the rule and the decision, and nothing of what was asked."""
+    decision = gated.last.decision if gated.last is not None else None
+    if decision is None:
+        raise AssertionError("only what was decided is refused")
+    what = "waits for a person's decision" if decision.verdict is Outcome.HOLD else "was refused"
+    message = (
+        f"Your request {what} by the safety rules (rule {decision.deciding_rule}, {decision.decision_id})."
+    )
+    return {"code": "moderation_blocked", "message": message}
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Read `name=value, name=value`; what has no such form is left out, so that its factor is unknown."""
+    parts = (each.partition("=") for each in text[:4000].split(","))
+    return {name.strip(): value.strip() for name, equals, value in parts if equals}
 
 
 def allow_open_files() -> None:

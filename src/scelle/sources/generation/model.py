@@ -16,6 +16,9 @@ OUTCOMES: Final = frozenset(["completed", "refused", "failed", "abandoned"])
 OF_AN_ATTEMPT: Final = frozenset(["requested", "decided", "delivered", *OUTCOMES])
 """The kinds that say nothing without the attempt they belong to."""
 
+DERIVED: Final = ("recorded", ".derived")
+"""The folder below the root that is not read: a recorder keeps there what it derives from its own events."""
+
 GRACE_US: Final = 15 * 60 * 1_000_000
 
 

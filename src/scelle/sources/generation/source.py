@@ -10,7 +10,7 @@ from scelle.errors import ItemError
 from scelle.sources.generation.bundles import bundle_record
 from scelle.sources.generation.checks import Checks
 from scelle.sources.generation.making import EventMaker
-from scelle.sources.generation.model import GRACE_US
+from scelle.sources.generation.model import DERIVED, GRACE_US
 from scelle.sources.generation.reading import FileKind, kind_of_file, opened
 from scelle.sources.generation.schemas import BUNDLE, CHECK, EVENT, MEMBERS
 from scelle.sources.interfaces import (
@@ -33,6 +33,7 @@ RACY_NS: Final = 2_000_000_000
 CHECKS: Final = b"//checks"
 """The unit of what the source found itself; no file can have this name."""
 
+_DERIVED: Final = "/".join((*DERIVED, "")).encode()
 _MEMBERS_OF: Final = {FileKind.LINES: (EVENT,), FileKind.JSON: (EVENT, BUNDLE), FileKind.BUNDLE: (BUNDLE,)}
 
 
@@ -71,7 +72,7 @@ class GenerationSource:
         """Enumerate the files in byte order of their names, and at last the checks over all of them."""
         stamps = sha256(b"%d" % self._grace_us)
         is_settled = True
-        for each in self._tree.walk():
+        for each in self._walk():
             unit = each if isinstance(each, Trouble) else self._unit(each)
             yield unit
             if isinstance(unit, Unit):
@@ -104,6 +105,10 @@ class GenerationSource:
     def close(self) -> None:
         """Do nothing: files are closed as they are read."""
 
+    def _walk(self) -> Iterator[Offered | Trouble]:
+        """Walk the tree, but for what a recorder derives from what is read here anyway."""
+        return (each for each in self._tree.walk() if not each.path.startswith(_DERIVED))
+
     def _unit(self, offered: Offered) -> Unit | Trouble:
         path = offered.path
         if offered.kind is not Kind.DOCUMENT:
@@ -130,7 +135,7 @@ class GenerationSource:
         return Checks(self._tree, self._paths, self._holder, self._grace_us).records()
 
     def _paths(self) -> Iterator[bytes]:
-        for each in self._tree.walk():
+        for each in self._walk():
             if isinstance(each, Offered) and each.kind is Kind.DOCUMENT:
                 yield each.path
 

@@ -1,0 +1,72 @@
+"""`scelle generation`: one recorded generation as it is sealed, and decided again."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
+from scelle.cli.output import emit
+from scelle.operators.model import Power
+
+if TYPE_CHECKING:
+    from scelle.bootstrap.generations import Generation
+
+app = typer.Typer(
+    help="See a recorded generation as it is sealed, and decide it again.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("show")
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The id that X-Scelle-Record gave (an attempt's).")],
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="ID", help="Look in this order only. Default: in all.")
+    ] = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild what ran from the sealed record alone, and replay the input stage to the same decision.
+
+    Shown are the request, the model, the generator's configuration (with its prompt template, where the operator keeps
+    one in it), policy, detectors, thresholds, decisions and what came of it. Replayed is the input stage: on the
+    recorded factors, and on the sealed inputs where the detectors installed here are byte for byte those that ran.
+    The output stage is shown, and not replayed: nobody can have the generator make the same picture again.
+
+    Exit code 1 where a decision was recorded and is not come to again. That somebody looked is kept.
+
+    Example: scelle generation show r0f6c5f2a9d7e4b1c8a3d5e7f9b1c3d5e --json
+    """
+    from scelle.bootstrap.generations import show_generation  # start-up time of --help
+
+    with opened_vault(vault, key_file, passphrase, writing=False, power=Power.READ_CONTENT) as session:
+        found = show_generation(session, id, order)
+    document = found.to_json()
+    emit(document, _lines(found, document), as_json)
+    if found.is_same is False:
+        raise typer.Exit(1)
+
+
+def _lines(found: "Generation", document: dict[str, Any]) -> list[str]:
+    configuration, bundle = document["configuration"], document["bundle"]
+    lines = [
+        f"generation {found.id}, order {found.order}, source {found.source}, surface {document['surface'] or '-'}",
+        f"  asked: {document['request']['op'] or '-'} of model {document['model'] or '-'}",
+        f"  configuration: {configuration['digest'] or 'none is named'} ({configuration['state']})",
+        f"  bundle: {bundle['digest'] or 'none is named'} ({bundle['state']})",
+    ]
+    lines += [f"  detector {each['id']} {each['version']}" for each in document["detectors"] or ()]
+    lines += [f"  threshold {name}: {number}" for name, number in (document["thresholds"] or {}).items()]
+    lines += [
+        f"  {each['stage']}: {each['verdict']} by {each['deciding_rule']}, done: {each['action_enforced']}"
+        for each in document["decisions"]
+    ]
+    lines.append(f"  outcome: {document['outcome'] or 'none'}; {document['delivered']} outputs delivered")
+    for name, each in found.replays.items():
+        word = {True: "the same decision", False: "ANOTHER decision", None: "not replayed"}[each.is_same]
+        lines.append(f"  replayed from the {name}: {word}{'' if each.why is None else f' ({each.why})'}")
+        lines += [f"    {difference}" for difference in each.differences]
+    return lines

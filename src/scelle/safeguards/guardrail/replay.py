@@ -1,0 +1,183 @@
+"""Decide a request again by what is sealed of it alone: the same bundle, over the recorded factors and over the inputs.
+
+Two questions, kept apart. *From the factors*: does the sealed policy come to the recorded decision on what was found
+then? *From the inputs*: do the sealed detectors find the same again in the sealed prompt and references? The second is
+answered only where the detectors that are installed are, byte for byte, those of the bundle. What a platform said, a
+consent's state then and a conversation's past are taken as they were recorded: nobody can find them out again.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from scelle.errors import DetectorWrong, GateRequestWrong, PolicyRefused, PolicyWrong, ScelleError
+from scelle.safeguards.detectors.describe import describe
+from scelle.safeguards.detectors.interface import Input, Inputs, Role
+from scelle.safeguards.detectors.workers import Pool, Program
+from scelle.safeguards.gate.bundle import Bundle, Detector
+from scelle.safeguards.gate.consent import Finding, Result
+from scelle.safeguards.gate.decide import Decision, Gate
+from scelle.safeguards.gate.model import Request, Stage
+from scelle.safeguards.gate.policy import read_policy
+from scelle.safeguards.guardrail.lineage import Past
+from scelle.safeguards.guardrail.model import Asked, Event, request_of
+from scelle.safeguards.guardrail.service import input_factors
+
+WITHIN_S: Final = 120.0
+OWN_MODULES: Final = "scelle.safeguards.detectors."
+"""Only detectors that ship are run again: a sealed record names modules, and no record may say what is run."""
+_APART: Final = ("decision_id", "action_enforced", "ms")
+"""What a decision has of its own each time it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of deciding again: None where it could not be done, and then `why` says so."""
+
+    is_same: bool | None
+    why: str | None = None
+    decision: Decision | None = None
+    differences: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is printed."""
+        decision = self.decision
+        return {
+            "same": self.is_same,
+            "why": self.why,
+            "verdict": None if decision is None else decision.verdict.text,
+            "deciding_rule": None if decision is None else decision.deciding_rule,
+            "differences": list(self.differences),
+        }
+
+
+def bundle_of(document: Mapping[str, Any], policy_bytes: bytes) -> Bundle:
+    """Build a bundle again from its sealed document and its policy's sealed file; raises PolicyWrong."""
+    try:
+        return Bundle(
+            read_policy(policy_bytes, "the sealed policy"),
+            tuple(
+                Detector(each["id"], each["version"], each["weights_digest"])
+                for each in document["detectors"]
+            ),
+            dict(document["thresholds"]),
+            document["normaliser"],
+            dict(document["lexicons"]),
+            dict(document["hash_lists"]),
+            document["code_version"],
+        )
+    except (LookupError, TypeError, AttributeError) as error:
+        raise PolicyWrong(f"the sealed bundle is none: {type(error).__name__}") from error
+
+
+def from_factors(decided: Event, bundle: Bundle) -> Replayed:
+    """Decide again on the factors that were recorded."""
+    try:
+        if bundle.digest != decided["bundle_digest"]:
+            return Replayed(None, "other-bundle")
+        gate = Gate(bundle)
+        decision = gate.decide(request_of(decided), "replay")
+    except (GateRequestWrong, PolicyRefused, LookupError, TypeError, ValueError) as error:
+        return Replayed(None, f"not-decidable: {_said(error)}")
+    differences = _differences(decided["record"], decision.to_json())
+    return Replayed(not differences, None, decision, differences)
+
+
+def from_inputs(
+    decided: Event,
+    requested: Event,
+    bundle: Bundle,
+    rolled_out: Event,
+    contents: Callable[[str], bytes | None],
+) -> Replayed:
+    """Find the factors of the input stage again, in what is sealed, and decide on them."""
+    try:
+        programs, why = _programs(rolled_out, bundle)
+        if why is not None:
+            return Replayed(None, why)
+        asked = Asked.of(requested)
+        given = _inputs(asked, decided, contents)
+        if given is None:
+            return Replayed(None, "input-not-sealed")
+        recorded = request_of(decided)
+        with Pool(programs) as pool:
+            findings = pool.inspect(Inputs(given), time.monotonic() + WITHIN_S)
+        says = frozenset(map(str, rolled_out.get("platform_says") or ()))
+        factors = input_factors(
+            asked, findings.factors, Past(recorded.value("cumulative_level")), _consent(recorded), says
+        )
+        request = Request(Stage.INPUT, factors, recorded.consent_up_to, recorded.adult_attested)
+        decision = Gate(bundle).decide(request, "replay")
+    except (ScelleError, LookupError, TypeError, ValueError) as error:
+        return Replayed(None, f"not-decidable: {_said(error)}")
+    differences = _differences(decided["record"], decision.to_json(), only_values=True)
+    return Replayed(not differences, None, decision, differences)
+
+
+def _programs(rolled_out: Event, bundle: Bundle) -> tuple[list[Program], str | None]:
+    """Return the detectors of the bundle as they are installed here, or why they are not those."""
+    programs: list[Program] = []
+    for each in rolled_out["programs"]:
+        if not str(each["module"]).startswith(OWN_MODULES):
+            return [], f"own-detector: {each['id']}"
+        try:
+            described = describe(each["module"], each["options"])
+        except DetectorWrong as error:
+            return [], f"not-here: {error}"
+        if described.program.registered not in bundle.detectors:
+            return [], f"other-version: {each['id']}"
+        programs.append(described.program)
+    if len(programs) != len(bundle.detectors):
+        return [], "other-detectors"
+    return programs, None
+
+
+def _inputs(
+    asked: Asked, decided: Event, contents: Callable[[str], bytes | None]
+) -> tuple[Input, ...] | None:
+    """Return what the detectors were given, from the sealed contents; None where one is not sealed."""
+    digests: Sequence[str] = decided["inputs"]
+    given = []
+    if asked.prompt is not None:
+        prompt = Input(Role.PROMPT, asked.prompt.encode("utf-8", "surrogatepass"))
+        if digests and digests[0] == prompt.digest:
+            given.append(prompt)
+    for digest in digests[len(given) :]:
+        data = contents(digest)
+        if data is None:
+            return None
+        given.append(Input(Role.REFERENCE, data))
+    return tuple(given)
+
+
+def _consent(recorded: Request) -> Finding:
+    return Finding(
+        Result(recorded.value("consent")), "recorded", recorded.consent_up_to, recorded.adult_attested
+    )
+
+
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], *, only_values: bool = False
+) -> tuple[str, ...]:
+    """Name the parts of two decision records that differ, in order; never a value of a user's, there is none."""
+    names = [name for name in after if name not in _APART and name != "factors"]
+    found = [
+        f"{name}: {before.get(name)!r}, now {after[name]!r}"
+        for name in names
+        if before.get(name) != after[name]
+    ]
+    was = {each["name"]: each for each in before["factors"]}
+    for each in after["factors"]:
+        parts = ("value", "taken_as") if only_values else tuple(each)
+        old = was.get(each["name"], {})
+        found += [
+            f"{each['name']}.{part}: {old.get(part)!r}, now {each[part]!r}"
+            for part in parts
+            if old.get(part) != each[part]
+        ]
+    return tuple(found)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ScelleError) else type(error).__name__

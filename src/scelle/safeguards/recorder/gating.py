@@ -1,0 +1,168 @@
+"""Decide each attempt before the generator is called and before anybody gets what it made, and record both decisions.
+
+A decision is durable before anything follows from it. In observe mode it is made beside what is served, recorded, and
+enforced in nothing: what was done then stands in the record against the verdict.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from scelle.safeguards.gate.model import Outcome
+from scelle.safeguards.guardrail import Asked, Guardrail, Judged, Lineage
+from scelle.safeguards.guardrail.lineage import events_of
+from scelle.safeguards.recorder.attempts import Attempt
+from scelle.safeguards.recorder.events import Told
+from scelle.safeguards.recorder.lines import raw_lines
+from scelle.safeguards.recorder.model import DECIDED, REFUSED
+from scelle.safeguards.recorder.spool import Spool
+
+DECISION_HEADER: Final = "X-Scelle-Decision"
+BUNDLE_HEADER: Final = "X-Scelle-Bundle"
+_THREADS: Final = 32
+_CARRIED: Final = ("account", "conversation", "model", "config_digest")
+_Found = TypeVar("_Found")
+
+
+class GateFault(Exception):
+    """Say that a gate could not decide for a fault of ours: nothing is let through."""
+
+
+class GateRoom:
+    """What a proxy decides with: a guardrail, what it remembers, and the threads in which it is asked."""
+
+    def __init__(self, guardrail: Guardrail, lineage: Lineage, spool: Spool) -> None:
+        self.guardrail, self.lineage, self.spool = guardrail, lineage, spool
+        self._threads = ThreadPoolExecutor(_THREADS, "scelle-gate")
+
+    async def ask(self, question: Callable[[], _Found]) -> _Found:
+        """Have a question answered in a thread; raises GateFault."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, question)
+        except Exception as error:
+            raise GateFault(type(error).__name__) from error
+
+    def begin(self, attempt: Attempt, requested: Mapping[str, Any]) -> "Gated":
+        """Begin with an attempt whose `requested` event is known."""
+        return Gated(self, attempt, requested)
+
+    def close(self) -> None:
+        """Let what is asked end."""
+        self._threads.shutdown()
+
+
+class Gated:
+    """One attempt and what was decided of it: `asked`, then `made` for each answer."""
+
+    def __init__(self, room: GateRoom, attempt: Attempt, requested: Mapping[str, Any]) -> None:
+        self._room, self._attempt = room, attempt
+        self._requested = requested
+        self._asked = Asked.of(requested)
+        self._before: Judged | None = None
+        self.last: Judged | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Say the last decision, and by what it was made."""
+        if self.last is None:
+            return {}
+        decision = self.last.decision
+        return {DECISION_HEADER: decision.verdict.text, BUNDLE_HEADER: decision.bundle_digest}
+
+    @property
+    def members(self) -> dict[str, str]:
+        """Say the last decision as the members of an outcome."""
+        if self.last is None:
+            return {}
+        return {
+            "decision": self.last.decision.verdict.text,
+            "bundle_digest": self.last.decision.bundle_digest,
+            "safeguard_version": self.last.decision.policy,
+        }
+
+    async def judge(self) -> Judged:
+        """Decide the request; nothing is recorded yet."""
+        self._before = self.last = await self._room.ask(lambda: self._room.guardrail.asked(self._asked))
+        return self._before
+
+    async def record_asked(self) -> None:
+        """Record the decision on the request, enforced as it is; with its refusal where it is one."""
+        judged = self._judged
+        if judged.lets_through:
+            await self.record_made(judged)
+            return
+        refused = Told({"reason": f"gate-{judged.decision.deciding_rule}", "outputs": [], **self.members})
+        told = self._told(judged, judged.decision.verdict)
+        await asyncio.gather(  # in this order, durable together
+            self._attempt.record(lambda: told), self._attempt.outcome(REFUSED, refused)
+        )
+
+    async def judge_made(self, outputs: Sequence[Mapping[str, Any]]) -> Judged:
+        """Decide what was made; nothing is recorded yet."""
+        digests = [each.get("sha256") for each in outputs]
+        before = self._judged_before
+        self.last = await self._room.ask(lambda: self._room.guardrail.made(self._asked, before, digests))
+        return self.last
+
+    async def record_made(self, judged: Judged) -> None:
+        """Record a decision, enforced as it is."""
+        await self._attempt.record(lambda: self._told(judged, judged.decision.verdict), in_thread=True)
+
+    async def observe_asked(self) -> None:
+        """Decide the request beside what is served, and record what was decided."""
+
+        def told() -> Told:
+            self._before = self.last = self._room.guardrail.asked(self._asked)
+            return self._told(self._before, Outcome.ALLOW)
+
+        await self._attempt.record(told, in_thread=True)
+
+    async def observe_made(self, outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Decide what was made beside what is served."""
+
+        def told() -> Told:
+            digests = [each.get("sha256") for each in outputs]
+            self.last = self._room.guardrail.made(self._asked, self._judged_before, digests)
+            return self._told(self.last, Outcome.ALLOW)
+
+        await self._attempt.record(told, in_thread=True)
+
+    async def remember(self, kind: str, outputs: Sequence[Mapping[str, Any]]) -> None:
+        """Remember what an attempt came to, for what is asked next."""
+        event = {"event": kind, "attempt_id": self._attempt.id, "outputs": outputs}
+        await self._room.ask(lambda: self._room.lineage.take(event))
+
+    def _told(self, judged: Judged, action: Outcome) -> Told:
+        carried = {name: self._requested[name] for name in _CARRIED if name in self._requested}
+        event = {"event": DECIDED, "attempt_id": self._attempt.id, **carried, **judged.to_event(action)}
+        if judged.lets_through or action is Outcome.ALLOW:
+            self._room.lineage.take(event)
+        return Told(event)
+
+    @property
+    def _judged(self) -> Judged:
+        assert self.last is not None  # noqa: S101  `judge` came first
+        return self.last
+
+    @property
+    def _judged_before(self) -> Judged:
+        assert self._before is not None  # noqa: S101  the request is decided before what it leads to
+        return self._before
+
+
+def remember(lineage: Lineage, spool: Spool) -> None:
+    """Take into a lineage what is recorded of a surface since it was last read."""
+    file, seq = lineage.place(spool.surface)
+    lineage.catch_up(spool.surface, events_of(raw_lines(spool.folder, file)), (file, seq))
+
+
+def contents_of(spool: Spool) -> Callable[[str], bytes]:
+    """Return what reads a content of a spool by its SHA-256; it raises OSError."""
+    folder: Path = spool.contents.folder
+
+    def read(digest: str) -> bytes:
+        return (folder / digest[:2] / digest).read_bytes()
+
+    return read

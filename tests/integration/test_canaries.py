@@ -1,0 +1,163 @@
+"""Canaries as processes: the gate switched off on one of five surfaces turns that one red, within one round."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.recorded_platform import Platform
+
+NAMES = ("api", "app", "batch", "bot", "site")
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    made = Platform(tmp_path)
+    yield made
+    made.stop()
+
+
+class Gated(BaseHTTPRequestHandler):
+    """A generator behind a gate that can be switched off: then it makes whatever it is asked, and says no bundle."""
+
+    is_on = True
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = json.dumps({"created": 1, "data": [{"b64_json": "aGFybWxlc3M="}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        if Gated.is_on:
+            self.send_header("X-Scelle-Decision", "allow")
+            self.send_header("X-Scelle-Bundle", "ab" * 32)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(Gated, "is_on", True)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gated)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Canaries:
+    """`scelle canary run --every`, as a process."""
+
+    def __init__(self, platform: Platform, every_s: str, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "scelle.cli", "canary", "run", "--every", every_s, "--json", *words],
+            env=platform.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        platform.started.append(self.process)
+
+    def line(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.readline().rstrip()
+
+    def end(self) -> tuple[int, dict[str, Any], str]:
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, json.loads(out), err
+
+
+def registered(platform: Platform, name: str, url: str) -> None:
+    platform.run("surface", "add", name, "--owner", "team", "--url", url, "--bundle", "ab" * 32)
+
+
+def test_the_gate_switched_off_on_one_of_five_surfaces_turns_that_one_red(
+    platform: Platform, gated: str
+) -> None:
+    assert platform.json("status")["surfaces"] == []
+    stub = platform.upstream
+    for name in NAMES:
+        platform.upstream = gated if name == "site" else stub
+        registered(platform, name, platform.proxy(surface=name).url.removesuffix("/v1"))
+    shown = platform.json("status")["surfaces"]
+    assert {each["state"] for each in shown} == {"unknown"}
+    assert len([each for each in platform.run("status").splitlines() if "no canary yet" in each]) == 5
+    canaries = Canaries(platform, "1")
+    assert [canaries.line() for _ in NAMES] == [f"surface {name} is green; it was unknown" for name in NAMES]
+    assert {each["state"] for each in platform.json("status")["surfaces"]} == {"green"}
+    assert "surface" not in platform.run("status")
+
+    switched_at = datetime.now(UTC).replace(microsecond=0)
+    Gated.is_on = False
+    assert canaries.line() == "surface site is red: no-bundle; it was green"
+    shown = {each["name"]: each for each in platform.json("status")["surfaces"]}
+    assert [name for name, each in shown.items() if each["state"] != "green"] == ["site"]
+    assert (shown["site"]["state"], shown["site"]["why"]) == ("red", "no-bundle")
+    assert datetime.fromisoformat(shown["site"]["since"]) >= switched_at
+    (line,) = (each for each in platform.run("status").splitlines() if each.startswith("surface"))
+    assert line == f"surface site: red since {shown['site']['since']}: no-bundle"
+    code, document, rest = canaries.end()
+    assert (code, rest) == (1, "")  # it was said once, however many rounds came
+    assert [each["name"] for each in document["surfaces"] if not each["well"]] == ["site"]
+    platform.run("verify")
+
+
+def test_rounds_go_on_until_they_are_told_to_end(platform: Platform) -> None:
+    assert "no surface is registered" in failed(platform, "canary", "run", "--every", "5")
+    proxy = platform.proxy()
+    registered(platform, "web", proxy.url.removesuffix("/v1"))
+    canaries = Canaries(platform, "3600")
+    assert canaries.line() == "surface web is green; it was unknown"
+    assert canaries.end()[0] == 0
+    canaries = Canaries(platform, "1")
+    while len(platform.generator_log("call")) < 4:
+        time.sleep(0.1)
+    code, document, err = canaries.end()
+    assert (code, len(document["surfaces"]), err) == (0, 1, "")
+
+
+def test_a_key_that_cannot_be_had_turns_its_own_surface_red(platform: Platform) -> None:
+    proxy = platform.proxy()
+    url = proxy.url.removesuffix("/v1")
+    registered(platform, "web", url)
+    platform.run("surface", "add", "app", "--owner", "o", "--url", url, "--credential", "env:NO_SUCH_KEY")
+    verdicts = platform.json("canary", "run", code=1)["surfaces"]
+    assert [(each["name"], each["well"]) for each in verdicts] == [("app", False), ("web", True)]
+    assert verdicts[0]["why"].startswith("no-credential: surface app: --credential env:NO_SUCH_KEY")
+
+
+def test_who_is_no_operator_sees_no_surface(platform: Platform) -> None:
+    platform.run("surface", "add", "film", "--owner", "o", "--url", "http://127.0.0.1:9", "--not-recorded")
+    (film,) = platform.json("status")["surfaces"]
+    assert (film["name"], film["state"], film["why"]) == ("film", "red", "not recorded")
+    platform.run("operator", "add", "counsel-1", "--role", "counsel")
+    assert platform.json("status")["surfaces"] == []
+    assert "film" not in platform.run("status")
+    assert "surface film: red since" in platform.run("--as", "counsel-1", "status")
+
+
+def failed(platform: Platform, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "scelle.cli", *words],
+        env=platform.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    return done.stderr

@@ -1,0 +1,196 @@
+"""A gate in the recording proxy: decided before the generator and before delivery, recorded, and failing closed."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from tests.integration.gated_platform import (
+    AS_BEFORE,
+    BEYOND,
+    COAT,
+    MORE,
+    NOBODY,
+    PORTRAIT,
+    SWIMWEAR,
+    assign,
+    guardrail,
+    shape,
+)
+from tests.integration.recorded_platform import Answer, Platform, Proxy, send
+
+PORTRAIT_PICTURE = shape(7)
+PROMPTS = {
+    "a square, number 1": NOBODY,
+    "number 2 in a winter coat": COAT,
+    "number 3 in a winter coat": COAT,
+    "number 4 in swimwear": {**SWIMWEAR, "minor": "n/a"},
+    "number 2 in something else": BEYOND,
+}
+PICTURES = {
+    shape(1): AS_BEFORE,
+    shape(2): AS_BEFORE,
+    shape(3): MORE,
+    shape(4): {**AS_BEFORE, "person": "yes", "minor": "n/a"},
+    PORTRAIT_PICTURE: PORTRAIT,
+}
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    made = Platform(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def gate(platform: Platform) -> str:
+    return guardrail(platform, PROMPTS, PICTURES)
+
+
+def edit(proxy: Proxy, prompt: str, picture: bytes, **headers: str) -> Answer:
+    url = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+    body = json.dumps({"model": "shapes-1", "prompt": prompt, "images": [{"image_url": url}]}).encode()
+    return send(f"{proxy.url}/images/edits", body, **headers)
+
+
+def of_attempt(platform: Platform, attempt: str) -> list[dict[str, Any]]:
+    return [each for each in platform.events() if each.get("attempt_id") == attempt]
+
+
+def kinds(platform: Platform, attempt: str) -> list[str]:
+    return [each["event"] for each in of_attempt(platform, attempt)]
+
+
+def test_what_is_allowed_is_decided_twice_and_delivered(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate("a square, number 1")
+    assert (answer.status, answer.picture) == (200, shape(1))
+    proxy.end()
+    told = of_attempt(platform, answer.record)
+    assert [each["event"] for each in told][:2] == ["requested", "decided"]
+    assert {each["event"] for each in told[2:]} == {"completed", "decided", "delivered"}
+    first, second = (each for each in told if each["event"] == "decided")
+    assert (first["stage"], second["stage"]) == ("input", "output")
+    assert first["decision"] == second["decision"] == answer.headers["X-Scelle-Decision"] == "allow"
+    bundle = answer.headers["X-Scelle-Bundle"]
+    assert first["bundle_digest"] == second["bundle_digest"] == bundle
+    assert (
+        json.loads((platform.ai / "policies" / f"bundle-{bundle}.json").read_bytes())["policy"]["id"]
+        == "default"
+    )
+    rolled = next(each for each in platform.events() if each["event"] == "policy.rolled_out")
+    assert rolled["bundle_digest"] == bundle
+
+
+def test_what_is_blocked_never_reaches_the_generator(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    client = openai.OpenAI(base_url=proxy.url, api_key="k", max_retries=0)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.images.edit(model="shapes-1", image=PORTRAIT_PICTURE, prompt="number 2 in something else")
+    assert refused.value.code == "moderation_blocked"
+    assert refused.value.response.headers["X-Scelle-Decision"] == "block"
+    attempt = refused.value.response.headers["X-Scelle-Record"]
+    assert kinds(platform, attempt) == ["requested", "decided", "refused"]
+    assert platform.generator_log("call") == []
+    decided, last = of_attempt(platform, attempt)[1:]
+    assert decided["record"]["verdict"] == decided["record"]["action_enforced"] == "block"
+    assert {"R020", "R030"} <= set(decided["record"]["rules_fired"])
+    assert last["reason"] == f"gate-{decided['record']['deciding_rule']}"
+    assert proxy.end()["outcomes"] == {}
+
+
+def test_an_output_that_shows_more_is_recorded_and_kept_back(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    good = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE)
+    assert (good.status, good.picture) == (200, shape(2))
+    answer = edit(proxy, "number 3 in a winter coat", PORTRAIT_PICTURE)
+    assert (answer.status, answer.headers["X-Scelle-Decision"]) == (400, "withhold")
+    proxy.end()
+    told = of_attempt(platform, answer.record)
+    assert sorted(each["event"] for each in told) == ["completed", "decided", "decided", "requested"]
+    completed = next(each for each in told if each["event"] == "completed")
+    assert platform.content(completed["outputs"][0]["sha256"]) == shape(3)
+    assert completed["decision"] == "withhold"
+    platform.run("verify")
+
+
+def test_a_stream_ends_at_the_first_output_that_is_kept_back(platform: Platform, gate: str) -> None:
+    assign(platform.folder / "values.json", PROMPTS, {**PICTURES, shape(10): AS_BEFORE, shape(11): MORE})
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate("a square, number 1", stream=True)
+    events = [json.loads(line[6:]) for line in answer.body.splitlines() if line.startswith(b"data: ")]
+    assert [each["type"] for each in events] == ["image_generation.partial_image", "image_generation.partial_image",
+                                                 "image_generation.completed"]  # fmt: skip
+    assign(platform.folder / "values.json", PROMPTS, {**PICTURES, shape(10): {**MORE, "person": "yes"}})
+    proxy.end()
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate("a square, number 1", stream=True)
+    events = [json.loads(line[6:]) for line in answer.body.splitlines() if line.startswith(b"data: ")]
+    assert [each["type"] for each in events] == ["error"]
+    assert events[0]["error"]["code"] == "moderation_blocked"
+    proxy.end()
+    told = of_attempt(platform, answer.record)
+    assert "delivered" not in [each["event"] for each in told]
+    assert next(each for each in told if each["event"] == "completed")["outputs"]
+
+
+def test_a_detector_that_is_swapped_fails_closed(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    assert edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE).status == 200
+    assign(platform.folder / "values.json", PROMPTS, {PORTRAIT_PICTURE: {**PORTRAIT, "person": "no"}})
+    answer = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE)
+    assert answer.status == 400
+    decided = of_attempt(platform, answer.record)[1]
+    assert "R080" in decided["record"]["rules_fired"]
+    assert decided["why_down"] == {"stub": "other-files"}
+
+
+def test_a_conversation_counts_as_a_whole_even_after_a_kill(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    first = send(
+        f"{proxy.url}/images/generations",
+        json.dumps({"model": "shapes-1", "prompt": "number 4 in swimwear"}).encode(),
+        X_Scelle_Conversation="c-1",
+    )
+    assert (first.status, first.picture) == (200, shape(4))
+    proxy.kill()
+    for path in (platform.ai / "recorded" / ".derived").iterdir():
+        path.unlink()
+    proxy = platform.proxy("--gate", gate)
+    by_picture = edit(proxy, "number 2 in a winter coat", shape(4))
+    by_name = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE, X_Scelle_Conversation="c-1")
+    alone = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE, X_Scelle_Conversation="c-2")
+    proxy.end()
+    assert (by_picture.status, by_name.status, alone.status) == (400, 400, 200)
+    for each in (by_picture, by_name):
+        record = of_attempt(platform, each.record)[1]["record"]
+        assert "R090" in record["rules_fired"]
+    again = platform.json("preserve", "o-1")["sources"]["ai"]
+    assert (again["new"], again["failed"]) == (0, 0)  # nothing derived is sealed
+
+
+def test_observed_decisions_are_recorded_and_not_enforced(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate, "--observe")
+    answer = edit(proxy, "number 2 in something else", PORTRAIT_PICTURE)
+    assert (answer.status, answer.picture) == (200, shape(2))
+    proxy.end()
+    decided = [each for each in of_attempt(platform, answer.record) if each["event"] == "decided"]
+    assert [(each["stage"], each["decision"]) for each in decided] == [
+        ("input", "block"),
+        ("output", "allow"),
+    ]
+    assert decided[0]["record"]["action_enforced"] == "allow"
+
+
+def test_a_policy_that_does_not_hold_serves_nothing(platform: Platform, gate: str) -> None:
+    policy = platform.folder / "policy.yaml"
+    policy.write_text("format: scelle-policy/1\n")
+    path = Path(gate)
+    path.write_text(path.read_text() + "policy: policy.yaml\n")
+    listen = ("--listen", "127.0.0.1:0", "--surface", "web", "--order", "o-1")
+    platform.run("record", "proxy", "--upstream", platform.upstream, *listen, "--gate", gate, code=2)
+    assert not (platform.ai / "recorded").exists()
