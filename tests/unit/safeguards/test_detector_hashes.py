@@ -2,14 +2,10 @@
 
 import importlib
 import importlib.util
-import io
-import struct
 import time
-import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +13,7 @@ import pytest
 from scelle.errors import DetectorWrong
 from scelle.safeguards.detectors import Input, Inputs, Role, hashes
 from scelle.safeguards.detectors.hashes import HashDetector, load, pdq_variants
+from tests.unit.safeguards.detector_pictures import bomb, circles, encoded
 
 HAS_PDQ = all(importlib.util.find_spec(each) for each in ("PIL", "pdqhash", "numpy"))
 needs_pdq = pytest.mark.skipif(not HAS_PDQ, reason="the extra `images` (Pillow, pdqhash) is not installed")
@@ -41,37 +38,10 @@ def exact(data: bytes) -> str:
     return f"sha256:{sha256(data).hexdigest()}"
 
 
-def circles(seed: int, size: int = 512) -> Any:
-    draw, image = Random(seed), importlib.import_module("PIL.Image").new("RGB", (size, size), "white")
-    pen = importlib.import_module("PIL.ImageDraw").Draw(image)
-    for _ in range(40):
-        x, y, width = draw.randrange(size), draw.randrange(size), draw.randrange(20, size // 3)
-        pen.ellipse((x, y, x + width, y + width), fill=tuple(draw.randrange(256) for _ in range(3)))
-    return image
-
-
-def encoded(image: Any, form: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def pdq(data: bytes) -> str:
     variants = pdq_variants(data)
     assert variants is not None
     return f"pdq:{variants[0]:064x}"
-
-
-def bomb(side: int) -> bytes:
-    """A PNG that claims so many pixels a side, and holds none."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    )
 
 
 def test_the_list_that_ships_is_empty_and_misses() -> None:
@@ -148,6 +118,20 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch)
     image_file = importlib.import_module("PIL.ImageFile")
     monkeypatch.setattr(image_file.ImageFile, "load", decoded)
     assert pdq_variants(bomb(8001)) is None
+
+
+@needs_pdq
+def test_the_hash_of_each_picture_is_noted_with_its_quality() -> None:
+    data = encoded(circles(1))
+    given = Inputs((Input(Role.PROMPT, b"coat"), Input(Role.REFERENCE, data), Input(Role.OUTPUT, b"none")))
+    detector = HashDetector([EMPTY])
+    assert detector.detect(given, time.monotonic() + 5)[0].value == "none"
+    (note,) = detector.notes(given, time.monotonic() + 5)
+    assert note.input_id == given.all[1].id
+    assert f"pdq:{note.content['pdq']}" == pdq(data)
+    assert note.content["quality"] >= hashes.PDQ_QUALITY_MIN
+    assert detector.notes(given, time.monotonic() + 5) == (note,)
+    assert HashDetector([EMPTY]).notes(given, time.monotonic() - 1) == ()
 
 
 @pytest.mark.parametrize(

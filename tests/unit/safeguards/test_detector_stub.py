@@ -51,8 +51,8 @@ def test_assigned_values_are_refused_by_the_rules_that_they_are_for(listed: Path
 
 def test_of_several_inputs_the_riskiest_value_counts(listed: Path) -> None:
     found = merge(factors(StubDetector(listed), Inputs((SQUARE, CIRCLE)), time.monotonic() + 1))
-    assert (found["minor"].value, found["level"].value) == ("unknown", "L3")
-    assert found["minor"].input_id == CIRCLE.id
+    assert (found["minor"].value, found["level"].value) == ("yes", "L3")
+    assert found["minor"].input_id == SQUARE.id  # one that was found is not lost behind one that is not known
 
 
 def test_of_two_values_without_an_order_neither_counts() -> None:

@@ -67,6 +67,7 @@ class Found:
     threshold: float | None = None
 
 
+_EXISTENTIAL: Final = frozenset(["person", "named", "minor"])
 NOTE_MAX_BYTES: Final = 4096
 """The JSON of a note is at most so long."""
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,95}")
@@ -165,7 +166,11 @@ def factors(detector: Detector, inputs: Inputs, deadline: float) -> tuple[Factor
 
 
 def merge(reported: Iterable[Factor]) -> dict[str, Factor]:
-    """Return one factor per name: the riskiest of those reported; of two that have no order, unknown."""
+    """Return one factor per name: the riskiest of those reported; of two that have no order, unknown.
+
+    Of whether somebody is there (`person`, `named`, `minor`) one *yes* settles it, whoever else does not know: that
+    somebody found one must not be lost behind what another could not read.
+    """
     merged: dict[str, Factor] = {}
     for factor in reported:
         merged[factor.name] = _riskier(merged.get(factor.name, factor), factor)
@@ -174,6 +179,8 @@ def merge(reported: Iterable[Factor]) -> dict[str, Factor]:
 
 def _riskier(one: Factor, other: Factor) -> Factor:
     domain = DOMAIN_OF[one.name]
+    if one.name in _EXISTENTIAL and "yes" in (one.value, other.value):
+        return one if one.value == "yes" else other
     if other.value in domain.at_least(one.value):
         return other if other.value != one.value else one
     return one if one.value in domain.at_least(other.value) else replace(one, value=domain.values[-1])

@@ -28,6 +28,8 @@ SIDE_MIN: Final = 160
 """Pixels; in a smaller picture no face is large enough."""
 FACE_MIN: Final = 80
 """Pixels that a face must be wide for its age to be estimated."""
+FACES_MAX: Final = 8
+"""Of so many the age is estimated, the widest first: each takes 11 ms. Who is left over is not clearly over 25."""
 SURE: Final = 0.0
 """The detector's own score from which on a face is one."""
 CLEAR_AGE: Final = 30.0
@@ -41,11 +43,14 @@ _BRIGHTNESS: Final = (1.0, 0.7, 1.3)
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face: its width in pixels of the picture as it was looked at, the score, and the apparent age in years."""
+    """A face: its width in pixels of the picture as it was looked at, the score, and the apparent age in years.
+
+    The age of a face that is too narrow is not estimated, and of a crowd not everybody's: there it is None.
+    """
 
     width: int
     score: float
-    age: float
+    age: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +69,13 @@ class Caution:
         return "yes" if any(each.score >= self.sure for each in faces) else UNKNOWN
 
     def minor_of(self, faces: Iterable[Face]) -> str:
-        """Return yes where the apparent age of any face that is wide enough is not clearly over 25; else unknown."""
-        return "yes" if any(age < self.clear_age for age in self.ages_of(faces)) else UNKNOWN
+        """Return yes where any face that is wide enough does not appear to be clearly over 25; else unknown."""
+        counted = [each.age for each in self.counted(faces)]
+        return "yes" if any(age is None or age < self.clear_age for age in counted) else UNKNOWN
 
-    def ages_of(self, faces: Iterable[Face]) -> list[float]:
-        """Return the apparent ages that count."""
-        return [each.age for each in faces if each.score >= self.sure and each.width >= FACE_MIN]
+    def counted(self, faces: Iterable[Face]) -> list[Face]:
+        """Return the faces whose age counts."""
+        return [each for each in faces if each.score >= self.sure and each.width >= FACE_MIN]
 
 
 class PeopleDetector:
@@ -111,7 +117,8 @@ class PeopleDetector:
         return Found(given, "person", self._caution.person_of(faces), score, self._caution.sure)
 
     def _minor(self, given: Input, faces: Sequence[Face]) -> Found:
-        youngest = min(self._caution.ages_of(faces), default=None)
+        ages = [each.age for each in self._caution.counted(faces) if each.age is not None]
+        youngest = min(ages, default=None)
         return Found(given, "minor", self._caution.minor_of(faces), youngest, self._caution.clear_age)
 
 
@@ -141,9 +148,15 @@ class _Faces:
 
     def __call__(self, pixels: Any) -> list[Face]:
         boxes, scores, _ = self._find.run(pixels, 0, self._sure)
+        found = sorted(zip(boxes, scores, strict=True), key=lambda each: -each[0].width())
         return [
-            Face(box.width(), score, self._age(pixels, box)) for box, score in zip(boxes, scores, strict=True)
+            Face(box.width(), score, self._age(pixels, box) if self._is_estimated(place, box) else None)
+            for place, (box, score) in enumerate(found)
         ]
+
+    @staticmethod
+    def _is_estimated(place: int, box: Any) -> bool:
+        return place < FACES_MAX and bool(box.width() >= FACE_MIN)
 
     def _age(self, pixels: Any, box: Any) -> float:
         """Return the lowest of six estimates: as it is, mirrored, and both darker and brighter."""
