@@ -1,13 +1,15 @@
 """Kill the recording proxy and its generator at random: no attempt is lost or doubled, and none is without its request.
 
 What a client got has an earlier durable `requested`; the generator was never called without one; after `preserve` the
-counts agree and the vault verifies.
+counts agree, the vault verifies, and the shipped verifier accepts a production of what was recorded.
 """
 
 import base64
 import json
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -17,9 +19,11 @@ from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
+from scelle.formats.values import decode_value, text_value
 from tests.integration.recorded_platform import Platform, Proxy, free_port, send
 
 KINDS = ("a square", "refuse", "fail-after", "no-image", "url", "half", "stream", "edit", "slow")
@@ -158,6 +162,72 @@ def kill_and_check(platform: Platform, answers: int, kills: int) -> None:
     )
     assert found["unexplained"] == 0
     platform.run("verify")
+    check_production(platform, events, {sha256(picture).hexdigest() for _, picture in clients.pictures})
+
+
+def check_production(platform: Platform, events: list[dict[str, Any]], pictures: set[str]) -> None:
+    """What the authority gets has every event once, in its own bytes, and every picture that a client got."""
+    trust, package = platform.folder / "trust.json", platform.folder / "ai.scelle"
+    platform.run("order", "trust", "o-1", "--to", str(trust))
+    platform.run("produce", "o-1", "--source", "ai", "--to", str(package))
+    assert verified(trust, package) == 0
+    with ZipFile(package) as file:
+        raws = produced_events(file)
+        digests = {sha256(file.read(name)).hexdigest() for name in file.namelist() if "items/" in name}
+    told = [json.loads(raw) for raw in raws]
+    assert len(raws) == len(set(raws))
+    of_web = sorted((event for event in told if event["surface"] == "web"), key=lambda each: each["seq"])
+    assert of_web == events
+    asked, ended = Counter[str](), Counter[str]()
+    for event in told:
+        kinds = asked if event["event"] == "requested" else ended
+        if event["event"] in ("requested", "completed", "refused", "failed", "abandoned"):
+            kinds[event["attempt_id"]] += 1
+    assert asked == ended == Counter(dict.fromkeys(asked, 1))
+    assert {event["attempt_id"] for event in told if "attempt_id" in event} == set(asked)
+    delivered = {
+        output["sha256"] for event in told if event["event"] == "delivered" for output in event["outputs"]
+    }
+    assert delivered <= digests
+    assert pictures <= digests
+
+    data = bytearray(package.read_bytes())
+    data[data.index(written(asked_raw(raws)))] ^= 1
+    altered = platform.folder / "altered.scelle"
+    altered.write_bytes(data)
+    assert verified(trust, altered) == 1
+
+
+def asked_raw(raws: list[str]) -> str:
+    return next(raw for raw in raws if raw.startswith('{"event":"requested"'))
+
+
+def written(raw: str) -> bytes:
+    """Return the inner part of a text value as it stands in records.jsonl."""
+    return base64.b64encode(text_value(raw))[12:-12]
+
+
+def produced_events(package: ZipFile) -> list[str]:
+    """Return the bytes of each produced event as the recorder wrote them."""
+    schemas = [json.loads(package.read(name)) for name in package.namelist() if name.startswith("schemas/")]
+    (fields,) = (
+        [field["name"] for field in schema["fields"]]
+        for schema in schemas
+        if schema["name"] == "scelle.ai.event"
+    )
+    records = [json.loads(line)["v"] for line in package.read("records.jsonl").splitlines()]
+    raws = [base64.b64decode(each[fields.index("raw")][1]) for each in records if len(each) == len(fields)]
+    return [str(decode_value(raw)[1]) for raw in raws]
+
+
+def verified(trust: Path, package: Path) -> int:
+    """Run the verifier as the authority does; return its exit code."""
+    program = Path(sys.executable).with_name("scelle-verify")
+    done = subprocess.run(
+        [program, package, "--trust", trust, "--json"], capture_output=True, text=True, check=False
+    )
+    assert json.loads(done.stdout)["valid"] is (done.returncode == 0), done.stderr
+    return done.returncode
 
 
 def test_300_mixed_requests_with_kills(platform: Platform) -> None:

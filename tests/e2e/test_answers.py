@@ -37,7 +37,7 @@ def commands(group: Any = None, *path: str) -> list[tuple[tuple[str, ...], Any]]
 @pytest.mark.parametrize(("path", "command"), commands(), ids=lambda each: str(each)[:40])
 def test_no_command_drops_an_option_that_came_twice(path: tuple[str, ...], command: Any) -> None:
     single = [each for each in command.params if takes_one_value(each)]
-    assert single
+    assert single or path == ("gate", "bundle")  # which has flags alone
     for each in single:
         name = max(each.opts, key=len)
         with pytest.raises(InputError, match=f"^{name} is given twice: give it once$"):

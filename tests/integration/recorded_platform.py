@@ -17,6 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyrage
 import pytest
 
 from scelle.cli.main import run
@@ -102,10 +103,10 @@ class Proxy:
 
 
 class Platform:
-    """One vault, one order over one generation source, one stub generator."""
+    """One vault, one order over one generation source, one stub generator; with a second source that is restricted."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.ai = folder, folder / "ai"
+    def __init__(self, folder: Path, *, with_restricted: bool = False) -> None:
+        self.folder, self.ai, self.shut = folder, folder / "ai", folder / "shut"
         self.ai.mkdir()
         self.started: list[subprocess.Popen[str]] = []
         self.env = {
@@ -116,7 +117,17 @@ class Platform:
         }
         self.run("init", str(folder / "vault"), "--host", "platform.example")
         self.run("source", "add", "ai", f"generation://{self.ai}")
-        (folder / "order.toml").write_text(ORDER)
+        order = ORDER
+        if with_restricted:
+            self.shut.mkdir()
+            keys = (pyrage.x25519.Identity.generate().to_public() for _ in range(2))
+            shared = [
+                word for number, key in enumerate(keys) for word in ("--recipient", f"holder-{number}={key}")
+            ]
+            self.run("restricted", "init", "--threshold", "2", *shared)
+            self.run("source", "add", "shut", f"generation://{self.shut}", "--restricted")
+            order = ORDER.replace('["ai"]', '["ai", "shut"]')
+        (folder / "order.toml").write_text(order)
         self.run("order", "add", str(folder / "order.toml"))
         self.upstream = self.stub()
 

@@ -291,3 +291,18 @@ def test_another_bundle_on_one_of_five_surfaces_turns_that_one_red(platform: Pla
     (red,) = (each for each in shown if each["state"] == "red")
     assert (red["why"], red["since"] is not None) == ("other-bundle", True)
     platform.run("verify")
+
+
+def test_each_answer_promises_to_seal_what_is_recorded_of_it(platform: Platform) -> None:
+    keys, notary = platform.folder / "keys-of-receipts", platform.folder / "notary"
+    keys.mkdir()
+    notary.mkdir()
+    proxy = platform.proxy("--receipt-keys", str(keys))
+    answers = [proxy.generate(prompt) for prompt in ("a red square", "refuse", "fail-after")]
+    receipts = platform.folder / "receipts.txt"
+    receipts.write_text("".join(f"{each.headers['X-Scelle-Promise']}\n" for each in answers))
+    proxy.end()
+    platform.run("order", "escrow", "o-1", "--to", str(notary))
+    key = next(keys.iterdir())
+    check = ("promise", "check", "o-1", "--receipts", str(receipts), "--receipt-key", str(key))
+    assert [each["state"] for each in platform.json(*check)["receipts"]] == ["kept"] * 3

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from scelle.bootstrap.orders import refuse_capture
-from scelle.bootstrap.restricted import with_compartment
+from scelle.bootstrap.restricted import known_compartment, with_compartment
 from scelle.bootstrap.session import Session
 from scelle.capture.model import Counts
 from scelle.capture.service import run_pass
@@ -27,9 +27,11 @@ from scelle.safeguards.gate.proofs import Proof
 from scelle.safeguards.gate.sealing import EVENT_KIND as PROOF_SEALED
 from scelle.safeguards.gate.sealing import seal_proof
 from scelle.safeguards.recorder.canary import Verdict
+from scelle.safeguards.recorder.lanes import check_one_file_system
 from scelle.safeguards.recorder.model import UNREGISTERED, check_surface
 from scelle.safeguards.recorder.surfaces import ADDED, CANARY, KINDS, Surface, known_surface, surfaces_of
 from scelle.sources.addresses import local_root
+from scelle.sources.model import SourceSpec
 from scelle.sources.registry import refuse_own_folders
 from scelle.vault.lock import WriterLock
 
@@ -49,12 +51,22 @@ _END: Final = "end"
 
 @dataclass(frozen=True, slots=True)
 class RecordingPlace:
-    """Where a surface is recorded: the source of an order, its folder, and whether the surface is registered."""
+    """Where a surface is recorded: the source of an order, its folder, and whether the surface is registered.
+
+    `restricted_source` takes what is kept from everybody's sight, where there is one.
+    """
 
     order: str
     source: str
     root: Path
     is_registered: bool
+    restricted_source: str | None = None
+    restricted_root: Path | None = None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that are written to."""
+        return (self.source,) if self.restricted_source is None else (self.source, self.restricted_source)
 
 
 def surfaces(session: Session) -> dict[str, Surface]:
@@ -62,13 +74,22 @@ def surfaces(session: Session) -> dict[str, Surface]:
     return surfaces_of(events(session.ledger(RESERVED_ORDER_ID), *KINDS))
 
 
-def recording_place(session: Session, order: str, source: str | None, surface: str) -> RecordingPlace:
+def recording_place(
+    session: Session, order: str, source: str | None, surface: str, restricted_source: str | None = None
+) -> RecordingPlace:
     """Find where to record; raises InputError, and OrderOver where nothing is captured any more."""
     check_surface(surface)
     sealed = sealed_order(session.order_ledger(order))
     refuse_capture(session, sealed)
     specs = session.sources()
     names = [name for name in sorted(sealed.aliases) if name in specs and specs[name].scheme == "generation"]
+    shut = [name for name in names if specs[name].restricted]
+    if restricted_source is not None and restricted_source not in shut:
+        raise RecorderUnavailable(
+            f"source {restricted_source} is no restricted generation source of order {order}: it has "
+            f"{', '.join(shut) or 'none'} (`scelle source add NAME generation:///DIR --restricted`)"
+        )
+    names = [name for name in names if name not in shut or name == source]
     if source is not None and source not in names:
         raise RecorderUnavailable(
             f"source {source} is no generation source of order {order}: it has {', '.join(names) or 'none'}"
@@ -81,12 +102,22 @@ def recording_place(session: Session, order: str, source: str | None, surface: s
             "name it in a clause"
         )
     spec = specs[source or names[0]]
+    root = _folder(session, spec)
+    apart = None if restricted_source is None else _folder(session, specs[restricted_source])
+    if apart is not None:
+        known_compartment(session)
+        check_one_file_system(root, apart)
+    found = surfaces(session).get(surface)
+    is_registered = found is not None and found.is_registered
+    return RecordingPlace(order, spec.name, root, is_registered, restricted_source, apart)
+
+
+def _folder(session: Session, spec: SourceSpec) -> Path:
     refuse_own_folders(spec, session.path, session.key_folder)
     root = Path(os.fsdecode(local_root(spec) or b""))
     if not root.is_dir():
         raise RecorderUnavailable(f"{root}: a recorder writes to a folder: make it, or add another source")
-    found = surfaces(session).get(surface)
-    return RecordingPlace(order, spec.name, root, found is not None and found.is_registered)
+    return root
 
 
 def reconciliation_times(session: Session, order: str, since: str, until: str) -> tuple[int, int]:
@@ -153,11 +184,13 @@ class Sealer:
     process that made it, and seals what is left only where it is told to `end`.
     """
 
-    def __init__(self, opening: Opening, order: str, source: str, every_s: float, say: Say) -> None:
+    def __init__(
+        self, opening: Opening, order: str, sources: Sequence[str], every_s: float, say: Say
+    ) -> None:
         context = multiprocessing.get_context("fork")
         self._here, there = context.Pipe()
         self._process = context.Process(
-            target=_seal_on, args=(opening, order, source, every_s, say, there, self._here), daemon=False
+            target=_seal_on, args=(opening, order, sources, every_s, say, there, self._here), daemon=False
         )
         self._process.start()
         there.close()
@@ -179,7 +212,13 @@ class Sealer:
 
 
 def _seal_on(
-    opening: Opening, order: str, source: str, every_s: float, say: Say, inbox: Connection, other: Connection
+    opening: Opening,
+    order: str,
+    sources: Sequence[str],
+    every_s: float,
+    say: Say,
+    inbox: Connection,
+    other: Connection,
 ) -> None:
     """Run passes until told to end, or until nobody is there to tell."""
     other.close()  # else this process would keep itself alive
@@ -195,31 +234,33 @@ def _seal_on(
             return
         began_s = time.monotonic()
         try:
-            counts.add(_pass(opening, order, source, is_ending))
+            counts.add(_pass(opening, order, sources, is_ending))
             error = ""
         except ScelleError as failure:
             if str(failure) != error:
-                say(f"{source}: not sealed: {failure}")
+                say(f"{' '.join(sources)}: not sealed: {failure}")
             error = str(failure)
         wait_s = max(every_s, _SHARE * (time.monotonic() - began_s))
     with suppress(OSError):
         inbox.send({"error": error} if error else {"counts": counts.to_json()})
 
 
-def _pass(opening: Opening, order: str, source: str, is_last: bool) -> Counts:
-    """Run one pass over the source, in a turn of its own; raises ScelleError."""
+def _pass(opening: Opening, order: str, sources: Sequence[str], is_last: bool) -> Counts:
+    """Run one pass over the sources, in a turn of its own; raises ScelleError."""
     with _turn(opening, patient=is_last) as session:
         ledger = session.order_writer(order)
         sealed = with_accounts(sealed_order(ledger), session.packs)
         refuse_capture(session, sealed)
         vault = session.path
         tools = with_compartment(session, session.pass_tools(ledger, lambda name, counts: None))
-        report = run_pass(tools, sealed.clauses, session.named(sealed, [source]))
+        report = run_pass(tools, sealed.clauses, session.named(sealed, list(sources)))
     _let_others(WriterLock(vault))
-    taken = report.sources[0]
-    if taken.unreachable is not None:
-        raise StorageError(f"it could not be read: {taken.unreachable}")
-    return taken.counts
+    counts = Counts()
+    for taken in report.sources:
+        if taken.unreachable is not None:
+            raise StorageError(f"it could not be read: {taken.unreachable}")
+        counts.add(taken.counts)
+    return counts
 
 
 @contextmanager

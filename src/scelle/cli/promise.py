@@ -28,6 +28,22 @@ def check(
             "--promises", metavar="DIR|FILE", help="Promises that somebody holds; may be given several times."
         ),
     ] = None,
+    receipts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--receipts",
+            metavar="FILE",
+            help="Receipts of a recorder (X-Scelle-Promise), one a line; may be given several times.",
+        ),
+    ] = None,
+    receipt_key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--receipt-key",
+            metavar="FILE",
+            help="A certificate of a receipt key that somebody holds; may be given several times.",
+        ),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -38,16 +54,21 @@ def check(
     Kept: the records lie at their places under a checkpoint that somebody outside held by the deadline; late: held
     after it; broken: another record is there, or a checkpoint held after the deadline lacks them, or two promises
     contradict each other; undecided: not enough was shown; waiting: the deadline is not over. Exit code 1 where one is
-    broken, or is no promise of this log.
+    broken, or is no promise of this log. Receipts that a recorder gave are judged in the same way, each by its event.
 
     Example: scelle promise check ec-2026-0108 --promises /mnt/notary/promises --json
+
+    scelle promise check ec-2026-0108 --receipts receipts.txt
     """
     from scelle.bootstrap.promises import check_promises  # start-up time of --help
+    from scelle.bootstrap.receipts import check_receipts
 
     with opened_vault(vault, key_file, passphrase, writing=False) as session:
         report = check_promises(session, session.check_order(order), promises or [])
-    emit(report.to_json(), report.lines(), as_json)
-    if report.is_broken:
+        received = check_receipts(session, order, receipts or [], receipt_key or [])
+    document = {**report.to_json(), "receipts": received.to_json()}
+    emit(document, [*report.lines(), *received.lines()], as_json)
+    if report.is_broken or received.is_broken:
         raise typer.Exit(1)
 
 

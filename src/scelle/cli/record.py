@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from scelle.safeguards.guardrail import Setup
     from scelle.safeguards.recorder import Mode, Spool
     from scelle.safeguards.recorder.gating import GateRoom
+    from scelle.safeguards.recorder.lanes import Lanes
     from scelle.safeguards.recorder.otlp import OtlpReceiver
     from scelle.safeguards.recorder.proxy import ProxySettings, RecordingProxy
+    from scelle.safeguards.recorder.receipts import ReceiptSigner
 
 app = typer.Typer(
     help="Record what a generator of pictures is asked, and what comes of it.",
@@ -94,6 +96,22 @@ def proxy(
             help="Decide each request and each output by this policy and these detectors (docs/gate.md).",
         ),
     ] = None,
+    restricted_source: Annotated[
+        str | None,
+        typer.Option(
+            "--restricted-source",
+            metavar="NAME",
+            help="The restricted generation source that takes what the gate's lanes keep from everybody's sight.",
+        ),
+    ] = None,
+    receipt_keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--receipt-keys",
+            metavar="DIR",
+            help="Write the certificate of the key that signs this run's receipts to this folder, for who holds them.",
+        ),
+    ] = None,
     configuration: Annotated[
         Path | None,
         typer.Option(
@@ -126,7 +144,8 @@ def proxy(
     be sealed.
 
     With --gate, what its policy does not allow is answered as a refusal, before the generator is called or before
-    anybody gets what it made; both decisions are recorded. With --observe they are recorded and not enforced.
+    anybody gets what it made; both decisions are recorded. With --observe they are recorded and not enforced. With
+    --restricted-source, what a rule with a lane holds back goes into the compartment and nowhere else, unseen.
 
     Example: scelle record proxy --upstream http://127.0.0.1:9000 --listen 127.0.0.1:8080 --surface web --order o-1
     """
@@ -146,18 +165,25 @@ def proxy(
             vault, key_file, passphrase, writing=True, power=Power.CAPTURE, yields=yields, say_warning=_say
         )
 
+    if restricted_source is not None and gate is None:
+        raise InputError("--restricted-source keeps apart what a gate holds back: name the gate with --gate")
+    if receipt_keys is not None and not receipt_keys.is_dir():
+        raise InputError(f"--receipt-keys {receipt_keys}: there is no such folder: make it, or name another")
     setup, proof = (None, None) if gate is None else _proven(gate)
     config = None if configuration is None else _regular(configuration)
-    place = _place(opening(yields=False), order, source, surface, proof)
+    place, signer = _place(
+        opening(yields=False), order, source, surface, proof, restricted_source, receipt_keys
+    )
     from scelle.bootstrap.recording import Sealer
 
-    with Sealer(opening, order, place.source, every, _say) as sealer:
-        with _spool(place, surface, mode, upstream) as spool, ExitStack() as stack:
+    with Sealer(opening, order, place.sources, every, _say) as sealer:
+        with ExitStack() as stack:
+            spool = stack.enter_context(_spool(place, surface, mode, upstream))
             if not place.is_registered:
                 spool.put({"event": UNREGISTERED}).result()
             said = {} if config is None else _configured(spool, place.root, config, configuration)
-            room = None if setup is None else _gate_room(stack, spool, place.root, setup)
-            document = asyncio.run(_serve(spool, settings, host, port, room, said))
+            room = None if setup is None else _gate_room(stack, spool, place, setup)
+            document = asyncio.run(_serve(spool, settings, host, port, room, said, signer))
         document |= spool.counts()
         sealed = sealer.end()
     _ended({"order": order, "source": place.source, **document, "sealed": sealed}, as_json)
@@ -200,7 +226,7 @@ def otlp(
         raise _extra_missing(error) from error
     with opening(yields=False) as session:
         place = recording_place(session, order, source, surface)
-    with Sealer(opening, order, place.source, every, _say) as sealer:
+    with Sealer(opening, order, place.sources, every, _say) as sealer:
         with _spool(place, surface, Mode.BLOCK, "otlp") as spool:
             receiver = OtlpReceiver(spool)
             asyncio.run(_run(receiver, host, port, f"receiving OTLP ({surface})", ""))
@@ -327,24 +353,44 @@ def _configured(spool: "Spool", root: Path, data: bytes, path: Path | None) -> d
     return {"config_digest": kept.digest}
 
 
-def _gate_room(stack: ExitStack, spool: "Spool", root: Path, setup: "Setup") -> "GateRoom":
+def _gate_room(stack: ExitStack, spool: "Spool", place: "RecordingPlace", setup: "Setup") -> "GateRoom":
     """Start a guardrail's detectors, keep what it consists of, and remember what was let through before."""
     from scelle.safeguards.guardrail import Guardrail, Lineage
     from scelle.safeguards.recorder.gating import GateRoom, contents_of, remember
     from scelle.safeguards.recorder.preserving import keep_setup
     from scelle.sources.generation.model import DERIVED
 
+    root = place.root
     lineage = stack.enter_context(Lineage(root.joinpath(*DERIVED)))
     stack.callback(remember, lineage, spool)
     remember(lineage, spool)
-    guardrail = stack.enter_context(Guardrail(setup, lineage, contents_of(spool)))
+    lanes = _lanes(stack, spool, place)
+    guardrail = stack.enter_context(
+        Guardrail(setup, lineage, contents_of(spool) if lanes is None else lanes.find)
+    )
     down = guardrail.warm()
     for id, why in sorted(down.items()):
         warn(f"detector {id} is not well ({why}): what needs it is refused until it is")
     spool.put(keep_setup(spool.contents, root, setup, guardrail.gate.proof)).result()
-    room = GateRoom(guardrail, lineage, spool)
+    room = GateRoom(guardrail, lineage, lanes)
     stack.callback(room.close)
     return room
+
+
+def _lanes(stack: ExitStack, spool: "Spool", place: "RecordingPlace") -> "Lanes | None":
+    """Open what is restricted: its spool, of the same surface, in the folder of the restricted source."""
+    from scelle.safeguards.recorder import Mode, Spool
+    from scelle.safeguards.recorder.contents import ContentStore
+    from scelle.safeguards.recorder.lanes import Lanes
+    from scelle.safeguards.recorder.model import CONTENTS, RECORDED
+
+    if place.restricted_root is None:
+        warn("what the gate's lanes hold back is sealed openly: give --restricted-source to keep it apart")
+        return None
+    opened = ContentStore(place.root / RECORDED / CONTENTS)
+    opened.prepare()
+    restricted = Spool(place.restricted_root, spool.surface, Mode.BLOCK, {"restricted": True})
+    return Lanes(spool, opened, stack.enter_context(restricted))
 
 
 def _place(
@@ -353,29 +399,41 @@ def _place(
     source: str | None,
     surface: str,
     proof: "Proof | None",
-) -> "RecordingPlace":
-    """Find where to record; seal the proof of what decides, and that the surface is not registered, where it is not."""
+    restricted_source: str | None,
+    receipt_keys: Path | None,
+) -> "tuple[RecordingPlace, ReceiptSigner]":
+    """Find where to record, and certify the key of this run's receipts.
+
+    Sealed are the proof of what decides, where something does, and that the surface is not registered, where it is not.
+    """
+    from scelle.bootstrap.receipts import receipt_signer, write_certificate
     from scelle.bootstrap.recording import note_proof, note_unregistered, recording_place
 
     with opening as session:
-        place = recording_place(session, order, source, surface)
+        place = recording_place(session, order, source, surface, restricted_source)
         if proof is not None:
             note_proof(session, order, proof)
         if not place.is_registered:
             note_unregistered(session, surface)
+        signer, certificate = receipt_signer(session, place, surface)
+        if receipt_keys is not None:
+            write_certificate(receipt_keys, certificate)
     if not place.is_registered:
         warn(
             f"surface {surface} is not registered: it is served, recorded, and a finding (scelle surface add)"
         )
-    return place
+    return place, signer
 
 
 def _spool(place: "RecordingPlace", surface: str, mode: "Mode", upstream: str) -> "Spool":
     from scelle import __version__
     from scelle.safeguards.recorder import Spool
+    from scelle.safeguards.recorder.lanes import UndecidedStore
 
     about = {"version": __version__, "upstream": upstream, "registered": place.is_registered}
-    return Spool(place.root, surface, mode, about)
+    apart = place.restricted_root
+    contents = None if apart is None else UndecidedStore(apart, surface)
+    return Spool(place.root, surface, mode, about, contents=contents)
 
 
 async def _serve(
@@ -385,11 +443,12 @@ async def _serve(
     port: int,
     room: "GateRoom | None",
     said: Mapping[str, str],
+    signer: "ReceiptSigner",
 ) -> dict[str, Any]:
     """Serve until a signal comes; return the counts."""
     from scelle.safeguards.recorder.proxy import RecordingProxy
 
-    server = RecordingProxy(spool, settings, room, said)
+    server = RecordingProxy(spool, settings, room, said, signer)
     gated = "" if room is None else f", gate {room.guardrail.bundle.digest[:12]}"
     await _run(server, host, port, f"recording surface {spool.surface} ({spool.mode}{gated})", "/v1")
     return server.status()

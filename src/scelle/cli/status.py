@@ -8,6 +8,7 @@ from scelle.cli.lives import life_lines, standing, undo_lines
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, shown_json, utc
 from scelle.cli.problems import item_lines
+from scelle.cli.surface import standing_json, standing_line
 from scelle.errors import InputError
 from scelle.operators.model import Power
 
@@ -35,6 +36,8 @@ def status(
 ) -> None:
     """Show orders and clocks, the last pass of each source, and since when nobody else has seen a log.
 
+    Routes to a generator that are not green are shown, too (scelle surface list).
+
     With --items: every item that a pass sealed as failed, lost or waiting, with cause, detail and the time of the pass.
     An item that did not change since is told by the pass that read it, and by no later one. Exit code 1 where a gap is
     open.
@@ -61,11 +64,22 @@ def status(
             "vault_id": session.config.vault_id.hex(),
             "recovery_recipients": len(session.config.recipients),
             "recovery_proven": was_drilled(session),
+            "surfaces": _surfaces(session),
             "orders": orders,
         }
     emit(document, _lines(document), as_json)
     if any(gap["to"] is None for each in orders for gap in each["gaps"]):
         raise typer.Exit(1)
+
+
+def _surfaces(session: "Session") -> list[dict[str, Any]]:
+    """Return how the routes to a generator stand; of no order, so that the power alone decides who sees it."""
+    from scelle.bootstrap.recording import surfaces  # start-up time of --help
+
+    if not session.may(Power.SEE_COUNTS):
+        return []
+    found, now_us = surfaces(session), session.now_us()
+    return [standing_json(each, now_us) for _, each in sorted(found.items())]
 
 
 def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> None:
@@ -153,6 +167,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         )
     elif document["operator"] is None:
         lines.append("orders are shown to operators only: give --as NAME")
+    lines += [f"surface {standing_line(each)}" for each in document["surfaces"] if each["state"] != "green"]
     for order in document["orders"]:
         lines += [f"order {order['id']}: {standing(order)}", *life_lines(order), *undo_lines(order)]
         seen = order["rewritable_unseen_since"]

@@ -1,12 +1,16 @@
 """`scelle surface`: the routes to the generator, and how each of them stands."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scelle.cli.options import HERE, JsonOption, KeyFileOption, PassphraseOption, VaultOption, opened_vault
 from scelle.cli.output import emit, utc
 from scelle.operators.model import Power
+
+if TYPE_CHECKING:
+    from scelle.safeguards.recorder.surfaces import Surface
 
 app = typer.Typer(
     help="Register the routes to the generator, and see how each of them stands.",
@@ -79,10 +83,7 @@ def list_(
         found, now_us = surfaces(session), session.now_us()
     shown: list[dict[str, Any]] = [
         {
-            "name": each.name,
-            "state": each.state(now_us).value,
-            "since": utc(each.state_since_us(now_us)),
-            "why": each.why,
+            **standing_json(each, now_us),
             "registered": each.is_registered,
             "recorded": each.is_recorded,
             "owner": each.owner,
@@ -94,10 +95,23 @@ def list_(
         }
         for each in sorted(found.values(), key=lambda each: each.name)
     ]
-    lines = [
-        f"{each['name']}: {each['state']} since {each['since']}{'' if each['why'] is None else ': ' + each['why']}"
-        for each in shown
-    ]
+    lines = [standing_line(each) for each in shown]
     emit({"surfaces": shown}, lines or ["no surface is registered"], as_json)
     if any(each["state"] == State.RED for each in shown):
         raise typer.Exit(1)
+
+
+def standing_json(surface: "Surface", now_us: int) -> dict[str, Any]:
+    """Return how a surface stands, since when, and why it is not green."""
+    return {
+        "name": surface.name,
+        "state": surface.state(now_us).value,
+        "since": utc(surface.state_since_us(now_us)),
+        "why": surface.reason(now_us),
+    }
+
+
+def standing_line(shown: Mapping[str, Any]) -> str:
+    """Return it for people."""
+    why = "" if shown["why"] is None else f": {shown['why']}"
+    return f"{shown['name']}: {shown['state']} since {shown['since']}{why}"

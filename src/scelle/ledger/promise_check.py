@@ -83,6 +83,36 @@ class Attestations:
         return self._latest[at - 1] if at else None
 
 
+def state_of(
+    sealed_at: int | None, deadline_us: int, now_us: int, attested: Attestations
+) -> tuple[PromiseState, str]:
+    """Tell what became of a promise whose records lie under the entry `sealed_at`, None where they do not, and why."""
+    is_over = now_us > deadline_us
+    open_state = PromiseState.UNDECIDED if is_over else PromiseState.WAITING
+    without = attested.last_without(sealed_at)
+    if sealed_at is None:
+        if without is not None and without > deadline_us:
+            return (
+                PromiseState.BROKEN,
+                "its records are absent from a checkpoint attested after the deadline",
+            )
+        return (
+            open_state,
+            "not sealed, and no checkpoint was attested since" if is_over else "not sealed yet",
+        )
+    covering = attested.first_with(sealed_at)
+    if covering is not None and covering <= deadline_us:
+        return PromiseState.KEPT, f"sealed under entry {sealed_at}, attested by the deadline"
+    if covering is not None:
+        return PromiseState.LATE, f"sealed under entry {sealed_at}, attested after the deadline"
+    if without is not None and without > deadline_us:
+        return (
+            PromiseState.LATE,
+            f"sealed under entry {sealed_at}, after a checkpoint attested past the deadline",
+        )
+    return open_state, f"sealed under entry {sealed_at}, and no checkpoint with it was attested"
+
+
 class PromiseJudge:
     """Judge promises of one order, as its published log stands, by the clock `now_us` (microseconds)."""
 
@@ -125,31 +155,8 @@ class PromiseJudge:
         is_sealed = bool(touched) and touched[-1][1].seq[1] >= promise.seq[1]
         if is_sealed and self._root(touched, promise) != promise.batch_root:
             return PromiseState.BROKEN, "another record is at one of its places"
-        is_over = self._now_us > promise.deadline
-        open_state = PromiseState.UNDECIDED if is_over else PromiseState.WAITING
-        if not is_sealed:
-            without = self._attested.last_without(None)
-            if without is not None and without > promise.deadline:
-                return (
-                    PromiseState.BROKEN,
-                    "its records are absent from a checkpoint attested after the deadline",
-                )
-            return (
-                open_state,
-                "not sealed, and no checkpoint was attested since" if is_over else "not sealed yet",
-            )
-        sealed_at = touched[-1][0]
-        covering, without = self._attested.first_with(sealed_at), self._attested.last_without(sealed_at)
-        if covering is not None and covering <= promise.deadline:
-            return PromiseState.KEPT, f"sealed under entry {sealed_at}, attested by the deadline"
-        if covering is not None:
-            return PromiseState.LATE, f"sealed under entry {sealed_at}, attested after the deadline"
-        if without is not None and without > promise.deadline:
-            return (
-                PromiseState.LATE,
-                f"sealed under entry {sealed_at}, after a checkpoint attested past the deadline",
-            )
-        return open_state, f"sealed under entry {sealed_at}, and no checkpoint with it was attested"
+        sealed_at = touched[-1][0] if is_sealed else None
+        return state_of(sealed_at, promise.deadline, self._now_us, self._attested)
 
     def _root(self, touched: Sequence[tuple[int, Segment]], promise: Promise) -> bytes:
         lo, hi = promise.seq

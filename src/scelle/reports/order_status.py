@@ -6,6 +6,7 @@ from scelle.formats.entries import Count
 from scelle.ledger.events import Event
 from scelle.orders.lifecycle import State
 from scelle.reports.case import Case, Register, entries_of, made
+from scelle.reports.generations import generation_parts
 from scelle.reports.model import (
     ABSENT,
     Claim,
@@ -57,6 +58,7 @@ def order_status(case: Case) -> Report:
         Section("intervals", tuple(_intervals(case, register))),
         Section("clauses", tuple(_clauses(case, register))),
         Section("counts", tuple(count_parts(case, register))),
+        *_generations(case, register),
         Section("productions", tuple(_productions(case, register))),
         Section("custody-of-log", tuple(witness_parts(case, register))),
         Section("acts", (timeline(register, case.log.of_kind(*_LIFE)),)),
@@ -176,6 +178,12 @@ def _sealed_claim(case: Case) -> Claim:
     found = [each for _, each in case.ledger.manifests() if each.source.partition("/")[0] in aliases]
     records = sum(each.records for each in found)
     return Claim(Said("say.records-committed", {"n": Number(records), "segments": Number(len(found))}))
+
+
+def _generations(case: Case, register: Register) -> list[Section]:
+    """Return the section on what recorders kept, where the order has sealed anything of a generation service."""
+    parts = tuple(generation_parts(case, register))
+    return [Section("generations", parts)] if parts else []
 
 
 def _productions(case: Case, register: Register) -> Iterator[Part]:

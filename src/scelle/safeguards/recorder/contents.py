@@ -7,6 +7,7 @@ systems mostly have not.
 
 import errno
 import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, Self
@@ -46,7 +47,11 @@ class ContentStore:
                     f"{self.folder}: this file system has no files without a name: use ext4, xfs, btrfs or tmpfs"
                 ) from error
             raise failure(self.folder, error) from error
-        return Writing(self.folder, descriptor)
+        return Writing(self, descriptor)
+
+    def named(self, digest: str, name: Callable[[], None]) -> None:
+        """Have a content given its name; a store may count who holds it."""
+        name()
 
     def keep(self, data: Bytes) -> "Held":
         """Keep bytes that are in memory; they are durable once an event that names them is. Raises StorageError."""
@@ -62,8 +67,8 @@ class ContentStore:
 class Writing:
     """One content that is being written, without a name yet; hashed as it comes."""
 
-    def __init__(self, folder: Path, descriptor: int) -> None:
-        self._folder, self._descriptor = folder, descriptor
+    def __init__(self, store: ContentStore, descriptor: int) -> None:
+        self._store, self._folder, self._descriptor = store, store.folder, descriptor
         self._sha = sha256()
         self.size_bytes = 0
 
@@ -94,7 +99,7 @@ class Writing:
         digest = self.digest
         path = self._folder / digest[:2] / digest
         try:
-            self._name(path, digest)
+            self._store.named(digest, lambda: self._name(path, digest))
         except OSError as error:
             raise failure(path, error) from error
         descriptor, self._descriptor = self._descriptor, -1

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from scelle.safeguards.gate.model import Outcome
+from scelle.errors import StorageError
+from scelle.safeguards.gate.model import Lane, Outcome
 from scelle.safeguards.guardrail import Asked, Guardrail, Judged, Lineage
 from scelle.safeguards.guardrail.lineage import events_of
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.events import Told
+from scelle.safeguards.recorder.lanes import Lanes, plain
 from scelle.safeguards.recorder.lines import raw_lines
 from scelle.safeguards.recorder.model import DECIDED, REFUSED
 from scelle.safeguards.recorder.spool import Spool
@@ -33,19 +35,22 @@ class GateFault(Exception):
 class GateRoom:
     """What a proxy decides with: a guardrail, what it remembers, and the threads in which it is asked."""
 
-    def __init__(self, guardrail: Guardrail, lineage: Lineage, spool: Spool) -> None:
-        self.guardrail, self.lineage, self.spool = guardrail, lineage, spool
+    def __init__(self, guardrail: Guardrail, lineage: Lineage, lanes: Lanes | None = None) -> None:
+        """Decide by a guardrail; with lanes, what is restricted is kept apart."""
+        self.guardrail, self.lineage, self.lanes = guardrail, lineage, lanes
         self._threads = ThreadPoolExecutor(_THREADS, "scelle-gate")
 
     async def ask(self, question: Callable[[], _Found]) -> _Found:
-        """Have a question answered in a thread; raises GateFault."""
+        """Have a question answered in a thread; raises GateFault and StorageError."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, question)
+        except StorageError:
+            raise
         except Exception as error:
             raise GateFault(type(error).__name__) from error
 
-    def begin(self, attempt: Attempt, requested: Mapping[str, Any]) -> "Gated":
-        """Begin with an attempt whose `requested` event is known."""
+    def begin(self, attempt: Attempt, requested: Told) -> "Gated":
+        """Begin with an attempt whose `requested` event is known; raises StorageError."""
         return Gated(self, attempt, requested)
 
     def close(self) -> None:
@@ -56,12 +61,16 @@ class GateRoom:
 class Gated:
     """One attempt and what was decided of it: `asked`, then `made` for each answer."""
 
-    def __init__(self, room: GateRoom, attempt: Attempt, requested: Mapping[str, Any]) -> None:
+    def __init__(self, room: GateRoom, attempt: Attempt, requested: Told) -> None:
         self._room, self._attempt = room, attempt
-        self._requested = requested
-        self._asked = Asked.of(requested)
+        self._requested = requested.event
+        self._asked = Asked.of(requested.event)
         self._before: Judged | None = None
+        self._lane, self._is_detailed = Lane.NONE, False
         self.last: Judged | None = None
+        self.told = requested if room.lanes is None else room.lanes.bare(requested)
+        """The `requested` event as it is recorded openly before anything is decided."""
+        self._unsettled = [each.digest for each in self.told.contents]
 
     @property
     def headers(self) -> dict[str, str]:
@@ -90,13 +99,14 @@ class Gated:
     async def record_asked(self) -> None:
         """Record the decision on the request, enforced as it is; with its refusal where it is one."""
         judged = self._judged
-        if judged.lets_through:
+        if judged.lets_through:  # where it belongs shows what is made of it
             await self.record_made(judged)
             return
         refused = Told({"reason": f"gate-{judged.decision.deciding_rule}", "outputs": [], **self.members})
+        shown = await self.settle(refused, judged, REFUSED)
         told = self._told(judged, judged.decision.verdict)
         await asyncio.gather(  # in this order, durable together
-            self._attempt.record(lambda: told), self._attempt.outcome(REFUSED, refused)
+            self._attempt.record(lambda: told), self._attempt.outcome(REFUSED, shown)
         )
 
     async def judge_made(self, outputs: Sequence[Mapping[str, Any]]) -> Judged:
@@ -106,25 +116,37 @@ class Gated:
         self.last = await self._room.ask(lambda: self._room.guardrail.made(self._asked, before, digests))
         return self.last
 
+    async def settle(self, told: Told, judged: Judged | None, kind: str | None) -> Told:
+        """Put what was made where its decision leads; return the event as it is recorded openly. Raises StorageError.
+
+        With the outcome, whose `kind` it is, what was asked goes there too. One output that is restricted takes along
+        all that is still undecided.
+        """
+        lane = Lane.NONE if judged is None else judged.decision.lane
+        return await self._room.ask(lambda: self._settle(lane, told, kind))
+
     async def record_made(self, judged: Judged) -> None:
-        """Record a decision, enforced as it is."""
-        await self._attempt.record(lambda: self._told(judged, judged.decision.verdict), in_thread=True)
+        """Record the decision on what was made, enforced as it is."""
+        told = await self._room.ask(lambda: self._told(judged, judged.decision.verdict))
+        await self._attempt.record(lambda: told)
 
     async def observe_asked(self) -> None:
         """Decide the request beside what is served, and record what was decided."""
 
         def told() -> Told:
             self._before = self.last = self._room.guardrail.asked(self._asked)
+            self._settle(self._before.decision.lane, Told({}), None)
             return self._told(self._before, Outcome.ALLOW)
 
         await self._attempt.record(told, in_thread=True)
 
-    async def observe_made(self, outputs: Sequence[Mapping[str, Any]]) -> None:
+    async def observe_made(self, made: Told, kind: str) -> None:
         """Decide what was made beside what is served."""
 
         def told() -> Told:
-            digests = [each.get("sha256") for each in outputs]
+            digests = [each.get("sha256") for each in made.event["outputs"]]
             self.last = self._room.guardrail.made(self._asked, self._judged_before, digests)
+            self._settle(self.last.decision.lane, made, kind)
             return self._told(self.last, Outcome.ALLOW)
 
         await self._attempt.record(told, in_thread=True)
@@ -134,9 +156,40 @@ class Gated:
         event = {"event": kind, "attempt_id": self._attempt.id, "outputs": outputs}
         await self._room.ask(lambda: self._room.lineage.take(event))
 
+    def _settle(self, lane: Lane, told: Told, kind: str | None) -> Told:
+        lanes = self._room.lanes
+        if lanes is None:
+            return told
+        self._lane = max(self._lane, lane)
+        digests = [each.digest for each in told.contents]
+        is_open = self._lane is Lane.NONE
+        if kind is not None or not is_open:
+            digests, self._unsettled = [*self._unsettled, *digests], []
+        lanes.settle(self._lane, digests, [] if is_open else self._details(told, kind))
+        if is_open:
+            prompt = {} if kind is None else {"prompt": self._requested.get("prompt")}
+            return Told({**told.event, **prompt}, told.contents)
+        outputs = list(map(plain, told.event.get("outputs") or ()))
+        return Told({**told.event, "outputs": outputs}, told.contents)
+
+    def _details(self, told: Told, kind: str | None) -> list[Mapping[str, Any]]:
+        """Return what the restricted source is told: the request once, whole, and its outcome."""
+        details: list[Mapping[str, Any]] = [] if self._is_detailed else [self._requested]
+        self._is_detailed = True
+        if kind is not None:
+            details.append({"event": kind, "attempt_id": self._attempt.id, **told.event})
+        return details
+
     def _told(self, judged: Judged, action: Outcome) -> Told:
-        carried = {name: self._requested[name] for name in _CARRIED if name in self._requested}
-        event = {"event": DECIDED, "attempt_id": self._attempt.id, **carried, **judged.to_event(action)}
+        carried: dict[str, Any] = {
+            each: self._requested[each] for each in _CARRIED if each in self._requested
+        }
+        event = {
+            "event": DECIDED,
+            "attempt_id": self._attempt.id,
+            **carried,
+            **judged.to_event(action),
+        }
         if judged.lets_through or action is Outcome.ALLOW:
             self._room.lineage.take(event)
         return Told(event)

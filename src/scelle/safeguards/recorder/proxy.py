@@ -9,6 +9,7 @@ import asyncio
 import json
 import posixpath
 import resource
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from scelle.safeguards.recorder.model import (
     error_code,
     outcome_of,
 )
+from scelle.safeguards.recorder.receipts import ReceiptSigner
 from scelle.safeguards.recorder.spool import Spool
 from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong, event_data
 
@@ -44,6 +46,7 @@ ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
 STATUS_PATH: Final = "/.scelle/status"
 RECORD_HEADER: Final = "X-Scelle-Record"
 RECEIPT_HEADER: Final = "X-Scelle-Receipt"
+PROMISE_HEADER: Final = "X-Scelle-Promise"
 ANSWER_MAX_BYTES: Final = 512 << 20
 _PIECE_BYTES: Final = 1 << 18
 _THREAD_BYTES: Final = 64 << 10
@@ -118,9 +121,14 @@ class RecordingProxy:
         settings: ProxySettings,
         gate: GateRoom | None = None,
         said: Mapping[str, str] | None = None,
+        signer: ReceiptSigner | None = None,
     ) -> None:
-        """Serve; `gate` decides where there is one, and each request has the fields that are `said`."""
+        """Serve; `gate` decides where there is one, and each request has the fields that are `said`.
+
+        With a `signer`, each answer carries a promise to seal what is recorded of it until then.
+        """
         self._spool, self._settings, self._gate, self._said = spool, settings, gate, dict(said or {})
+        self._signer = signer
         self._upstream = URL(settings.upstream)
         self._origins = {self._upstream.origin(), *(URL(each).origin() for each in settings.output_origins)}
         self._room = asyncio.Semaphore(settings.in_flight_max)
@@ -254,14 +262,14 @@ class RecordingProxy:
                 raise
             found = Told({"event": REQUESTED, "attempt_id": attempt.id})  # observed: what is lost is counted
             attempt.lose("contents-not-recorded")
-        gated = gate.begin(attempt, found.event)
+        gated = gate.begin(attempt, found)
         if not self._enforces:
-            await attempt.record(lambda: found)
+            await attempt.record(lambda: gated.told)
             await gated.observe_asked()
             return gated
         judging = asyncio.ensure_future(gated.judge())
         try:
-            await attempt.record(lambda: found)
+            await attempt.record(lambda: gated.told)
         finally:
             await asyncio.wait([judging])
         judging.result()
@@ -271,9 +279,7 @@ class RecordingProxy:
     def _withheld(self, attempt: Attempt, gated: Gated) -> web.Response:
         """Answer in the place of the generator, as it says that it refuses."""
         error = {**_refusal(gated), "type": "image_generation_user_error"}
-        headers = {RECORD_HEADER: attempt.id, **gated.headers}
-        if attempt.position is not None:
-            headers[RECEIPT_HEADER] = attempt.position.receipt
+        headers = {**gated.headers, **self._receipt(attempt)}
         return web.json_response({"error": error}, status=400, headers=headers)
 
     async def _receive(self, request: web.Request, body: Body) -> None:
@@ -339,12 +345,15 @@ class RecordingProxy:
         kind, told = await self._told(attempt, answer, data, gated)
         missing = [each for each in told.event["outputs"] if "url" in each and "sha256" not in each]
         if gated is None or kind != COMPLETED:
-            await self._outcome(attempt, kind, told)
+            await self._outcome(
+                attempt, kind, told if gated is None else await gated.settle(told, None, kind)
+            )
         else:
             judged = await gated.judge_made(told.event["outputs"])
             told.event |= gated.members
-            await asyncio.gather(self._outcome(attempt, kind, told), gated.record_made(judged))
-            await gated.remember(kind, told.event["outputs"])
+            shown = await gated.settle(told, judged, kind)
+            await asyncio.gather(self._outcome(attempt, kind, shown), gated.record_made(judged))
+            await gated.remember(kind, shown.event["outputs"])
             if not judged.lets_through:
                 return self._withheld(attempt, gated)
         if missing:
@@ -395,7 +404,7 @@ class RecordingProxy:
             attempt.lose("output-not-recorded")
         await self._outcome(attempt, kind, told)
         if gated is not None and kind == COMPLETED:
-            await gated.observe_made(told.event["outputs"])
+            await gated.observe_made(told, kind)
             await gated.remember(kind, told.event["outputs"])
         if kind == COMPLETED and not is_gone and _is_connected(request):
             attempt.delivered(told.event["outputs"])
@@ -527,11 +536,14 @@ class RecordingProxy:
             kind, said = FAILED, reason
         if said is not None:
             told.event["reason"] = said
-        with suppress(StorageError):  # the reaper will say that it has no outcome
-            await self._outcome(attempt, kind, told)
+        with suppress(StorageError, GateFault):  # the reaper will say that it has no outcome
+            is_gated = relay.gated is not None and self._enforces
+            settled = Told(told.event)  # each output was settled when it was decided
+            shown = await relay.gated.settle(settled, None, kind) if is_gated and relay.gated else told
+            await self._outcome(attempt, kind, Told(shown.event, relay.contents))
         if relay.gated is not None and kind == COMPLETED:
             if not self._enforces:
-                await relay.gated.observe_made(relay.outputs)
+                await relay.gated.observe_made(told, kind)
             await relay.gated.remember(kind, [*relay.partials, *relay.outputs])
 
     # --- what is not recorded
@@ -563,17 +575,25 @@ class RecordingProxy:
         assert self._session is not None  # noqa: S101  `run` made it
         return self._session
 
-    @staticmethod
-    def _answer_headers(answer: ClientResponse, attempt: Attempt, gated: Gated | None) -> CIMultiDict[str]:
+    def _answer_headers(
+        self, answer: ClientResponse, attempt: Attempt, gated: Gated | None
+    ) -> CIMultiDict[str]:
         headers = _returned(answer.headers)
         if gated is not None:
             for name in _GATE_HEADERS:
                 headers.popall(name, None)
             headers.update(gated.headers)
-        headers[RECORD_HEADER] = attempt.id
-        if attempt.position is not None:
-            headers[RECEIPT_HEADER] = attempt.position.receipt
+        headers.update(self._receipt(attempt))
         return headers
+
+    def _receipt(self, attempt: Attempt) -> dict[str, str]:
+        """Say where the last event that is durable stands, and promise to seal it."""
+        found = {RECORD_HEADER: attempt.id}
+        if attempt.position is not None:
+            found[RECEIPT_HEADER] = attempt.position.receipt
+            if self._signer is not None:
+                found[PROMISE_HEADER] = self._signer.sign(attempt.position, time.time_ns() // 1000)
+        return found
 
     def _error(self, refused: Refused) -> web.Response:
         error = {"message": str(refused), "type": "scelle_recorder", "code": refused.code}
@@ -632,20 +652,19 @@ class _Relay:
             return
         if is_partial:
             found = {**found, "partial": True, "index": content.get("partial_image_index")}
-            self.partials.append(found)
-        else:
-            self.outputs.append(found)
+        (self.partials if is_partial else self.outputs).append(found)
         if self.gated is not None and self._spool.mode is not Mode.OBSERVE:
-            await self._decide(self.gated, found)
+            await self._decide(self.gated, found, told)
         if self._is_gone:  # nobody gets it: it goes with the outcome
             self.contents += told.contents
             return
         told.event |= {"outputs": [found], "handed": "before-sending"}
         await self._attempt.record(lambda: told)
 
-    async def _decide(self, gated: Gated, found: Mapping[str, Any]) -> None:
+    async def _decide(self, gated: Gated, found: Mapping[str, Any], told: Told) -> None:
         """Decide one output; where it is kept back, so is all that follows, and the client is told."""
         judged = await gated.judge_made([found])
+        await gated.settle(told, judged, None)
         await gated.record_made(judged)
         if not judged.lets_through:
             error = {**_refusal(gated), "type": "image_generation_user_error"}
@@ -716,7 +735,7 @@ def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
 
 def _returned(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """Return the headers that go back to the client; where the record is, the proxy alone says."""
-    ours = (RECORD_HEADER.lower(), RECEIPT_HEADER.lower())
+    ours = (RECORD_HEADER.lower(), RECEIPT_HEADER.lower(), PROMISE_HEADER.lower())
     return CIMultiDict((name, value) for name, value in _end_to_end(headers) if name.lower() not in ours)
 
 

@@ -83,9 +83,10 @@ class Spool:
         about: Mapping[str, Any] | None = None,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         roll_bytes: int = ROLL_BYTES,
+        contents: ContentStore | None = None,
     ) -> None:
         self.surface, self.mode = check_surface(surface), mode
-        self.contents = ContentStore(root / RECORDED / CONTENTS)
+        self.contents = contents or ContentStore(root / RECORDED / CONTENTS)
         self.folder = root / RECORDED / surface
         self._about, self._now_us, self._roll_bytes = dict(about or {}), now_us, roll_bytes
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()

@@ -61,6 +61,12 @@ class Surface:
         is_stale = self.state(now_us) is State.UNKNOWN and self.canary_us is not None
         return (self.canary_us or 0) + STALE_US if is_stale else self.since_us
 
+    def reason(self, now_us: int) -> str | None:
+        """Tell why it does not stand green; None where it does."""
+        if self.state(now_us) is not State.UNKNOWN:
+            return self.why
+        return "no canary yet" if self.canary_us is None else "no canary for two hours"
+
     def to_event(self) -> dict[str, Any]:
         """Return the surface as it is sealed."""
         return {

@@ -18,6 +18,8 @@ OF_AN_ATTEMPT: Final = frozenset(["requested", "decided", "delivered", *OUTCOMES
 
 DERIVED: Final = ("recorded", ".derived")
 """The folder below the root that is not read: a recorder keeps there what it derives from its own events."""
+UNDECIDED: Final = ("recorded", "undecided")
+"""The folder below the root whose files are read once they are as old as the grace period: until then they move."""
 
 GRACE_US: Final = 15 * 60 * 1_000_000
 

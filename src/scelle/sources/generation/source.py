@@ -10,7 +10,7 @@ from scelle.errors import ItemError
 from scelle.sources.generation.bundles import bundle_record
 from scelle.sources.generation.checks import Checks
 from scelle.sources.generation.making import EventMaker
-from scelle.sources.generation.model import DERIVED, GRACE_US
+from scelle.sources.generation.model import DERIVED, GRACE_US, UNDECIDED
 from scelle.sources.generation.reading import FileKind, kind_of_file, opened
 from scelle.sources.generation.schemas import BUNDLE, CHECK, EVENT, MEMBERS
 from scelle.sources.interfaces import (
@@ -34,6 +34,7 @@ CHECKS: Final = b"//checks"
 """The unit of what the source found itself; no file can have this name."""
 
 _DERIVED: Final = "/".join((*DERIVED, "")).encode()
+_UNDECIDED: Final = "/".join((*UNDECIDED, "")).encode()
 _MEMBERS_OF: Final = {FileKind.LINES: (EVENT,), FileKind.JSON: (EVENT, BUNDLE), FileKind.BUNDLE: (BUNDLE,)}
 
 
@@ -106,8 +107,12 @@ class GenerationSource:
         """Do nothing: files are closed as they are read."""
 
     def _walk(self) -> Iterator[Offered | Trouble]:
-        """Walk the tree, but for what a recorder derives from what is read here anyway."""
-        return (each for each in self._tree.walk() if not each.path.startswith(_DERIVED))
+        """Walk the tree, but for what a recorder derives from it, and what it has not decided where to put yet."""
+        oldest_ns = self._now_ns() - GRACE_US * 1000
+        for each in self._tree.walk():
+            is_young = isinstance(each, Offered) and each.mtime_ns > oldest_ns
+            if not each.path.startswith(_DERIVED) and not (is_young and each.path.startswith(_UNDECIDED)):
+                yield each
 
     def _unit(self, offered: Offered) -> Unit | Trouble:
         path = offered.path

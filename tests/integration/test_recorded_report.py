@@ -1,0 +1,75 @@
+"""The status of an order says how each recorded surface stands, and what its counts were held against."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.recorded_platform import Platform
+
+EVER = ("--from", "2020-01-01", "--to", "2040-01-01")
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    made = Platform(tmp_path)
+    yield made
+    made.stop()
+
+
+def generations(platform: Platform) -> list[dict[str, Any]]:
+    report = platform.json("report", "order-status", "o-1")
+    found = [each["parts"] for each in report["sections"] if each["section"] == "generations"]
+    return list(found[0]) if found else []
+
+
+def row(platform: Platform, surface: str = "web") -> dict[str, Any]:
+    (table,) = (part for part in generations(platform) if "rows" in part)
+    (found,) = (each for each in table["rows"] if each["surface"] == {"code": surface})
+    return dict(found)
+
+
+def test_nothing_is_counted_without_its_reconciliation(platform: Platform) -> None:
+    assert generations(platform) == []
+    proxy = platform.proxy("--allow-with-gap")
+    proxy.generate("a red square")
+    contents = platform.ai / "recorded/contents"
+    contents.rename(platform.folder / "away")
+    proxy.generate("x" * 200_000)
+    (platform.folder / "away").rename(contents)
+    proxy.end(code=1)
+    platform.json("preserve", "o-1")
+    counted, _, never = generations(platform)
+    assert counted["params"]["requested"] == {"number": 1}
+    assert never["params"] == {"n": {"number": 1}, "of": {"number": 1}}
+    web = row(platform)
+    said, why = web["surface-state"]["lines"]
+    assert said["params"]["state"]["term"] == "surface-state.red"
+    assert why["term"] == "surface-why.not-registered"
+    assert web["reconciliation"] == {"term": "reconciliation.never"}
+    assert {name: value["number"] for name, value in web["gaps-counted"]["params"].items()} == {
+        "n": 1,
+        "lost": 1,
+        "unknown": 0,
+    }
+
+    compared = ("record", "reconcile", "o-1", "--surface", "web", "--generator-count")
+    platform.json(*compared, "5", *EVER, code=1)
+    platform.json(*compared, "2", *EVER)
+    platform.json("preserve", "o-1")
+    assert len(generations(platform)) == 2
+    reconciled = row(platform)["reconciliation"]
+    numbers = {name: value["number"] for name, value in reconciled["lines"][0]["params"].items()}
+    assert numbers == {"generated": 2, "recorded": 1, "gap": 1, "unexplained": 0}
+    assert reconciled["lines"][1]["from"].startswith("2019-12-31T23:00")
+    platform.run("report", "order-status", "o-1", "--lang", "both", "--to", str(platform.folder / "s.pdf"))
+    assert (platform.folder / "s.fr.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_comparison_that_is_none_is_passed_over(platform: Platform) -> None:
+    platform.proxy().end()
+    (platform.ai / "other.jsonl").write_text(
+        '{"event":"reconciled","surface":"web","generated":"many"}\n{"event":"gap","surface":"web","lost":"?"}\n'
+    )
+    platform.json("preserve", "o-1")
+    assert row(platform)["reconciliation"] == {"term": "reconciliation.never"}
