@@ -30,7 +30,9 @@ def show(platform: Platform, record: str, code: int = 0) -> dict[str, Any]:
 
 def test_everything_is_rebuilt_once_the_recorded_files_are_gone(platform: Platform) -> None:
     gate = guardrail(platform, {PROMPT: COAT}, {shape(7): PORTRAIT, shape(2): AS_BEFORE})
-    Path(gate).write_text(Path(gate).read_text() + "  - use: text\n")  # a real detector beside the assigned values
+    Path(gate).write_text(
+        Path(gate).read_text() + "  - use: text\n"
+    )  # a real detector beside the assigned values
     proxy = platform.proxy("--gate", gate, "--configuration", str(platform.folder / "generator.json"))
     answer = edit(proxy, PROMPT, shape(7), X_Scelle_Account="u-1")
     assert answer.status == 400, "one word, the number, is in no lexicon"
@@ -75,7 +77,8 @@ def test_a_record_that_was_not_decided_so_is_found_out(platform: Platform) -> No
         event = json.loads(line)
         if event["event"] == "decided" and event["stage"] == "input":
             event["record"]["factors"] = [
-                {**each, "value": "L4"} if each["name"] == "level" else each for each in event["record"]["factors"]
+                {**each, "value": "L4"} if each["name"] == "level" else each
+                for each in event["record"]["factors"]
             ]
             line = json.dumps(event, separators=(",", ":")).encode()
         forged.append(line + b"\n")
@@ -83,7 +86,9 @@ def test_a_record_that_was_not_decided_so_is_found_out(platform: Platform) -> No
     platform.run("preserve", "o-1")
     found = show(platform, attempt, code=1)
     assert found["replay"]["same"] is False
-    assert any(each.startswith("verdict: 'allow', now 'block'") for each in found["replay"]["factors"]["differences"])
+    assert any(
+        each.startswith("verdict: 'allow', now 'block'") for each in found["replay"]["factors"]["differences"]
+    )
 
 
 def test_a_generation_without_a_gate_is_shown_and_not_replayed(platform: Platform) -> None:
@@ -93,6 +98,46 @@ def test_a_generation_without_a_gate_is_shown_and_not_replayed(platform: Platfor
     found = show(platform, record)
     assert (found["outcome"], found["delivered"]) == ("completed", 1)
     assert found["replay"] == {"stage": "input", "same": None}
-    assert found["outputs"][0]["sha256"] == sha256(platform.content(found["outputs"][0]["sha256"])).hexdigest()
+    assert (
+        found["outputs"][0]["sha256"] == sha256(platform.content(found["outputs"][0]["sha256"])).hexdigest()
+    )
     platform.run("generation", "show", "r" + "0" * 32, code=2)
     platform.run("generation", "show", 'x" or time > 0', code=2)
+
+
+def test_what_is_removed_was_preserved_before(platform: Platform) -> None:
+    proxy = platform.proxy()
+    record = proxy.generate("a red square").record
+    take_down = (
+        "generation",
+        "take-down",
+        record,
+        "--post",
+        "https://platform.example/p/77",
+        "--reason",
+        "report-1",
+    )
+    platform.run(*take_down, code=2)  # nothing of it is sealed yet
+    proxy.end()
+    platform.run(*take_down[:-1], "put the person in a winter coat", code=2)  # no words of anybody
+    found = platform.json(*take_down)
+    assert (found["may_be_removed"], len(found["preserved"]), found["missing"]) == (True, 1, [])
+    removed = [each for each in platform.events("takedowns") if each["event"] == "removed"]
+    assert [(each["attempt_id"], each["reason"]) for each in removed] == [(record, "report-1")]
+    platform.run("preserve", "o-1")
+    assert [each["event"] for each in show(platform, record)["events"]] == [
+        "requested", "completed", "delivered", "removed",
+    ]  # fmt: skip
+
+
+def test_nothing_is_removed_whose_output_is_not_sealed(platform: Platform) -> None:
+    proxy = platform.proxy()
+    record = proxy.generate("a red square").record
+    proxy.kill()
+    digest = next(each for each in platform.events() if each["event"] == "completed")["outputs"][0]["sha256"]
+    (platform.ai / "recorded" / "contents" / digest[:2] / digest).unlink()  # somebody was quicker
+    platform.run("preserve", "o-1")
+    take_down = ("generation", "take-down", record, "--post", "p-77", "--reason", "report-1")
+    found = platform.json(*take_down, code=1)
+    assert (found["may_be_removed"], found["missing"]) == (False, [digest])
+    assert not (platform.ai / "recorded" / "takedowns").exists()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from scelle.bootstrap.readable import readable_orders, refuse_disposed
 from scelle.bootstrap.reads import note_shown
+from scelle.bootstrap.recording import source_folder
 from scelle.bootstrap.session import Session
 from scelle.errors import GenerationUnknown, InputError, PolicyWrong, QueryWrong, StorageError
 from scelle.find.items import ItemRows, SealedRow
@@ -18,11 +19,16 @@ from scelle.ledger.service import OrderLedger
 from scelle.orders.service import SealedOrder, sealed_order
 from scelle.safeguards.gate.bundle import Bundle
 from scelle.safeguards.guardrail.replay import Replayed, bundle_of, from_factors, from_inputs
-from scelle.safeguards.recorder.model import DECIDED, OUTCOMES, REQUESTED, ROLLED_OUT
+from scelle.safeguards.recorder.model import DECIDED, OUTCOMES, REMOVED, REQUESTED, ROLLED_OUT, Mode
+from scelle.safeguards.recorder.spool import Spool
 from scelle.sources.generation.schemas import BUNDLE, EVENT
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+_REASON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_POST_MAX: Final = 500
+TAKEDOWNS: Final = "takedowns"
+"""The surface-like folder that removals are written to."""
 _ROWS_MAX: Final = 10_000
 _DOCUMENT_MAX_BYTES: Final = 1 << 20
 Event = Mapping[str, Any]
@@ -124,6 +130,14 @@ def show_generation(session: Session, attempt: str, order: str | None) -> Genera
     `order` narrows where it is looked for; else every order that may be read is. That somebody asked is kept before
     anything is shown. Raises GenerationUnknown where no order has it, and InputError for what is no id.
     """
+    found = _find(session, attempt, order)
+    note_shown(session, found.order, "generation show", attempt_sha256=sha256(attempt.encode()).hexdigest())
+    _replay(_Sealed(session, found.order), found)
+    return found
+
+
+def _find(session: Session, attempt: str, order: str | None) -> Generation:
+    """Find a generation; raises as `show_generation`."""
     if _ID.fullmatch(attempt) is None:
         raise InputError(
             "a generation is named by the id that X-Scelle-Record gave: letters, digits and . _ : -"
@@ -133,13 +147,71 @@ def show_generation(session: Session, attempt: str, order: str | None) -> Genera
     for name in [order] if order is not None else readable_orders(session):
         found = _generation(session, name, attempt)
         if found is not None:
-            asked = sha256(attempt.encode()).hexdigest()
-            note_shown(session, name, "generation show", attempt_sha256=asked)
-            _replay(_Sealed(session, name), found)
             return found
     raise GenerationUnknown(
         f"no generation {attempt} is sealed here: `scelle preserve` seals what is recorded; compare the id"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDown:
+    """Whether what is to be removed is preserved: outputs (digests) that are and are not; where its event stands."""
+
+    id: str
+    order: str
+    source: str
+    preserved: tuple[str, ...]
+    missing: tuple[str, ...]
+    receipt: str | None
+
+    @property
+    def may_be_removed(self) -> bool:
+        """Tell whether removing it destroys no evidence."""
+        return self.receipt is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is printed."""
+        return {
+            "id": self.id,
+            "order": self.order,
+            "source": self.source,
+            "may_be_removed": self.may_be_removed,
+            "preserved": list(self.preserved),
+            "missing": list(self.missing),
+            "recorded": self.receipt,
+        }
+
+
+def take_down(session: Session, attempt: str, order: str | None, post: str, reason: str) -> TakeDown:
+    """See that a generation and each of its outputs is sealed, and record that it is removed: preserve, then remove.
+
+    The `removed` event is durable in the source's folder when this returns; the next pass seals it. Nothing is removed
+    here: the platform does that next. Raises as `show_generation`, InputError for a reason or post of another form, and
+    StorageError.
+    """
+    if _REASON.fullmatch(reason) is None:
+        raise InputError("--reason is a code: letters, digits and . _ -, at most 64; no words of a person")
+    if not 0 < len(post) <= _POST_MAX or not post.isprintable():
+        raise InputError(f"--post names what is removed in 1 to {_POST_MAX} characters that can be printed")
+    found = _find(session, attempt, order)
+    sealed = _Sealed(session, found.order)
+    outputs = [each for event in found.of("delivered", *OUTCOMES) for each in event.get("outputs") or ()]
+    digests = sorted({str(each.get("sha256")) for each in outputs})
+    missing = tuple(each for each in digests if not _is_whole(sealed.document(each)))
+    preserved = tuple(each for each in digests if each not in missing)
+    receipt = None
+    if not missing and preserved:
+        root = source_folder(session, found.source)
+        event = {"event": REMOVED, "attempt_id": attempt, "post": post, "reason": reason}
+        with Spool(root, TAKEDOWNS, Mode.BLOCK) as spool:
+            receipt = (
+                spool.put({**event, "outputs": [{"sha256": each} for each in preserved]}).result().receipt
+            )
+    return TakeDown(attempt, found.order, found.source, preserved, missing, receipt)
+
+
+def _is_whole(found: Named) -> bool:
+    return found.data is not None and sha256(found.data).hexdigest() == found.digest
 
 
 class _Sealed:
@@ -222,7 +294,10 @@ def _generation(session: Session, order: str, attempt: str) -> Generation | None
     rows = list(sealed.events(f'attempt = "{attempt}"'))
     if not rows:
         return None
-    rows.sort(key=lambda each: (each[2].get("seq") or 0, str(each[2].get("ts"))))
+    own = next((event.get("surface") for _, _, event in rows if event.get("event") == REQUESTED), None)
+    rows.sort(
+        key=lambda each: (each[2].get("surface") != own, _number(each[2].get("seq")), str(each[2].get("ts")))
+    )
     events = [event for _, _, event in rows]
     digest = next((each["bundle_digest"] for each in events if each.get("bundle_digest")), None)
     config = next((each["config_digest"] for each in events if each.get("config_digest")), None)
@@ -238,6 +313,10 @@ def _generation(session: Session, order: str, attempt: str) -> Generation | None
         sealed.document(digest),
         sealed.document(policy[1] if policy else None),
     )
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _rolled_out(sealed: _Sealed, bundle_digest: str | None) -> Event:

@@ -112,6 +112,14 @@ def recording_place(
     return RecordingPlace(order, spec.name, root, is_registered, restricted_source, apart)
 
 
+def source_folder(session: Session, name: str) -> Path:
+    """Return the folder of a generation source, by its name; raises RecorderUnavailable."""
+    spec = session.sources().get(name)
+    if spec is None or spec.scheme != "generation":
+        raise RecorderUnavailable(f"source {name} is no generation source any more: add it again")
+    return _folder(session, spec)
+
+
 def _folder(session: Session, spec: SourceSpec) -> Path:
     refuse_own_folders(spec, session.path, session.key_folder)
     root = Path(os.fsdecode(local_root(spec) or b""))

@@ -50,6 +50,45 @@ def show(
         raise typer.Exit(1)
 
 
+@app.command("take-down")
+def take_down(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The id that X-Scelle-Record gave (an attempt's).")],
+    post: Annotated[
+        str, typer.Option("--post", metavar="TEXT", help="What is to be removed: a post's id or its address.")
+    ],
+    reason: Annotated[
+        str,
+        typer.Option("--reason", metavar="CODE", help="Why, as a code: report-1234, ncii, own-rules .."),
+    ],
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="ID", help="Look in this order only. Default: in all.")
+    ] = None,
+    vault: VaultOption = HERE,
+    key_file: KeyFileOption = None,
+    passphrase: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Preserve, then remove: see that a generation and its outputs are sealed, and record that they are removed.
+
+    Run it before the platform removes anything; exit code 1 means: not yet, something is not sealed (`scelle
+    preserve`). With 0, the `removed` event is durable in the source's folder, and the next pass seals it. Nothing is
+    removed here, and a post that an order holds elsewhere is still `scelle may-delete`'s question.
+
+    Example: scelle generation take-down r0f6c5f2a9d7e4b1c8a3d5e7f9b1c3d5e --post p-77 --reason report-1234
+    """
+    from scelle.bootstrap.generations import take_down as taken_down  # start-up time of --help
+
+    with opened_vault(vault, key_file, passphrase, writing=False, power=Power.CAPTURE) as session:
+        found = taken_down(session, id, order, post, reason)
+    lines = [
+        f"generation {found.id}: {len(found.preserved)} outputs are sealed, {len(found.missing)} are not",
+        f"  recorded: {found.receipt}: remove it now" if found.may_be_removed else "  do not remove it yet",
+    ]
+    emit(found.to_json(), lines, as_json)
+    if not found.may_be_removed:
+        raise typer.Exit(1)
+
+
 def _lines(found: "Generation", document: dict[str, Any]) -> list[str]:
     configuration, bundle = document["configuration"], document["bundle"]
     lines = [

@@ -16,7 +16,7 @@ FIRST_HASH: Final = "0" * 64
 
 REQUESTED, COMPLETED, REFUSED, FAILED = "requested", "completed", "refused", "failed"
 ABANDONED, DELIVERED, GAP, CHANGED = "abandoned", "delivered", "gap", "config.changed"
-DECIDED, ROLLED_OUT = "decided", "policy.rolled_out"
+DECIDED, ROLLED_OUT, REMOVED = "decided", "policy.rolled_out", "removed"
 UNREGISTERED, RECONCILED = "surface.unregistered", "reconciled"
 DOCUMENT: Final = "document"
 """Stands in a spool for a line of another format."""
