@@ -198,7 +198,7 @@ def _bundle(policy: Policy, described: list[Described]) -> Bundle:
         policy,
         tuple(each.program.registered for each in described),
         {
-            f"{id}.{name}": number
+            name if name.startswith(f"{id}.") else f"{id}.{name}": number
             for id, each in sorted(by_id.items())
             for name, number in each.thresholds.items()
         },
