@@ -82,6 +82,11 @@ async def generate(request: web.Request) -> web.StreamResponse:
         return web.json_response({"created": 1, "data": [{"url": f"/made/{number}.png?sig=not-to-be-kept"}]})
     if fields.get("stream"):
         return await stream(request, prompt, number)
+    if "beside" in prompt:  # a second picture that no client asked for
+        beside = (
+            {"preview": text + "A" * 100_000} if "preview" in prompt else {"url": f"/made/{number + 1}.png"}
+        )
+        return web.json_response({"created": 1, "data": [{"b64_json": text, **beside}]})
     if "half" in prompt:
         return await half(request, text)
     if "slow" in prompt:
@@ -125,7 +130,8 @@ async def stream(request: web.Request, prompt: str, number: int) -> web.StreamRe
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     text = base64.b64encode(shape(number)).decode()
     event = {"type": kind, "b64_json": text, "usage": usage, **shared}
-    await response.write(f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode())
+    end = "" if "without an end" in prompt else "\n\n"
+    await response.write(f"event: {kind}\ndata: {json.dumps(event)}{end}".encode())
     await response.write_eof()
     return response
 

@@ -25,6 +25,9 @@ from tests.integration.recorded_platform import Answer, Platform, Proxy, send
 PORTRAIT_PICTURE = shape(7)
 PROMPTS = {
     "a square, number 1": NOBODY,
+    "number 1, and a address beside": NOBODY,
+    "number 1, and a preview beside": NOBODY,
+    "number 1, without an end": NOBODY,
     "number 2 in a winter coat": COAT,
     "number 3 in a winter coat": COAT,
     "number 4 in swimwear": {**SWIMWEAR, "minor": "n/a"},
@@ -194,3 +197,45 @@ def test_a_policy_that_does_not_hold_serves_nothing(platform: Platform, gate: st
     listen = ("--listen", "127.0.0.1:0", "--surface", "web", "--order", "o-1")
     platform.run("record", "proxy", "--upstream", platform.upstream, *listen, "--gate", gate, code=2)
     assert not (platform.ai / "recorded").exists()
+
+
+@pytest.mark.parametrize("beside", ["address", "preview"])
+def test_what_is_no_output_that_is_understood_goes_to_nobody(
+    platform: Platform, gate: str, beside: str
+) -> None:
+    assign(platform.folder / "values.json", PROMPTS, {**PICTURES, shape(2): {**MORE, "person": "yes"}})
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate(f"number 1, and a {beside} beside")
+    assert (answer.status, answer.headers["X-Scelle-Decision"]) == (400, "withhold")
+    completed = next(each for each in of_attempt(platform, answer.record) if each["event"] == "completed")
+    if beside == "address":
+        assert platform.content(completed["outputs"][1]["sha256"]) == shape(2)
+    else:
+        assert completed["problem"] == "more-than-outputs"
+        assert b"A" * 100_000 in platform.content(completed["response"]["sha256"])
+
+
+def test_the_last_event_of_a_stream_is_decided_though_it_has_no_end(platform: Platform, gate: str) -> None:
+    known = {**PICTURES, shape(10): AS_BEFORE, shape(11): AS_BEFORE, shape(1): {**MORE, "person": "yes"}}
+    assign(platform.folder / "values.json", PROMPTS, known)
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate("number 1, without an end", stream=True)
+    assert base64.b64encode(shape(11)) in answer.body
+    assert base64.b64encode(shape(1)) not in answer.body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "m", "prompt": "number 2 in something else", "prompt": "a square, number 1"}',
+        b'{"model": "m", "prompt": "a square, number 1", "images": [{"file_id": "file-1"}]}',
+        b'{"model": "m", "prompt": ["a square, number 1"]}',
+        b"prompt=a+square",
+    ],
+)
+def test_a_request_that_two_readers_may_read_differently_is_refused(
+    platform: Platform, gate: str, body: bytes
+) -> None:
+    proxy = platform.proxy("--gate", gate)
+    assert send(f"{proxy.url}/images/generations", body).status == 400
+    assert platform.generator_log("call") == []

@@ -162,11 +162,20 @@ def parse_request(content_type: str, body: memoryview) -> Parsed:
 
 
 def _json(data: bytes) -> Parsed:
-    content = json.loads(data)
+    twice: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice.append("a name stands twice")
+        return found
+
+    content = json.loads(data, object_pairs_hook=once)
     if not isinstance(content, dict):
         return Parsed(problem="the body is no object")
     parsed = Parsed(
-        {name: value for name, value in content.items() if name not in ("images", "image", "mask")}
+        {name: value for name, value in content.items() if name not in ("images", "image", "mask")},
+        problem=twice[0] if twice else None,  # who reads it elsewhere may take the other one
     )
     for name in ("images", "image", "mask"):
         found = content.get(name)
@@ -215,8 +224,9 @@ def _form(content_type: str, body: memoryview) -> Parsed:
                 Part(name, {key: str(value)[:300] for key, value in said.items() if value}, data)
             )
         elif name:
-            text = bytes(data[:_FIELD_MAX]).decode("utf-8", "backslashreplace")
-            parsed.fields[name] = text
+            if name in parsed.fields:
+                parsed.problem = "a field stands twice"  # who reads it elsewhere may take the other one
+            parsed.fields[name] = bytes(data[:_FIELD_MAX]).decode("utf-8", "backslashreplace")
     if not parsed.fields and not parsed.parts:
         parsed.problem = "a form without a part"
     return parsed

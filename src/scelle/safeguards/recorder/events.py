@@ -16,7 +16,8 @@ from scelle.safeguards.recorder.model import REQUESTED
 INLINE_MAX: Final = 64 << 10
 """A request that is text and no longer stands in its event; a longer one, or other bytes, are a content."""
 PROMPT_MAX: Final = 4 << 20
-_OUTPUTS_MAX: Final = 64
+UNDERSTOOD_MAX: Final = 64 << 10
+"""So many bytes of an answer may be something else than its outputs; in more there could be another picture."""
 _PARAMS: Final = (
     "n", "size", "quality", "background", "output_format", "output_compression", "moderation", "stream",
     "partial_images", "input_fidelity", "style", "response_format",
@@ -141,9 +142,15 @@ def answer_of(data: bytes) -> Any:
 def answered(store: ContentStore, data: bytes, answer: Any, status: int) -> Told:
     """Tell what came back: the outputs that are in it, or where they are, else the bytes; raises StorageError."""
     told = Told({"response": {"status": status, "sha256": sha256(data).hexdigest(), "bytes": len(data)}})
-    outputs = [output(told, store, each) for each in _entries(answer)]
+    entries = list(_entries(answer))
+    outputs = [output(told, store, each) for each in entries]
     told.event["outputs"] = outputs
-    if not outputs and data:  # an error, or no answer that is understood: it is kept whole
+    more = len(data) - sum(len(each["b64_json"]) for each in entries if isinstance(each.get("b64_json"), str))
+    if outputs and more > UNDERSTOOD_MAX:  # something else is in it, which may be a picture
+        told.event["problem"] = "more-than-outputs"
+    if data and (
+        not outputs or "problem" in told.event
+    ):  # it is not, or not all, understood: it is kept whole
         told.event["response"] |= kept(told, store, data)
     usage = answer.get("usage") if isinstance(answer, dict) else None
     if isinstance(usage, dict):
@@ -153,8 +160,11 @@ def answered(store: ContentStore, data: bytes, answer: Any, status: int) -> Told
 
 def _entries(answer: Any) -> Iterator[dict[str, Any]]:
     data = answer.get("data") if isinstance(answer, dict) else None
-    if isinstance(data, list):
-        yield from (each for each in data[:_OUTPUTS_MAX] if isinstance(each, dict))
+    for each in data if isinstance(data, list) else ():
+        entry = each if isinstance(each, dict) else {}
+        yield entry
+        if "b64_json" in entry and "url" in entry:  # two outputs in one
+            yield {"url": entry["url"]}
 
 
 def output(told: Told, store: ContentStore, entry: Mapping[str, Any]) -> dict[str, Any]:

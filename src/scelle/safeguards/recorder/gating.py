@@ -16,13 +16,12 @@ from scelle.safeguards.guardrail import Asked, Guardrail, Judged, Lineage
 from scelle.safeguards.guardrail.lineage import events_of
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.events import Told
+from scelle.safeguards.recorder.headers import BUNDLE_HEADER, DECISION_HEADER
 from scelle.safeguards.recorder.lanes import Lanes, plain
 from scelle.safeguards.recorder.lines import raw_lines
 from scelle.safeguards.recorder.model import DECIDED, REFUSED
 from scelle.safeguards.recorder.spool import Spool
 
-DECISION_HEADER: Final = "X-Scelle-Decision"
-BUNDLE_HEADER: Final = "X-Scelle-Bundle"
 _THREADS: Final = 32
 _CARRIED: Final = ("account", "conversation", "model", "config_digest")
 _Found = TypeVar("_Found")
@@ -91,6 +90,13 @@ class Gated:
             "safeguard_version": self.last.decision.policy,
         }
 
+    def refusal(self) -> dict[str, str]:
+        """Say a refusal as the generator says one; the rule and the decision, and nothing of what was asked."""
+        decision = self._judged.decision
+        what = "waits for a person's decision" if decision.verdict is Outcome.HOLD else "was refused"
+        message = f"Your request {what} by the safety rules (rule {decision.deciding_rule}, {decision.decision_id})."
+        return {"code": "moderation_blocked", "message": message, "type": "image_generation_user_error"}
+
     async def judge(self) -> Judged:
         """Decide the request; nothing is recorded yet."""
         self._before = self.last = await self._room.ask(lambda: self._room.guardrail.asked(self._asked))
@@ -109,9 +115,9 @@ class Gated:
             self._attempt.record(lambda: told), self._attempt.outcome(REFUSED, shown)
         )
 
-    async def judge_made(self, outputs: Sequence[Mapping[str, Any]]) -> Judged:
-        """Decide what was made; nothing is recorded yet."""
-        digests = [each.get("sha256") for each in outputs]
+    async def judge_made(self, made: Mapping[str, Any]) -> Judged:
+        """Decide what was made (an outcome's members); nothing is recorded yet."""
+        digests = _digests(made)
         before = self._judged_before
         self.last = await self._room.ask(lambda: self._room.guardrail.made(self._asked, before, digests))
         return self.last
@@ -144,8 +150,7 @@ class Gated:
         """Decide what was made beside what is served."""
 
         def told() -> Told:
-            digests = [each.get("sha256") for each in made.event["outputs"]]
-            self.last = self._room.guardrail.made(self._asked, self._judged_before, digests)
+            self.last = self._room.guardrail.made(self._asked, self._judged_before, _digests(made.event))
             self._settle(self.last.decision.lane, made, kind)
             return self._told(self.last, Outcome.ALLOW)
 
@@ -203,6 +208,12 @@ class Gated:
     def _judged_before(self) -> Judged:
         assert self._before is not None  # noqa: S101  the request is decided before what it leads to
         return self._before
+
+
+def _digests(made: Mapping[str, Any]) -> list[str | None]:
+    """Return the digest of each output; None for one that is not here, and for what was not understood beside them."""
+    digests = [each.get("sha256") for each in made["outputs"]]
+    return [*digests, None] if "problem" in made else digests
 
 
 def remember(lineage: Lineage, spool: Spool) -> None:

@@ -6,11 +6,10 @@ with a length and chunks, is refused before it comes here.
 """
 
 import asyncio
-import json
 import posixpath
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
@@ -18,65 +17,44 @@ from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import ClientResponse, hdrs, web
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from scelle.errors import StorageError
-from scelle.safeguards.gate.model import Outcome
-from scelle.safeguards.guardrail.model import CONSENTS, SAID_FACTORS
 from scelle.safeguards.recorder import events
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.bodies import Body
 from scelle.safeguards.recorder.events import Told
-from scelle.safeguards.recorder.gating import BUNDLE_HEADER, DECISION_HEADER, Gated, GateFault, GateRoom
+from scelle.safeguards.recorder.gating import Gated, GateFault, GateRoom
+from scelle.safeguards.recorder.headers import (
+    GATE_HEADERS,
+    PROMISE_HEADER,
+    RECEIPT_HEADER,
+    RECORD_HEADER,
+    decided_in,
+    forwarded,
+    returned,
+    said_of,
+)
 from scelle.safeguards.recorder.model import (
     COMPLETED,
-    DELIVERED,
     FAILED,
     REQUESTED,
     Mode,
-    error_code,
     outcome_of,
 )
 from scelle.safeguards.recorder.receipts import ReceiptSigner
+from scelle.safeguards.recorder.relay import Relay, is_connected, sent_on
 from scelle.safeguards.recorder.spool import Spool
-from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong, event_data
+from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong
 
 ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
 STATUS_PATH: Final = "/.scelle/status"
-RECORD_HEADER: Final = "X-Scelle-Record"
-RECEIPT_HEADER: Final = "X-Scelle-Receipt"
-PROMISE_HEADER: Final = "X-Scelle-Promise"
 ANSWER_MAX_BYTES: Final = 512 << 20
 _PIECE_BYTES: Final = 1 << 18
 _THREAD_BYTES: Final = 64 << 10
 """Beyond so many bytes a body is taken apart in a thread."""
 _FETCH_S: Final = 30.0
-_HOP_BY_HOP: Final = frozenset(
-    [
-        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "host", "content-length", "expect", "accept-encoding",
-    ]
-)  # fmt: skip
-_OWN_PREFIX: Final = "x-scelle-"
-_SAID_HEADERS: Final = {
-    "X-Scelle-Account": "account",
-    "X-Scelle-Conversation": "conversation",
-    "X-Scelle-Parent": "parent",
-    "X-Scelle-Tier": "tier",
-    "X-Scelle-Country": "country",
-    "X-Scelle-Language": "ui_language",
-    "X-Scelle-Route": "route",
-    "X-Scelle-Surface-Build": "surface_build",
-}
-"""What the platform says of a request in headers; they go no further."""
-FACTORS_HEADER: Final = "X-Scelle-Factors"
-"""What the platform knows of a request, for the gate: `name=value`, with commas between."""
-CONSENT_HEADER: Final = "X-Scelle-Consent"
-"""Tokens of consent, with commas between."""
-_GATE_HEADERS: Final = {DECISION_HEADER: "decision", BUNDLE_HEADER: "bundle_digest"}
-"""What a gate behind the proxy says of its decision; without a gate here they go on to the client."""
-_CONSENTS_MAX: Final = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +189,7 @@ class RecordingProxy:
             content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
             if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
                 content_type = "application/octet-stream"  # what is packed is recorded packed
-            said = self._said_of(request)
+            said = {**self._said, **said_of(request.headers, for_gate=self._gate is not None)}
 
             def told() -> Told:
                 return events.requested(self._spool.contents, attempt.id, endpoint, content_type, body, said)
@@ -236,20 +214,6 @@ class RecordingProxy:
     @property
     def _enforces(self) -> bool:
         return self._spool.mode is not Mode.OBSERVE
-
-    def _said_of(self, request: web.Request) -> dict[str, Any]:
-        """Return what is said of a request beside its body."""
-        said: dict[str, Any] = dict(self._said)
-        for name, member in _SAID_HEADERS.items():
-            if name in request.headers:
-                said[member] = request.headers[name][:1000]
-        if self._gate is not None:
-            if FACTORS_HEADER in request.headers:
-                said[SAID_FACTORS] = _pairs(request.headers[FACTORS_HEADER])
-            if CONSENT_HEADER in request.headers:
-                tokens = [each.strip() for each in request.headers[CONSENT_HEADER].split(",")]
-                said[CONSENTS] = [each for each in tokens if each][:_CONSENTS_MAX]
-        return said
 
     async def _gated(
         self, gate: GateRoom, attempt: Attempt, told: Callable[[], Told], *, in_thread: bool
@@ -278,7 +242,7 @@ class RecordingProxy:
 
     def _withheld(self, attempt: Attempt, gated: Gated) -> web.Response:
         """Answer in the place of the generator, as it says that it refuses."""
-        error = {**_refusal(gated), "type": "image_generation_user_error"}
+        error = gated.refusal()
         headers = {**gated.headers, **self._receipt(attempt)}
         return web.json_response({"error": error}, status=400, headers=headers)
 
@@ -302,7 +266,7 @@ class RecordingProxy:
         gated: Gated | None,
     ) -> web.StreamResponse:
         """Call the generator, and record what came of it, whatever that is."""
-        headers = _forwarded(request.headers)
+        headers = forwarded(request.headers)
         headers[hdrs.ACCEPT_ENCODING] = "identity"
         headers[RECORD_HEADER] = attempt.id
         url = self._upstream.with_path(self._upstream.path.rstrip("/") + endpoint).with_query(
@@ -349,7 +313,7 @@ class RecordingProxy:
                 attempt, kind, told if gated is None else await gated.settle(told, None, kind)
             )
         else:
-            judged = await gated.judge_made(told.event["outputs"])
+            judged = await gated.judge_made(told.event)
             told.event |= gated.members
             shown = await gated.settle(told, judged, kind)
             await asyncio.gather(self._outcome(attempt, kind, shown), gated.record_made(judged))
@@ -369,7 +333,7 @@ class RecordingProxy:
             await response.prepare(request)
             await response.write(data)
             await response.write_eof()
-            if _is_connected(request) and kind == COMPLETED:
+            if is_connected(request) and kind == COMPLETED:
                 attempt.delivered(told.event["outputs"])
         return response
 
@@ -390,7 +354,7 @@ class RecordingProxy:
                 if len(data) <= ANSWER_MAX_BYTES:
                     data += piece
                 if not is_gone:
-                    is_gone = not await _sent(response, piece)
+                    is_gone = not await sent_on(response, piece)
             with suppress(ConnectionError):
                 await response.write_eof()
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -406,7 +370,7 @@ class RecordingProxy:
         if gated is not None and kind == COMPLETED:
             await gated.observe_made(told, kind)
             await gated.remember(kind, told.event["outputs"])
-        if kind == COMPLETED and not is_gone and _is_connected(request):
+        if kind == COMPLETED and not is_gone and is_connected(request):
             attempt.delivered(told.event["outputs"])
         return response
 
@@ -458,7 +422,7 @@ class RecordingProxy:
             told = Told({"response": {"status": answer.status, "bytes": len(data)}, "outputs": []})
         if reason is not None:
             told.event["reason"] = reason
-        told.event |= _decided(answer, gated)
+        told.event |= decided_in(answer.headers) if gated is None else gated.members
         return kind, told
 
     async def _fetch(self, told: Told, found: dict[str, Any]) -> None:
@@ -498,14 +462,15 @@ class RecordingProxy:
         )
         with suppress(ConnectionError):
             await response.prepare(request)
-        relay = _Relay(request, response, attempt, self._spool, gated)
+        relay = Relay(request, response, attempt, self._spool, gated)
         splitter = EventSplitter()
         reason: str | None = None
         try:
             async for piece in answer.content.iter_any():
                 for event in splitter.take(piece):
                     await relay.take(event)
-            await relay.send(splitter.rest)
+            if splitter.rest:
+                await relay.take(splitter.rest)
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = f"stream-cut: {type(error).__name__}"
         except GateFault as error:
@@ -524,11 +489,11 @@ class RecordingProxy:
         return response
 
     async def _stream_ended(
-        self, attempt: Attempt, answer: ClientResponse, relay: "_Relay", reason: str | None
+        self, attempt: Attempt, answer: ClientResponse, relay: Relay, reason: str | None
     ) -> None:
         told = Told({"response": {"status": answer.status, "events": relay.events}}, relay.contents)
         told.event["outputs"] = relay.outputs
-        told.event |= _decided(answer, relay.gated)
+        told.event |= decided_in(answer.headers) if relay.gated is None else relay.gated.members
         kind, said = outcome_of(400 if relay.error else answer.status, relay.error)
         if reason is None and kind == COMPLETED and not relay.outputs:
             reason = "stream-without-output"
@@ -550,7 +515,7 @@ class RecordingProxy:
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         """Pass a request of another kind on, unrecorded."""
-        headers = _forwarded(request.headers)
+        headers = forwarded(request.headers)
         url = self._upstream.join(URL(request.rel_url.raw_path_qs, encoded=True))
         body = request.content if request.can_read_body else None
         try:
@@ -558,7 +523,7 @@ class RecordingProxy:
                 request.method, url, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 response = web.StreamResponse(
-                    status=answer.status, reason=answer.reason, headers=_returned(answer.headers)
+                    status=answer.status, reason=answer.reason, headers=returned(answer.headers)
                 )
                 await response.prepare(request)
                 async for piece in answer.content.iter_any():
@@ -578,9 +543,9 @@ class RecordingProxy:
     def _answer_headers(
         self, answer: ClientResponse, attempt: Attempt, gated: Gated | None
     ) -> CIMultiDict[str]:
-        headers = _returned(answer.headers)
+        headers = returned(answer.headers)
         if gated is not None:
-            for name in _GATE_HEADERS:
+            for name in GATE_HEADERS:
                 headers.popall(name, None)
             headers.update(gated.headers)
         headers.update(self._receipt(attempt))
@@ -601,146 +566,8 @@ class RecordingProxy:
         return web.json_response({"error": error}, status=refused.status, headers=headers)
 
 
-class _Relay:
-    """Pass the events of one stream on, and record the outputs among them."""
-
-    def __init__(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        attempt: Attempt,
-        spool: Spool,
-        gated: Gated | None,
-    ) -> None:
-        self._request, self._response, self._attempt, self._spool = request, response, attempt, spool
-        self.gated = gated
-        self._is_gone = False
-        self.events = 0
-        self.outputs: list[dict[str, Any]] = []
-        self.partials: list[dict[str, Any]] = []
-        self.contents: list[Any] = []
-        self.error: dict[str, Any] | None = None
-
-    async def take(self, event: bytes) -> None:
-        """Take one event; raises StorageError where it may not go on unrecorded."""
-        self.events += 1
-        content = event_data(event)
-        if not isinstance(content, dict):
-            await self.send(event)
-            return
-        if "error" in content and error_code(content) is not None:
-            self.error = content
-        if not isinstance(content.get("b64_json"), str):
-            await self.send(event)
-            return
-        is_partial = str(content.get("type", "")).endswith(".partial_image")
-        if self._spool.mode is Mode.OBSERVE:
-            await self.send(event)
-            await self._keep(content, is_partial=is_partial)
-        else:
-            await self._keep(content, is_partial=is_partial)
-            await self.send(event)
-
-    async def _keep(self, content: Mapping[str, Any], *, is_partial: bool) -> None:
-        told = Told({"event": DELIVERED, "attempt_id": self._attempt.id})
-        try:
-            found = await asyncio.to_thread(events.output, told, self._spool.contents, content)
-        except StorageError as error:
-            if self._spool.mode is Mode.BLOCK:
-                raise
-            self._attempt.lose(error.code)
-            return
-        if is_partial:
-            found = {**found, "partial": True, "index": content.get("partial_image_index")}
-        (self.partials if is_partial else self.outputs).append(found)
-        if self.gated is not None and self._spool.mode is not Mode.OBSERVE:
-            await self._decide(self.gated, found, told)
-        if self._is_gone:  # nobody gets it: it goes with the outcome
-            self.contents += told.contents
-            return
-        told.event |= {"outputs": [found], "handed": "before-sending"}
-        await self._attempt.record(lambda: told)
-
-    async def _decide(self, gated: Gated, found: Mapping[str, Any], told: Told) -> None:
-        """Decide one output; where it is kept back, so is all that follows, and the client is told."""
-        judged = await gated.judge_made([found])
-        await gated.settle(told, judged, None)
-        await gated.record_made(judged)
-        if not judged.lets_through:
-            error = {**_refusal(gated), "type": "image_generation_user_error"}
-            data = json.dumps({"type": "error", "error": error})
-            await self.send(f"event: error\ndata: {data}\n\n".encode())
-            self._is_gone = True
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes on; a client that is gone gets nothing, and the stream is read to its end all the same."""
-        if data and not self._is_gone:
-            self._is_gone = not (await _sent(self._response, data) and _is_connected(self._request))
-
-
-def _decided(answer: ClientResponse, gated: Gated | None) -> dict[str, str]:
-    """Return the members of an outcome that say what a gate decided: the one here, or one behind."""
-    if gated is not None:
-        return gated.members
-    return {
-        member: answer.headers[name][:1000]
-        for name, member in _GATE_HEADERS.items()
-        if name in answer.headers
-    }
-
-
-def _refusal(gated: Gated) -> dict[str, str]:
-    """Say a refusal as the generator says one; the rule and the decision, and nothing of what was asked."""
-    decision = gated.last.decision if gated.last is not None else None
-    if decision is None:
-        raise AssertionError("only what was decided is refused")
-    what = "waits for a person's decision" if decision.verdict is Outcome.HOLD else "was refused"
-    message = (
-        f"Your request {what} by the safety rules (rule {decision.deciding_rule}, {decision.decision_id})."
-    )
-    return {"code": "moderation_blocked", "message": message}
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """Read `name=value, name=value`; what has no such form is left out, so that its factor is unknown."""
-    parts = (each.partition("=") for each in text[:4000].split(","))
-    return {name.strip(): value.strip() for name, equals, value in parts if equals}
-
-
 def allow_open_files() -> None:
     """Let this process open as many files as it may: each request under way has two connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # then fewer are served at once
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def _sent(response: web.StreamResponse, data: bytes) -> bool:
-    try:
-        await response.write(data)
-    except (ConnectionError, RuntimeError):  # gone, or it was never prepared
-        return False
-    return True
-
-
-def _is_connected(request: web.Request) -> bool:
-    return request.transport is not None and not request.transport.is_closing()
-
-
-def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """Return the headers that go on to the generator: none that is for this hop alone, and none of ours."""
-    return CIMultiDict(
-        (name, value) for name, value in _end_to_end(headers) if not name.lower().startswith(_OWN_PREFIX)
-    )
-
-
-def _returned(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
-    """Return the headers that go back to the client; where the record is, the proxy alone says."""
-    ours = (RECORD_HEADER.lower(), RECEIPT_HEADER.lower(), PROMISE_HEADER.lower())
-    return CIMultiDict((name, value) for name, value in _end_to_end(headers) if name.lower() not in ours)
-
-
-def _end_to_end(headers: CIMultiDictProxy[str]) -> Iterator[tuple[str, str]]:
-    named = {each.strip().lower() for value in headers.getall("Connection", []) for each in value.split(",")}
-    for name, value in headers.items():
-        if name.lower() not in _HOP_BY_HOP and name.lower() not in named:
-            yield name, value

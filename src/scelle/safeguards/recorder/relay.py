@@ -1,0 +1,123 @@
+"""Pass the events of a stream on, each output durable and decided before it goes."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from scelle.errors import StorageError
+from scelle.safeguards.recorder import events
+from scelle.safeguards.recorder.attempts import Attempt
+from scelle.safeguards.recorder.events import Told
+from scelle.safeguards.recorder.gating import Gated
+from scelle.safeguards.recorder.model import DELIVERED, Mode, error_code
+from scelle.safeguards.recorder.spool import Spool
+from scelle.safeguards.recorder.streams import event_data
+
+
+class Relay:
+    """Pass the events of one stream on, and record the outputs among them."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        attempt: Attempt,
+        spool: Spool,
+        gated: Gated | None,
+    ) -> None:
+        self._request, self._response, self._attempt, self._spool = request, response, attempt, spool
+        self.gated = gated
+        self._is_gone = False
+        self.events = 0
+        self.outputs: list[dict[str, Any]] = []
+        self.partials: list[dict[str, Any]] = []
+        self.contents: list[Any] = []
+        self.error: dict[str, Any] | None = None
+
+    async def take(self, event: bytes) -> None:
+        """Take one event; raises StorageError where it may not go on unrecorded."""
+        self.events += 1
+        content = event_data(event)
+        content = content if isinstance(content, dict) else {}
+        if "error" in content and error_code(content) is not None:
+            self.error = content
+        if not isinstance(content.get("b64_json"), str):
+            if self._decides and len(event) > events.UNDERSTOOD_MAX:  # it may be a picture all the same
+                await self._keep_unread(event)
+            await self.send(event)
+            return
+        is_partial = str(content.get("type", "")).endswith(".partial_image")
+        if self._spool.mode is Mode.OBSERVE:
+            await self.send(event)
+            await self._keep(content, is_partial=is_partial)
+        else:
+            await self._keep(content, is_partial=is_partial)
+            await self.send(event)
+
+    async def _keep(self, content: Mapping[str, Any], *, is_partial: bool) -> None:
+        told = Told({"event": DELIVERED, "attempt_id": self._attempt.id})
+        try:
+            found = await asyncio.to_thread(events.output, told, self._spool.contents, content)
+        except StorageError as error:
+            if self._spool.mode is Mode.BLOCK:
+                raise
+            self._attempt.lose(error.code)
+            return
+        if is_partial:
+            found = {**found, "partial": True, "index": content.get("partial_image_index")}
+        (self.partials if is_partial else self.outputs).append(found)
+        if self._decides:
+            await self._decide({"outputs": [found]}, told)
+        if self._is_gone:  # nobody gets it: it goes with the outcome
+            self.contents += told.contents
+            return
+        told.event |= {"outputs": [found], "handed": "before-sending"}
+        await self._attempt.record(lambda: told)
+
+    @property
+    def _decides(self) -> bool:
+        return self.gated is not None and self._spool.mode is not Mode.OBSERVE
+
+    async def _keep_unread(self, event: bytes) -> None:
+        """Keep an event that is too long for words and no output that is understood, and decide on it as unknown."""
+        told = Told({})
+        found = await asyncio.to_thread(events.kept, told, self._spool.contents, event)
+        self.outputs.append({**found, "problem": "not-understood"})
+        self.contents += told.contents
+        await self._decide({"outputs": [], "problem": "not-understood"}, told)
+
+    async def _decide(self, made: Mapping[str, Any], told: Told) -> None:
+        """Decide what was made; where it is kept back, so is all that follows, and the client is told."""
+        gated = self.gated
+        if gated is None:
+            return
+        judged = await gated.judge_made(made)
+        await gated.settle(told, judged, None)
+        await gated.record_made(judged)
+        if not judged.lets_through:
+            error = gated.refusal()
+            data = json.dumps({"type": "error", "error": error})
+            await self.send(f"event: error\ndata: {data}\n\n".encode())
+            self._is_gone = True
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes on; a client that is gone gets nothing, and the stream is read to its end all the same."""
+        if data and not self._is_gone:
+            self._is_gone = not (await sent_on(self._response, data) and is_connected(self._request))
+
+
+async def sent_on(response: web.StreamResponse, data: bytes) -> bool:
+    """Send bytes to a client; tell whether it was still there."""
+    try:
+        await response.write(data)
+    except (ConnectionError, RuntimeError):  # gone, or it was never prepared
+        return False
+    return True
+
+
+def is_connected(request: web.Request) -> bool:
+    """Tell whether a client's connection is still open."""
+    return request.transport is not None and not request.transport.is_closing()
