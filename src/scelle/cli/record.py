@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from scelle.bootstrap import Session
     from scelle.bootstrap.recording import RecordingPlace
     from scelle.safeguards.gate import Proof
-    from scelle.safeguards.guardrail import Setup
     from scelle.safeguards.recorder import Mode, Spool
     from scelle.safeguards.recorder.gating import GateRoom
-    from scelle.safeguards.recorder.lanes import Lanes
     from scelle.safeguards.recorder.otlp import OtlpReceiver
     from scelle.safeguards.recorder.proxy import ProxySettings, RecordingProxy
     from scelle.safeguards.recorder.receipts import ReceiptSigner
@@ -169,8 +167,10 @@ def proxy(
         raise InputError("--restricted-source keeps apart what a gate holds back: name the gate with --gate")
     if receipt_keys is not None and not receipt_keys.is_dir():
         raise InputError(f"--receipt-keys {receipt_keys}: there is no such folder: make it, or name another")
-    setup, proof = (None, None) if gate is None else _proven(gate)
-    config = None if configuration is None else _regular(configuration)
+    from scelle.bootstrap.gated_recording import configured, gate_room, proven, read_configuration
+
+    setup, proof = (None, None) if gate is None else proven(gate)
+    config = None if configuration is None else read_configuration(configuration)
     place, signer = _place(
         opening(yields=False), order, source, surface, proof, restricted_source, receipt_keys
     )
@@ -181,8 +181,9 @@ def proxy(
             spool = stack.enter_context(_spool(place, surface, mode, upstream))
             if not place.is_registered:
                 spool.put({"event": UNREGISTERED}).result()
-            said = {} if config is None else _configured(spool, place.root, config, configuration)
-            room = None if setup is None else _gate_room(stack, spool, place, setup)
+            suffix = "" if configuration is None else configuration.suffix[:16]
+            said = {} if config is None else configured(spool, place.root, config, suffix)
+            room = None if setup is None else gate_room(stack, spool, place, setup, warn)
             document = asyncio.run(_serve(spool, settings, host, port, room, said, signer))
         document |= spool.counts()
         sealed = sealer.end()
@@ -325,72 +326,6 @@ def _address(text: str) -> tuple[str, int]:
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
         raise InputError(f"--listen {text!a}: write HOST:PORT, as in 127.0.0.1:8080")
     return host.strip("[]"), int(port)
-
-
-def _proven(path: Path) -> "tuple[Setup, Proof]":
-    """Read a guardrail and prove its policy; raises PolicyWrong, PolicyRefused and DetectorWrong."""
-    from scelle.safeguards.gate import prove
-    from scelle.safeguards.guardrail import load_setup
-
-    setup = load_setup(path)
-    proof = prove(setup.bundle)
-    proof.require()
-    return setup, proof
-
-
-def _regular(path: Path) -> bytes:
-    from scelle.safeguards.guardrail.setup import read_regular
-
-    return read_regular(path)
-
-
-def _configured(spool: "Spool", root: Path, data: bytes, path: Path | None) -> dict[str, str]:
-    """Keep what the generator runs with; return what each request says of it."""
-    from scelle.safeguards.recorder.preserving import keep_configuration
-
-    kept = keep_configuration(spool.contents, root, data, "" if path is None else path.suffix[:16])
-    spool.put(kept.to_event()).result()
-    return {"config_digest": kept.digest}
-
-
-def _gate_room(stack: ExitStack, spool: "Spool", place: "RecordingPlace", setup: "Setup") -> "GateRoom":
-    """Start a guardrail's detectors, keep what it consists of, and remember what was let through before."""
-    from scelle.safeguards.guardrail import Guardrail, Lineage
-    from scelle.safeguards.recorder.gating import GateRoom, contents_of, remember
-    from scelle.safeguards.recorder.preserving import keep_setup
-    from scelle.sources.generation.model import DERIVED
-
-    root = place.root
-    lineage = stack.enter_context(Lineage(root.joinpath(*DERIVED)))
-    stack.callback(remember, lineage, spool)
-    remember(lineage, spool)
-    lanes = _lanes(stack, spool, place)
-    guardrail = stack.enter_context(
-        Guardrail(setup, lineage, contents_of(spool) if lanes is None else lanes.find)
-    )
-    down = guardrail.warm()
-    for id, why in sorted(down.items()):
-        warn(f"detector {id} is not well ({why}): what needs it is refused until it is")
-    spool.put(keep_setup(spool.contents, root, setup, guardrail.gate.proof)).result()
-    room = GateRoom(guardrail, lineage, lanes)
-    stack.callback(room.close)
-    return room
-
-
-def _lanes(stack: ExitStack, spool: "Spool", place: "RecordingPlace") -> "Lanes | None":
-    """Open what is restricted: its spool, of the same surface, in the folder of the restricted source."""
-    from scelle.safeguards.recorder import Mode, Spool
-    from scelle.safeguards.recorder.contents import ContentStore
-    from scelle.safeguards.recorder.lanes import Lanes
-    from scelle.safeguards.recorder.model import CONTENTS, RECORDED
-
-    if place.restricted_root is None:
-        warn("what the gate's lanes hold back is sealed openly: give --restricted-source to keep it apart")
-        return None
-    opened = ContentStore(place.root / RECORDED / CONTENTS)
-    opened.prepare()
-    restricted = Spool(place.restricted_root, spool.surface, Mode.BLOCK, {"restricted": True})
-    return Lanes(spool, opened, stack.enter_context(restricted))
 
 
 def _place(
