@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo import forge, life, live, records
+from demo import forge, generator, life, live, records
 from scelle.vault.service import open_vault
 
 ORDER = "demo-2026-0001"
@@ -179,6 +179,7 @@ def run(demo: Demo) -> None:
     cheat(demo, package, trust, query)
     records.run(demo, demo.events)
     live.run(demo)
+    generator.run(demo)
     life.run(demo, ORDER, package, trust, query)
     print("\nAll steps did as they said.")
 
