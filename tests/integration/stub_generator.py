@@ -83,9 +83,13 @@ async def generate(request: web.Request) -> web.StreamResponse:
     if fields.get("stream"):
         return await stream(request, prompt, number)
     if "beside" in prompt:  # a second picture that no client asked for
-        beside = (
-            {"preview": text + "A" * 100_000} if "preview" in prompt else {"url": f"/made/{number + 1}.png"}
-        )
+        beside: dict[str, Any] = {"url": f"/made/{number + 1}.png"}
+        if "preview" in prompt:
+            beside = {"preview": "A" * 100_000}
+        if "thumbnail" in prompt:
+            beside = {"thumbnail": "A" * 2_000}
+        if "link" in prompt:
+            beside = {"more": {"link": "https://pictures.example/2.png"}}
         return web.json_response({"created": 1, "data": [{"b64_json": text, **beside}]})
     if "half" in prompt:
         return await half(request, text)
@@ -129,7 +133,8 @@ async def stream(request: web.Request, prompt: str, number: int) -> web.StreamRe
     kind = "image_generation.completed"
     usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     text = base64.b64encode(shape(number)).decode()
-    event = {"type": kind, "b64_json": text, "usage": usage, **shared}
+    made = {"url": f"/made/{number}.png?sig=not-to-be-kept"} if "by address" in prompt else {"b64_json": text}
+    event = {"type": kind, **made, "usage": usage, **shared}
     end = "" if "without an end" in prompt else "\n\n"
     await response.write(f"event: {kind}\ndata: {json.dumps(event)}{end}".encode())
     await response.write_eof()

@@ -24,8 +24,8 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
     made.stop()
 
 
-def show(platform: Platform, record: str, code: int = 0) -> dict[str, Any]:
-    return dict(platform.json("generation", "show", record, code=code))
+def show(platform: Platform, record: str, *words: str, code: int = 0) -> dict[str, Any]:
+    return dict(platform.json("generation", "show", record, *words, code=code))
 
 
 def test_everything_is_rebuilt_once_the_recorded_files_are_gone(platform: Platform) -> None:
@@ -39,7 +39,7 @@ def test_everything_is_rebuilt_once_the_recorded_files_are_gone(platform: Platfo
     proxy.end()
     shutil.rmtree(platform.ai)  # what is sealed must be enough
     platform.ai.mkdir()
-    found = show(platform, answer.record)
+    found = show(platform, answer.record, "--guardrail", gate)
     assert (found["model"], found["request"]["prompt"], found["outcome"]) == ("shapes-1", PROMPT, "refused")
     assert found["configuration"]["document"] == CONFIGURATION
     assert found["bundle"]["digest"] == answer.headers["X-Scelle-Bundle"]
@@ -60,9 +60,11 @@ def test_another_detector_is_not_taken_for_the_one_that_ran(platform: Platform) 
     assert answer.status == 200
     proxy.end()
     assign(platform.folder / "values.json", {PROMPT: {**COAT, "level": "L4"}}, {shape(7): PORTRAIT})
-    replay = show(platform, answer.record)["replay"]
-    assert (replay["factors"]["same"], replay["inputs"]["same"]) == (True, None)
+    replay = show(platform, answer.record, "--guardrail", gate)["replay"]
+    assert (replay["same"], replay["factors"]["same"], replay["inputs"]["same"]) == (True, True, None)
     assert replay["inputs"]["why"] == "other-version: stub"
+    # of the record's own word no file is read, and nothing is run that does not ship
+    assert show(platform, answer.record)["replay"]["inputs"]["why"] == "guardrail-needed: stub"
 
 
 def test_a_record_that_was_not_decided_so_is_found_out(platform: Platform) -> None:
@@ -141,3 +143,16 @@ def test_nothing_is_removed_whose_output_is_not_sealed(platform: Platform) -> No
     found = platform.json(*take_down, code=1)
     assert (found["may_be_removed"], found["missing"]) == (False, [digest])
     assert not (platform.ai / "recorded" / "takedowns").exists()
+
+
+def test_what_failed_closed_is_not_called_another_decision(platform: Platform) -> None:
+    gate = guardrail(platform, {PROMPT: COAT}, {shape(7): PORTRAIT, shape(2): AS_BEFORE})
+    values = platform.folder / "values.json"
+    proxy = platform.proxy("--gate", gate)
+    values.rename(platform.folder / "elsewhere")
+    answer = edit(proxy, PROMPT, shape(7))
+    (platform.folder / "elsewhere").rename(values)
+    assert answer.status == 400
+    proxy.end()
+    replay = show(platform, answer.record, "--guardrail", gate)["replay"]
+    assert (replay["same"], replay["inputs"]["why"]) == (True, "detectors-were-down")

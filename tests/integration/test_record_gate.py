@@ -2,7 +2,9 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from tests.integration.recorded_platform import Answer, Platform, Proxy, send
 PORTRAIT_PICTURE = shape(7)
 PROMPTS = {
     "a square, number 1": NOBODY,
-    "number 1, and a address beside": NOBODY,
-    "number 1, and a preview beside": NOBODY,
+    **{f"number 1, and a {each} beside": NOBODY for each in ("address", "preview", "thumbnail", "link")},
+    "number 3, by address": NOBODY,
+    "number 3, fail-after": COAT,
+    "number 2, fail-after": COAT,
     "number 1, without an end": NOBODY,
     "number 2 in a winter coat": COAT,
     "number 3 in a winter coat": COAT,
@@ -103,7 +107,7 @@ def test_what_is_blocked_never_reaches_the_generator(platform: Platform, gate: s
     assert decided["record"]["verdict"] == decided["record"]["action_enforced"] == "block"
     assert {"R020", "R030"} <= set(decided["record"]["rules_fired"])
     assert last["reason"] == f"gate-{decided['record']['deciding_rule']}"
-    assert proxy.end()["outcomes"] == {}
+    assert proxy.end()["outcomes"] == {"refused": 1}
 
 
 def test_an_output_that_shows_more_is_recorded_and_kept_back(platform: Platform, gate: str) -> None:
@@ -122,7 +126,7 @@ def test_an_output_that_shows_more_is_recorded_and_kept_back(platform: Platform,
 
 
 def test_a_stream_ends_at_the_first_output_that_is_kept_back(platform: Platform, gate: str) -> None:
-    assign(platform.folder / "values.json", PROMPTS, {**PICTURES, shape(10): AS_BEFORE, shape(11): MORE})
+    assign(platform.folder / "values.json", PROMPTS, {**PICTURES, shape(10): AS_BEFORE, shape(11): AS_BEFORE})
     proxy = platform.proxy("--gate", gate)
     answer = proxy.generate("a square, number 1", stream=True)
     events = [json.loads(line[6:]) for line in answer.body.splitlines() if line.startswith(b"data: ")]
@@ -199,7 +203,7 @@ def test_a_policy_that_does_not_hold_serves_nothing(platform: Platform, gate: st
     assert not (platform.ai / "recorded").exists()
 
 
-@pytest.mark.parametrize("beside", ["address", "preview"])
+@pytest.mark.parametrize("beside", ["address", "preview", "thumbnail", "link"])
 def test_what_is_no_output_that_is_understood_goes_to_nobody(
     platform: Platform, gate: str, beside: str
 ) -> None:
@@ -212,7 +216,7 @@ def test_what_is_no_output_that_is_understood_goes_to_nobody(
         assert platform.content(completed["outputs"][1]["sha256"]) == shape(2)
     else:
         assert completed["problem"] == "more-than-outputs"
-        assert b"A" * 100_000 in platform.content(completed["response"]["sha256"])
+        assert beside.encode() in platform.content(completed["response"]["sha256"])
 
 
 def test_the_last_event_of_a_stream_is_decided_though_it_has_no_end(platform: Platform, gate: str) -> None:
@@ -239,3 +243,86 @@ def test_a_request_that_two_readers_may_read_differently_is_refused(
     proxy = platform.proxy("--gate", gate)
     assert send(f"{proxy.url}/images/generations", body).status == 400
     assert platform.generator_log("call") == []
+
+
+def test_a_picture_in_an_answer_that_failed_is_decided_too(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    kept_back = edit(proxy, "number 3, fail-after", PORTRAIT_PICTURE)
+    assert (kept_back.status, kept_back.headers["X-Scelle-Decision"]) == (400, "withhold")
+    passed = edit(proxy, "number 2, fail-after", PORTRAIT_PICTURE)
+    assert (passed.status, passed.headers["X-Scelle-Decision"]) == (500, "allow")
+    for each in (kept_back, passed):
+        assert sorted(kinds(platform, each.record)) == ["decided", "decided", "failed", "requested"]
+
+
+def test_an_output_of_a_stream_that_is_an_address_is_fetched_and_decided(
+    platform: Platform, gate: str
+) -> None:
+    calm = {shape(number): AS_BEFORE for number in (30, 31)}
+    assign(
+        platform.folder / "values.json", PROMPTS, {**PICTURES, **calm, shape(3): {**MORE, "person": "yes"}}
+    )
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate("number 3, by address", stream=True)
+    assert base64.b64encode(shape(31)) in answer.body
+    assert b"/made/3.png" not in answer.body
+    assert b"moderation_blocked" in answer.body
+    completed = next(each for each in of_attempt(platform, answer.record) if each["event"] == "completed")
+    assert platform.content(completed["outputs"][0]["sha256"]) == shape(3)
+
+
+def test_what_only_the_platform_says_counts_where_it_may_say_it(platform: Platform, gate: str) -> None:
+    path = Path(gate)
+    assign(
+        platform.folder / "values.json",
+        {"number 2 in a winter coat": {"level": "L1", "language": "supported"}},
+        PICTURES,
+    )
+    post = {"X_Scelle_Factors": "third_party_post=yes, owner_control=allow, named=no, nonsense"}
+    proxy = platform.proxy("--gate", gate)
+    assert edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE, **post).status == 400  # nobody asked it
+    proxy.end()
+    path.write_text(path.read_text() + "platform_says: [third_party_post, owner_control, named]\n")
+    proxy = platform.proxy("--gate", gate)
+    allowed = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE, **post)
+    denied = {"X_Scelle_Factors": "third_party_post=yes, owner_control=deny, named=no"}
+    refused = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE, **denied)
+    unsaid = edit(proxy, "number 2 in a winter coat", PORTRAIT_PICTURE)
+    assert (allowed.status, refused.status, unsaid.status) == (200, 400, 400)
+    assert of_attempt(platform, refused.record)[1]["record"]["deciding_rule"] == "R050"
+
+
+def test_a_consent_for_this_picture_and_requester_allows_what_it_names(platform: Platform, gate: str) -> None:
+    from datetime import UTC, datetime
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from scelle.safeguards.gate.consent import Consent, issue
+
+    key = Ed25519PrivateKey.generate()
+    path, withdrawn = Path(gate), platform.folder / "withdrawn.txt"
+    withdrawn.write_text("")
+    public = key.public_key().public_bytes_raw().hex()
+    path.write_text(
+        path.read_text() + f"consents:\n  issuers: {{flow: '{public}'}}\n  withdrawn: withdrawn.txt\n"
+    )
+    now = int(datetime.now(UTC).timestamp())
+    picture = sha256(PORTRAIT_PICTURE).hexdigest()
+    token = issue(Consent("c-1", "flow", picture, "L2", "u-1", now - 60, now + 3600, all_adults=True), key)
+    values = {"number 2 in swimwear": SWIMWEAR}
+    assign(platform.folder / "values.json", values, {**PICTURES, shape(2): {**AS_BEFORE, "minor": "unknown"}})
+    proxy = platform.proxy("--gate", gate)
+
+    def ask(account: str, *tokens: str) -> int:
+        said = {"X_Scelle_Account": account, "X_Scelle_Consent": ", ".join(tokens)}
+        return edit(proxy, "number 2 in swimwear", PORTRAIT_PICTURE, **said).status
+
+    assert (ask("u-1", token), ask("u-2", token), ask("u-1"), ask("u-1", token[:-4] + "AAAA")) == (
+        200,
+        400,
+        400,
+        400,
+    )
+    withdrawn.write_text("c-1\n")
+    time.sleep(5.5)  # so often the list is read
+    assert ask("u-1", token) == 400

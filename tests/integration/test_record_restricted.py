@@ -84,7 +84,7 @@ def test_the_vault_holds_it_in_the_compartment_only(platform: Platform, gate: st
     record = edit(proxy, BAD, CHILD).record
     proxy.end()
     assert platform.json("find", "o-1", f'digest = "{sha256(CHILD).hexdigest()}"')["count"] == 0
-    shown = platform.json("generation", "show", record)
+    shown = platform.json("generation", "show", record, "--guardrail", gate)
     assert (shown["request"]["prompt"], shown["outcome"]) == (None, "refused")
     assert shown["replay"]["factors"]["same"] is True
     assert shown["replay"]["inputs"] == {

@@ -46,8 +46,8 @@ def gate_room(stack: ExitStack, spool: Spool, place: RecordingPlace, setup: Setu
     Raises StorageError.
     """
     lineage = stack.enter_context(Lineage(place.root.joinpath(*DERIVED)))
-    stack.callback(remember, lineage, spool)
-    remember(lineage, spool)
+    stack.callback(remember, lineage, place.root / RECORDED)
+    remember(lineage, place.root / RECORDED)
     lanes = _lanes(stack, spool, place, say)
     contents = contents_of(spool) if lanes is None else lanes.find
     guardrail = stack.enter_context(Guardrail(setup, lineage, contents))

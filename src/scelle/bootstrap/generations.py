@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -17,9 +17,18 @@ from scelle.find.service import find
 from scelle.formats.values import Content, Value, decode_value
 from scelle.ledger.service import OrderLedger
 from scelle.orders.service import SealedOrder, sealed_order
+from scelle.safeguards.detectors.workers import Program
 from scelle.safeguards.gate.bundle import Bundle
 from scelle.safeguards.guardrail.replay import Replayed, bundle_of, from_factors, from_inputs
-from scelle.safeguards.recorder.model import DECIDED, OUTCOMES, REMOVED, REQUESTED, ROLLED_OUT, Mode
+from scelle.safeguards.recorder.model import (
+    DECIDED,
+    OUTCOMES,
+    REMOVED,
+    REQUESTED,
+    ROLLED_OUT,
+    TAKEDOWNS,
+    Mode,
+)
 from scelle.safeguards.recorder.spool import Spool
 from scelle.sources.generation.schemas import BUNDLE, EVENT
 
@@ -27,8 +36,6 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _REASON: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _POST_MAX: Final = 500
-TAKEDOWNS: Final = "takedowns"
-"""The surface-like folder that removals are written to."""
 _ROWS_MAX: Final = 10_000
 _DOCUMENT_MAX_BYTES: Final = 1 << 20
 Event = Mapping[str, Any]
@@ -76,19 +83,23 @@ class Generation:
         return [each for each in self.events if each.get("event") in kinds]
 
     @property
+    def asked(self) -> Event:
+        """Return what was asked; a prompt that was undecided then is told by a later event of the attempt."""
+        requested = next(iter(self.of(REQUESTED)), {})
+        prompt = next((each["prompt"] for each in self.events if each.get("prompt") is not None), None)
+        return {**requested, "prompt": prompt}
+
+    @property
     def is_same(self) -> bool | None:
-        """Tell whether what was decided is decided again; None where nothing was decided."""
-        if not self.of(DECIDED):
-            return None
-        return (
-            bool(self.replays)
-            and all(each.is_same is not False for each in self.replays.values())
-            and (self.replays["factors"].is_same is True)
-        )
+        """Tell whether what was decided is decided again; None where it cannot be told, or nothing was decided."""
+        found = [each.is_same for each in self.replays.values()]
+        if False in found:
+            return False
+        return True if found and found[0] is True else None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as `generation show --json` prints it."""
-        asked = next(iter(self.of(REQUESTED)), {})
+        asked = self.asked
         ends = self.of(*OUTCOMES)
         bundle = self.bundle.to_json()
         document = bundle["document"] or {}
@@ -124,15 +135,17 @@ class Generation:
         }
 
 
-def show_generation(session: Session, attempt: str, order: str | None) -> Generation:
-    """Rebuild an attempt from its sealed record, and decide its input stage again.
+def show_generation(
+    session: Session, attempt: str, order: str | None, installed: Sequence[Program] = ()
+) -> Generation:
+    """Rebuild an attempt from its sealed record, and decide its input stage again, by `installed` detectors if given.
 
     `order` narrows where it is looked for; else every order that may be read is. That somebody asked is kept before
     anything is shown. Raises GenerationUnknown where no order has it, and InputError for what is no id.
     """
     found = _find(session, attempt, order)
     note_shown(session, found.order, "generation show", attempt_sha256=sha256(attempt.encode()).hexdigest())
-    _replay(_Sealed(session, found.order), found)
+    _replay(_Sealed(session, found.order), found, installed)
     return found
 
 
@@ -194,6 +207,9 @@ def take_down(session: Session, attempt: str, order: str | None, post: str, reas
     if not 0 < len(post) <= _POST_MAX or not post.isprintable():
         raise InputError(f"--post names what is removed in 1 to {_POST_MAX} characters that can be printed")
     found = _find(session, attempt, order)
+    note_shown(
+        session, found.order, "generation take-down", attempt_sha256=sha256(attempt.encode()).hexdigest()
+    )
     sealed = _Sealed(session, found.order)
     outputs = [each for event in found.of("delivered", *OUTCOMES) for each in event.get("outputs") or ()]
     digests = sorted({str(each.get("sha256")) for each in outputs})
@@ -234,8 +250,10 @@ class _Sealed:
                 vault_key=self._session.key,
                 limit=_ROWS_MAX,
             )
-        except QueryWrong:
+        except QueryWrong:  # no source of this order has such fields
             return
+        if hits.count > _ROWS_MAX:
+            raise InputError(f"more than {_ROWS_MAX} records are of this generation: use `scelle find`")
         for each in hits.items:
             alias, _, seq = each.place.rpartition(":")
             row = self._rows.at(alias, int(seq))
@@ -327,7 +345,7 @@ def _rolled_out(sealed: _Sealed, bundle_digest: str | None) -> Event:
     return next((event for _, _, event in found if event.get("bundle_digest") == bundle_digest), {})
 
 
-def _replay(sealed: _Sealed, found: Generation) -> None:
+def _replay(sealed: _Sealed, found: Generation, installed: Sequence[Program]) -> None:
     """Decide the input stage again."""
     decided = next((each for each in found.of(DECIDED) if each.get("stage") == "input"), None)
     if decided is None:
@@ -337,11 +355,10 @@ def _replay(sealed: _Sealed, found: Generation) -> None:
         found.replays["factors"] = Replayed(None, bundle)
         return
     found.replays["factors"] = from_factors(decided, bundle)
-    requested = next(iter(found.of(REQUESTED)), None)
-    if requested is not None:
+    if found.of(REQUESTED):
         contents: Callable[[str], bytes | None] = lambda digest: sealed.document(digest).data  # noqa: E731
         rolled_out = _rolled_out(sealed, found.bundle.digest)
-        found.replays["inputs"] = from_inputs(decided, requested, bundle, rolled_out, contents)
+        found.replays["inputs"] = from_inputs(decided, found.asked, bundle, rolled_out, contents, installed)
 
 
 def _bundle(found: Generation) -> Bundle | str:

@@ -1,5 +1,6 @@
 """`scelle generation`: one recorded generation as it is sealed, and decided again."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,14 @@ def show(
     order: Annotated[
         str | None, typer.Option("--order", metavar="ID", help="Look in this order only. Default: in all.")
     ] = None,
+    guardrail: Annotated[
+        Path | None,
+        typer.Option(
+            "--guardrail",
+            metavar="GUARDRAIL.yaml",
+            help="Find factors again by the detectors of this file. Default: those that ship, where they need no file.",
+        ),
+    ] = None,
     vault: VaultOption = HERE,
     key_file: KeyFileOption = None,
     passphrase: PassphraseOption = None,
@@ -41,9 +50,11 @@ def show(
     Example: scelle generation show r0f6c5f2a9d7e4b1c8a3d5e7f9b1c3d5e --json
     """
     from scelle.bootstrap.generations import show_generation  # start-up time of --help
+    from scelle.safeguards.guardrail import load_setup
 
+    installed = () if guardrail is None else load_setup(guardrail).programs
     with opened_vault(vault, key_file, passphrase, writing=False, power=Power.READ_CONTENT) as session:
-        found = show_generation(session, id, order)
+        found = show_generation(session, id, order, installed)
     document = found.to_json()
     emit(document, _lines(found, document), as_json)
     if found.is_same is False:

@@ -1,6 +1,7 @@
 """`scelle record`: record what a generator of pictures is asked, and what comes of it."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from scelle.safeguards.recorder.proxy import ProxySettings, RecordingProxy
     from scelle.safeguards.recorder.receipts import ReceiptSigner
 
+_DECIDED_WITHIN_S = 600.0
 app = typer.Typer(
     help="Record what a generator of pictures is asked, and what comes of it.",
     no_args_is_help=True,
@@ -165,8 +167,20 @@ def proxy(
 
     if restricted_source is not None and gate is None:
         raise InputError("--restricted-source keeps apart what a gate holds back: name the gate with --gate")
-    if receipt_keys is not None and not receipt_keys.is_dir():
-        raise InputError(f"--receipt-keys {receipt_keys}: there is no such folder: make it, or name another")
+    if restricted_source is not None and observe:
+        raise InputError(
+            "--observe passes answers on before they are decided, so nothing can be kept apart: leave out "
+            "--restricted-source"
+        )
+    if restricted_source is not None and timeout > _DECIDED_WITHIN_S:
+        raise InputError(
+            f"--timeout {timeout:.0f}: with --restricted-source at most {_DECIDED_WITHIN_S:.0f}: what is undecided "
+            "for longer is sealed as restricted"
+        )
+    if receipt_keys is not None and not (receipt_keys.is_dir() and os.access(receipt_keys, os.W_OK)):
+        raise InputError(
+            f"--receipt-keys {receipt_keys}: no folder that can be written to: make it, or name another"
+        )
     from scelle.bootstrap.gated_recording import configured, gate_room, proven, read_configuration
 
     setup, proof = (None, None) if gate is None else proven(gate)
@@ -270,11 +284,13 @@ def reconcile(
     Example: scelle record reconcile o-1 --surface web --generator-count 1203 --from 2026-11-22 --to 2026-11-23
     """
     from scelle.bootstrap.recording import reconciliation_times, recording_place
+    from scelle.safeguards.recorder.reconciling import check_recorded
     from scelle.safeguards.recorder.reconciling import reconcile as compared
 
     with opened_vault(vault, key_file, passphrase, writing=False, power=Power.CAPTURE) as session:
         place = recording_place(session, order, source, surface)
         since_us, until_us = reconciliation_times(session, order, from_, until)
+    check_recorded(place.root, surface, is_registered=place.is_registered)
     found = compared(place.root, surface, generator_count, since_us, until_us)
     lines = [
         f"surface {surface}: generated {found.generated} = recorded {found.recorded} + gap {found.gap}",

@@ -5,6 +5,7 @@ detectors so never get into the process that serves.
 """
 
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -63,7 +64,13 @@ def describe(module: str, options: Mapping[str, Any]) -> Described:
 
 
 def _description(module: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    detector = importlib.import_module(module).build(**options)
+    build = importlib.import_module(module).build
+    try:
+        inspect.signature(build).bind(**options)
+    except TypeError as error:
+        known = ", ".join(inspect.signature(build).parameters) or "none"
+        raise DetectorWrong(f"its options are {known} ({error}); correct them") from error
+    detector = build(**options)
     what = detector.registered
     return {
         "id": what.id,

@@ -32,7 +32,10 @@ class Detector:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A policy, the detectors, thresholds (by detector), normaliser, lexicons and hash lists (by name: SHA-256)."""
+    """A policy, the detectors, thresholds (by detector), normaliser, lexicons and hash lists (by name: SHA-256).
+
+    `settings` are whatever else a decision depends on: whose word is taken, who issues consents, deadlines.
+    """
 
     policy: Policy
     detectors: tuple[Detector, ...] = ()
@@ -40,6 +43,7 @@ class Bundle:
     normaliser: str = ""
     lexicons: Mapping[str, str] = field(default_factory=dict)
     hash_lists: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     code_version: str = __version__
 
     def __post_init__(self) -> None:
@@ -57,6 +61,7 @@ class Bundle:
             "normaliser": self.normaliser,
             "lexicons": dict(self.lexicons),
             "hash_lists": dict(self.hash_lists),
+            "settings": dict(self.settings),
             "code_version": self.code_version,
         }
 

@@ -48,14 +48,14 @@ class Lineage:
         self._lock = threading.Lock()
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / NAME, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(
-                "PRAGMA synchronous = OFF"
-            )  # what a power cut takes is read from the spool again
-            self._db.executescript(_TABLES)
+            try:
+                self._db = _opened(folder / NAME)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise  # it is locked, or the disk is full: not damaged
+                for each in folder.glob(f"{NAME}*"):  # damaged: what is derived is made again
+                    each.unlink()
+                self._db = _opened(folder / NAME)
         except (OSError, sqlite3.Error) as error:
             raise StorageFailed(
                 f"{folder / NAME}: {error}: delete it, it is made again from what is recorded"
@@ -167,6 +167,18 @@ class Lineage:
         if known is not None:
             level, root = riskier(known.level, level), known.root or root
         self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (key, level, root))  # noqa: S608
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is read from the spool again
+        db.executescript(_TABLES)
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def level_of(record: Mapping[str, Any]) -> str:

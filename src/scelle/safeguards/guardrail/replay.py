@@ -26,7 +26,8 @@ from scelle.safeguards.guardrail.service import input_factors
 
 WITHIN_S: Final = 120.0
 OWN_MODULES: Final = "scelle.safeguards.detectors."
-"""Only detectors that ship are run again: a sealed record names modules, and no record may say what is run."""
+"""By a sealed record's own word only detectors that ship are run again, with numbers for options: no record may say
+what is run, nor which file is read."""
 _APART: Final = ("decision_id", "action_enforced", "ms")
 """What a decision has of its own each time it is made."""
 
@@ -65,6 +66,7 @@ def bundle_of(document: Mapping[str, Any], policy_bytes: bytes) -> Bundle:
             document["normaliser"],
             dict(document["lexicons"]),
             dict(document["hash_lists"]),
+            dict(document["settings"]),
             document["code_version"],
         )
     except (LookupError, TypeError, AttributeError) as error:
@@ -90,10 +92,18 @@ def from_inputs(
     bundle: Bundle,
     rolled_out: Event,
     contents: Callable[[str], bytes | None],
+    installed: Sequence[Program] = (),
 ) -> Replayed:
-    """Find the factors of the input stage again, in what is sealed, and decide on them."""
+    """Find the factors of the input stage again, in what is sealed, and decide on them.
+
+    `installed` are the detectors of a guardrail's file that whoever asks has here; without them, those that ship.
+    """
     try:
-        programs, why = _programs(rolled_out, bundle)
+        if request_of(decided).value("detectors") != "healthy":
+            return Replayed(
+                None, "detectors-were-down"
+            )  # what was not found out then cannot be found out again
+        programs, why = _as_sealed(installed, bundle) if installed else _programs(rolled_out, bundle)
         if why is not None:
             return Replayed(None, why)
         asked = Asked.of(requested)
@@ -115,22 +125,29 @@ def from_inputs(
     return Replayed(not differences, None, decision, differences)
 
 
-def _programs(rolled_out: Event, bundle: Bundle) -> tuple[list[Program], str | None]:
-    """Return the detectors of the bundle as they are installed here, or why they are not those."""
+def _programs(rolled_out: Event, bundle: Bundle) -> tuple[Sequence[Program], str | None]:
+    """Return the detectors of the bundle as they ship with what runs here, or why they are not those."""
     programs: list[Program] = []
     for each in rolled_out["programs"]:
-        if not str(each["module"]).startswith(OWN_MODULES):
-            return [], f"own-detector: {each['id']}"
+        if not str(each["module"]).startswith(OWN_MODULES) or not _are_numbers(each["options"]):
+            return [], f"guardrail-needed: {each['id']}"
         try:
-            described = describe(each["module"], each["options"])
+            programs.append(describe(each["module"], each["options"]).program)
         except DetectorWrong as error:
             return [], f"not-here: {error}"
-        if described.program.registered not in bundle.detectors:
-            return [], f"other-version: {each['id']}"
-        programs.append(described.program)
-    if len(programs) != len(bundle.detectors):
-        return [], "other-detectors"
+    return _as_sealed(programs, bundle)
+
+
+def _as_sealed(programs: Sequence[Program], bundle: Bundle) -> tuple[Sequence[Program], str | None]:
+    """Return detectors that are, byte for byte, those of a bundle; or the first that is not."""
+    other = [each.registered.id for each in programs if each.registered not in bundle.detectors]
+    if other or len(programs) != len(bundle.detectors):
+        return [], f"other-version: {other[0]}" if other else "other-detectors"
     return programs, None
+
+
+def _are_numbers(options: Mapping[str, Any]) -> bool:
+    return all(isinstance(each, int | float) for each in options.values())
 
 
 def _inputs(

@@ -28,6 +28,7 @@ Contents = Callable[[str], bytes]
 """Returns a content by its SHA-256; raises OSError where it is not here."""
 
 _WITHDRAWN_READ_S = 5.0
+_OF_REFERENCES = ("person", "hash_hit")
 
 
 class Guardrail:
@@ -101,11 +102,13 @@ class Guardrail:
     ) -> tuple[Findings, Sequence[Input], Mapping[str, str]]:
         """Ask the detectors; what they are given is read once it is its turn, so that memory stays flat."""
         many = max(1, len(references) + len(outputs))
-        deadline = time.monotonic() + self._setup.deadline_s * many
         try:
             pool = self._pools.get(timeout=self._setup.deadline_s)
         except Empty:
             return _down(), (), {"all": "busy"}
+        deadline = (
+            time.monotonic() + self._setup.deadline_s * many
+        )  # whoever waited long is not late for that
         try:
             given = tuple(self._inputs(references, outputs, prompt, root))
             findings = pool.inspect(Inputs(given), deadline)
@@ -187,8 +190,16 @@ def input_factors(
 
 
 def output_factors(before: Judged, found: Mapping[str, Factor], *, all_here: bool) -> dict[str, Factor]:
-    """Join what was found before and after; the detectors' health is that of now."""
-    carried = [each for each in before.request.factors.values() if each.name != "detectors"]
+    """Join what was found before and after; the detectors' health is that of now.
+
+    That there was no reference says nothing of an output: what the recorder took from it does not count here, so that
+    without a detector that looks at outputs nobody is excluded from them, and no list was looked up.
+    """
+    carried = [
+        each
+        for each in before.request.factors.values()
+        if each.name != "detectors" and not (each.name in _OF_REFERENCES and each.detector_id == RECORDER)
+    ]
     factors = merge([*carried, *found.values()])
     if not all_here:
         factors |= unknown(("exposure", "delta", "hash_hit"))

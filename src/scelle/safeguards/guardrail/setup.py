@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from scelle.errors import PolicyWrong
+from scelle.errors import DetectorWrong, PolicyWrong
 from scelle.safeguards.detectors import normalise, text
 from scelle.safeguards.detectors.describe import Described, describe
 from scelle.safeguards.detectors.interface import files_digest
@@ -46,8 +46,8 @@ _SHIPPED: Final = {
     "text": ("text", ("folder",)),
     "hashes": ("hashes", ("lists",)),
     "stub": ("stub", ("path",)),
-    "exposure": ("exposure", ()),
-    "people": ("people", ()),
+    "exposure": ("exposure", ("weights",)),
+    "people": ("people", ("models",)),
     "provenance": ("provenance", ()),
 }
 """The detectors that ship: their module, and which of their options are paths."""
@@ -106,14 +106,25 @@ def load_setup(path: Path) -> Setup:
     if len(set(ids)) != len(ids):
         found["detectors"].refuse("a detector stands twice; each stands once")
     says = found.get("platform_says")
+    platform_says = (
+        frozenset() if says is None else frozenset(each.one_of(sorted(_SAYABLE)) for each in says.items())
+    )
+    deadline_ms = _number(found.get("deadline_ms"), DEADLINE_MS, _DEADLINE_MAX_MS)
+    consents = _consents(found.get("consents"), path.parent)
+    settings = {
+        "platform_says": sorted(platform_says),
+        "deadline_ms": deadline_ms,
+        "issuers": {name: key.public_bytes_raw().hex() for name, key in sorted(consents.issuers.items())},
+        "withdrawn_max_age_s": consents.withdrawn_max_age_s,
+    }
     return Setup(
-        _bundle(policy, described),
+        _bundle(policy, described, settings),
         policy_bytes,
         tuple(each.program for each in described),
-        _number(found.get("deadline_ms"), DEADLINE_MS, _DEADLINE_MAX_MS) / 1000,
+        deadline_ms / 1000,
         _number(found.get("at_once"), AT_ONCE, _AT_ONCE_MAX),
-        frozenset() if says is None else frozenset(each.one_of(sorted(_SAYABLE)) for each in says.items()),
-        _consents(found.get("consents"), path.parent),
+        platform_says,
+        consents,
         {
             str(each.program.registered.weights_digest): each.program.files
             for each in described
@@ -152,7 +163,13 @@ def _detector(node: Located, folder: Path) -> Described:
         module, paths = name, ()
     else:
         use.refuse(f"{name!r} is neither {', '.join(_SHIPPED)} nor a Python module")
-    return describe(module, {key: _option(each, key in paths, folder) for key, each in given.items()})
+    options = {key: _option(each, key in paths, folder) for key, each in given.items()}
+    if name == "hashes" and not isinstance(options.get("lists"), list):
+        node.refuse("hashes needs lists, a list of files: lists: [own-prior-block.txt]")
+    try:
+        return describe(module, options)
+    except DetectorWrong as error:
+        raise DetectorWrong(f"{node.place}:{node.line}: {error}") from error
 
 
 def _option(node: Located, is_path: bool, folder: Path) -> Any:
@@ -189,7 +206,7 @@ def _consents(node: Located | None, folder: Path) -> Consents:
     return Consents(issuers, None if withdrawn is None else folder / withdrawn.text(), hours * 3600.0)
 
 
-def _bundle(policy: Policy, described: list[Described]) -> Bundle:
+def _bundle(policy: Policy, described: list[Described], settings: Mapping[str, Any]) -> Bundle:
     """Name all that a decision rests on: everything from which another decision could come."""
     by_id = {each.program.registered.id: each for each in described}
     has_text = by_id.get("text")
@@ -204,7 +221,8 @@ def _bundle(policy: Policy, described: list[Described]) -> Bundle:
         },
         normalise.VERSION if has_text else "",
         {} if has_text is None else _lexicons(has_text.program),
-        {each.stem: files_digest([each]) for each in lists},
+        {each.name: files_digest([each]) for each in lists},
+        settings,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from scelle.errors import StorageError
 from scelle.safeguards.recorder.events import Told
-from scelle.safeguards.recorder.model import DELIVERED, Mode, Position
+from scelle.safeguards.recorder.model import CARRIED, DELIVERED, REQUESTED, Mode, Position
 from scelle.safeguards.recorder.spool import Spool
 
 _SHOWN: tuple[str, ...] = ("sha256", "bytes", "partial", "index")
@@ -22,6 +22,8 @@ class Attempt:
         self._last: asyncio.Task[None] | None = None
         self._is_lost = self._is_counted = False
         self.has_outcome = False
+        self.carried: dict[str, Any] = {}
+        """What each event of the attempt says of whose it is: account, conversation, model, configuration."""
         self.position: Position | None = None
         """Where the last event that is durable stands."""
 
@@ -62,7 +64,7 @@ class Attempt:
         if self._is_lost:
             return
         try:
-            await asyncio.wrap_future(self._spool.put(event))
+            await asyncio.wrap_future(self._spool.put({**self.carried, **event}))
         except StorageError as error:
             self.lose(error.code)
 
@@ -75,7 +77,10 @@ class Attempt:
             return
         try:
             found = await asyncio.to_thread(told) if in_thread else told()
-            self.position = await asyncio.wrap_future(self._spool.put(found.event, found.contents))
+            if found.event["event"] == REQUESTED:
+                self.carried = {name: found.event[name] for name in CARRIED if name in found.event}
+            event = {**self.carried, **found.event}
+            self.position = await asyncio.wrap_future(self._spool.put(event, found.contents))
         except StorageError as error:
             if not self._spool.mode.may_lose:
                 raise

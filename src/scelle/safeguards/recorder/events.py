@@ -3,11 +3,13 @@
 import base64
 import binascii
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
+from urllib.parse import parse_qs as parse_query
 
 from scelle.safeguards.recorder.bodies import Body, Parsed, Part, media_type_of, parse_request
 from scelle.safeguards.recorder.contents import Bytes, ContentStore, Held
@@ -16,6 +18,9 @@ from scelle.safeguards.recorder.model import REQUESTED
 INLINE_MAX: Final = 64 << 10
 """A request that is text and no longer stands in its event; a longer one, or other bytes, are a content."""
 PROMPT_MAX: Final = 4 << 20
+_UNDERSTOOD: Final = frozenset(["b64_json", "url", "revised_prompt"])
+_WORD_MAX: Final = 1024
+_ADDRESS: Final = re.compile(r"\s*(?:https?:|data:|//)", re.IGNORECASE)
 UNDERSTOOD_MAX: Final = 64 << 10
 """So many bytes of an answer may be something else than its outputs; in more there could be another picture."""
 _PARAMS: Final = (
@@ -96,6 +101,8 @@ def _understood(told: Told, store: ContentStore, endpoint: str, parsed: Parsed) 
     event["op"] = operation(endpoint, event["references"])
     if parsed.problem is not None:
         event["problem"] = parsed.problem
+    elif "prompt" in parse_query(str(event.get("query", ""))):
+        event["problem"] = "a prompt stands in the address, too"  # who reads it elsewhere may take that one
 
 
 def operation(endpoint: str, references: list[dict[str, Any]]) -> str:
@@ -145,9 +152,9 @@ def answered(store: ContentStore, data: bytes, answer: Any, status: int) -> Told
     entries = list(_entries(answer))
     outputs = [output(told, store, each) for each in entries]
     told.event["outputs"] = outputs
-    more = len(data) - sum(len(each["b64_json"]) for each in entries if isinstance(each.get("b64_json"), str))
-    if outputs and more > UNDERSTOOD_MAX:  # something else is in it, which may be a picture
-        told.event["problem"] = "more-than-outputs"
+    known = sum(len(each["b64_json"]) for each in entries if isinstance(each.get("b64_json"), str))
+    if unread(answer, len(data) - known):  # something else is in it, which may be a picture
+        told.event["problem"] = "more-than-outputs" if outputs else "not-understood"
     if data and (
         not outputs or "problem" in told.event
     ):  # it is not, or not all, understood: it is kept whole
@@ -156,6 +163,26 @@ def answered(store: ContentStore, data: bytes, answer: Any, status: int) -> Told
     if isinstance(usage, dict):
         told.event["usage"] = usage
     return told
+
+
+def unread(answer: Any, size_bytes: int) -> bool:
+    """Tell whether there is more in an answer than words and outputs that are understood: it may be a picture.
+
+    `size_bytes` is that of the answer without its outputs. Words of up to 1,024 characters are taken for words, unless
+    they begin as an address does; nobody's picture is one.
+    """
+    if size_bytes > UNDERSTOOD_MAX or (not isinstance(answer, dict) and size_bytes > _WORD_MAX):
+        return True
+    waiting: list[Any] = [answer]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, list):
+            waiting += found
+        elif isinstance(found, dict):
+            waiting += [value for name, value in found.items() if name not in _UNDERSTOOD]
+        elif isinstance(found, str) and (len(found) > _WORD_MAX or _ADDRESS.match(found)):
+            return True
+    return False
 
 
 def _entries(answer: Any) -> Iterator[dict[str, Any]]:

@@ -16,14 +16,13 @@ from scelle.safeguards.guardrail import Asked, Guardrail, Judged, Lineage
 from scelle.safeguards.guardrail.lineage import events_of
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.events import Told
-from scelle.safeguards.recorder.headers import BUNDLE_HEADER, DECISION_HEADER
+from scelle.safeguards.recorder.headers import BUNDLE_HEADER, DECISION_HEADER, DEGRADED_HEADER
 from scelle.safeguards.recorder.lanes import Lanes, plain
 from scelle.safeguards.recorder.lines import raw_lines
 from scelle.safeguards.recorder.model import DECIDED, REFUSED
 from scelle.safeguards.recorder.spool import Spool
 
 _THREADS: Final = 32
-_CARRIED: Final = ("account", "conversation", "model", "config_digest")
 _Found = TypeVar("_Found")
 
 
@@ -45,11 +44,11 @@ class GateRoom:
             return await asyncio.get_running_loop().run_in_executor(self._threads, question)
         except StorageError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, nobody decided: fail closed, and say so
             raise GateFault(type(error).__name__) from error
 
-    def begin(self, attempt: Attempt, requested: Told) -> "Gated":
-        """Begin with an attempt whose `requested` event is known; raises StorageError."""
+    def begin(self, attempt: Attempt, requested: Callable[[], Told]) -> "Gated":
+        """Begin with an attempt; `requested` makes its event, and raises StorageError."""
         return Gated(self, attempt, requested)
 
     def close(self) -> None:
@@ -60,16 +59,37 @@ class GateRoom:
 class Gated:
     """One attempt and what was decided of it: `asked`, then `made` for each answer."""
 
-    def __init__(self, room: GateRoom, attempt: Attempt, requested: Told) -> None:
-        self._room, self._attempt = room, attempt
-        self._requested = requested.event
-        self._asked = Asked.of(requested.event)
+    def __init__(self, room: GateRoom, attempt: Attempt, requested: Callable[[], Told]) -> None:
+        self._room, self._attempt, self._make = room, attempt, requested
+        self._requested: dict[str, Any] = {}
+        self._asked = Asked.of({})
         self._before: Judged | None = None
         self._lane, self._is_detailed = Lane.NONE, False
+        self._unsettled: list[str] = []
         self.last: Judged | None = None
-        self.told = requested if room.lanes is None else room.lanes.bare(requested)
-        """The `requested` event as it is recorded openly before anything is decided."""
-        self._unsettled = [each.digest for each in self.told.contents]
+
+    def _begun(self) -> Told:
+        """Make the `requested` event as it is recorded openly before anything is decided; raises StorageError."""
+        told = self._make()
+        self._requested, self._asked = told.event, Asked.of(told.event)
+        bare = told if self._room.lanes is None else self._room.lanes.bare(told)
+        self._unsettled = [each.digest for each in bare.contents]
+        return bare
+
+    async def admit(self, *, in_thread: bool) -> bool:
+        """Record and decide a request, at the same time; tell whether it is let in.
+
+        The decision is durable when this returns. Raises StorageError and GateFault.
+        """
+        told = await asyncio.to_thread(self._begun) if in_thread else self._begun()
+        judging = asyncio.ensure_future(self._judge())
+        try:
+            await self._attempt.record(lambda: told)
+        finally:
+            await asyncio.wait([judging])
+        judging.result()
+        await self._record_asked()
+        return self._judged.lets_through
 
     @property
     def headers(self) -> dict[str, str]:
@@ -77,7 +97,13 @@ class Gated:
         if self.last is None:
             return {}
         decision = self.last.decision
-        return {DECISION_HEADER: decision.verdict.text, BUNDLE_HEADER: decision.bundle_digest}
+        told = min(
+            decision.verdict, Outcome.BLOCK
+        )  # that something is quarantined is nobody's business outside
+        headers = {DECISION_HEADER: told.text, BUNDLE_HEADER: decision.bundle_digest}
+        if self.last.request.value("detectors") != "healthy":
+            headers[DEGRADED_HEADER] = "detectors"
+        return headers
 
     @property
     def members(self) -> dict[str, str]:
@@ -94,15 +120,15 @@ class Gated:
         """Say a refusal as the generator says one; the rule and the decision, and nothing of what was asked."""
         decision = self._judged.decision
         what = "waits for a person's decision" if decision.verdict is Outcome.HOLD else "was refused"
-        message = f"Your request {what} by the safety rules (rule {decision.deciding_rule}, {decision.decision_id})."
+        rule = "" if decision.lane is Lane.REPORTING else f"rule {decision.deciding_rule}, "
+        message = f"Your request {what} by the safety rules ({rule}{decision.decision_id})."
         return {"code": "moderation_blocked", "message": message, "type": "image_generation_user_error"}
 
-    async def judge(self) -> Judged:
+    async def _judge(self) -> None:
         """Decide the request; nothing is recorded yet."""
         self._before = self.last = await self._room.ask(lambda: self._room.guardrail.asked(self._asked))
-        return self._before
 
-    async def record_asked(self) -> None:
+    async def _record_asked(self) -> None:
         """Record the decision on the request, enforced as it is; with its refusal where it is one."""
         judged = self._judged
         if judged.lets_through:  # where it belongs shows what is made of it
@@ -136,8 +162,9 @@ class Gated:
         told = await self._room.ask(lambda: self._told(judged, judged.decision.verdict))
         await self._attempt.record(lambda: told)
 
-    async def observe_asked(self) -> None:
-        """Decide the request beside what is served, and record what was decided."""
+    async def observe_asked(self, *, in_thread: bool) -> None:
+        """Record and decide the request beside what is served; nobody waits for either."""
+        await self._attempt.record(self._begun, in_thread=in_thread)
 
         def told() -> Told:
             self._before = self.last = self._room.guardrail.asked(self._asked)
@@ -186,15 +213,14 @@ class Gated:
         return details
 
     def _told(self, judged: Judged, action: Outcome) -> Told:
-        carried: dict[str, Any] = {
-            each: self._requested[each] for each in _CARRIED if each in self._requested
-        }
         event = {
             "event": DECIDED,
             "attempt_id": self._attempt.id,
-            **carried,
+            **self._attempt.carried,
             **judged.to_event(action),
         }
+        if judged.decision.lane is not Lane.NONE and self._room.lanes is not None:
+            event.pop("notes", None)  # a perceptual hash tells of a picture
         if judged.lets_through or action is Outcome.ALLOW:
             self._room.lineage.take(event)
         return Told(event)
@@ -216,10 +242,12 @@ def _digests(made: Mapping[str, Any]) -> list[str | None]:
     return [*digests, None] if "problem" in made else digests
 
 
-def remember(lineage: Lineage, spool: Spool) -> None:
-    """Take into a lineage what is recorded of a surface since it was last read."""
-    file, seq = lineage.place(spool.surface)
-    lineage.catch_up(spool.surface, events_of(raw_lines(spool.folder, file)), (file, seq))
+def remember(lineage: Lineage, recorded: Path) -> None:
+    """Take into a lineage what is recorded of every surface since it was last read; `recorded` is their folder."""
+    for folder in sorted(each for each in recorded.iterdir() if each.is_dir()):
+        if next(folder.glob("*.jsonl"), None) is not None:
+            file, seq = lineage.place(folder.name)
+            lineage.catch_up(folder.name, events_of(raw_lines(folder, file)), (file, seq))
 
 
 def contents_of(spool: Spool) -> Callable[[str], bytes]:

@@ -12,6 +12,8 @@ RECEIPT_HEADER: Final = "X-Scelle-Receipt"
 PROMISE_HEADER: Final = "X-Scelle-Promise"
 DECISION_HEADER: Final = "X-Scelle-Decision"
 BUNDLE_HEADER: Final = "X-Scelle-Bundle"
+DEGRADED_HEADER: Final = "X-Scelle-Degraded"
+"""Says `detectors` where the last decision was made without one that is required."""
 _HOP_BY_HOP: Final = frozenset(
     [
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -67,7 +69,7 @@ def forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
 
 def returned(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """Return the headers that go back to the client; where the record is, the proxy alone says."""
-    ours = (RECORD_HEADER.lower(), RECEIPT_HEADER.lower(), PROMISE_HEADER.lower())
+    ours = (RECORD_HEADER.lower(), RECEIPT_HEADER.lower(), PROMISE_HEADER.lower(), DEGRADED_HEADER.lower())
     return CIMultiDict((name, value) for name, value in _end_to_end(headers) if name.lower() not in ours)
 
 

@@ -7,8 +7,9 @@ Both folders are on one file system: a content moves by its name, and nothing is
 """
 
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,14 @@ from scelle.safeguards.recorder.spool import Spool
 from scelle.sources.generation.model import UNDECIDED
 from scelle.vault import durable
 
-_OF_USERS: Final = ("prompt", "problem")
-"""Members of a `requested` event that repeat words of a user; the digests stay."""
+_OPEN: Final[tuple[str, ...]] = (
+    "event", "attempt_id", "endpoint", "op", "prompt_sha256", "conversation", "parent", "tier", "country",
+    "ui_language", "route", "surface_build", "config_digest",
+)  # fmt: skip
+"""Members of a `requested` event that hold no word of a user: the platform or the recorder made them."""
+_NAMES: Final[tuple[str, ...]] = ("account", "model")
+"""Members that hold none where they have the form of a name."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _PLAIN: Final = ("field", "sha256", "bytes", "media_type", "px", "partial", "index")
 HELD: Final = "undecided"
 """Stands in the open `requested` event in place of what was left out."""
@@ -35,6 +42,10 @@ def check_one_file_system(opened: Path, restricted: Path) -> None:
         raise RecorderUnavailable(
             f"{restricted}: the restricted source must lie on the file system of {opened}: contents move between them"
         )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def plain(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,9 +65,10 @@ class UndecidedStore(ContentStore):
         """Have a content given its name, and count who holds it, in one step."""
         with self._lock:
             name()
+            os.utime(self.folder / digest[:2] / digest)  # one that was left there is as young as this attempt
             self._holders[digest] = self._holders.get(digest, 0) + 1
 
-    def move(self, digests: Iterable[str], to: ContentStore) -> None:
+    def move(self, digests: Sequence[str], to: ContentStore) -> None:
         """Give contents a name in another store, durably, and take one holder off each; raises StorageError."""
         folders = set()
         with self._lock:
@@ -69,12 +81,13 @@ class UndecidedStore(ContentStore):
                     folders.add(target.parent)
                 except OSError as error:
                     raise failure(target, error) from error
+            for each in folders:  # before the other name goes: a crash leaves one of them, or both
+                durable.sync_directory(each)
+            for digest in digests:
                 self._holders[digest] = self._holders.get(digest, 1) - 1
                 if self._holders[digest] <= 0:
                     del self._holders[digest]
-                    source.unlink(missing_ok=True)
-        for each in folders:
-            durable.sync_directory(each)
+                    (self.folder / digest[:2] / digest).unlink(missing_ok=True)
 
 
 class Lanes:
@@ -90,15 +103,24 @@ class Lanes:
         self._undecided, self._open, self._restricted = undecided, open_contents, restricted
 
     def bare(self, told: Told) -> Told:
-        """Return a `requested` event without what a user wrote; its body is a content all the same."""
-        event = {name: value for name, value in told.event.items() if name not in _OF_USERS}
-        raw = dict(event.get("request") or {})
-        if isinstance(text := raw.pop("text", None), str):
-            told.contents.append(self._undecided.keep(text.encode()))
-        event["references"] = list(map(plain, event.get("references") or []))
-        return Told({**event, "request": raw, "content": HELD}, told.contents)
+        """Return a `requested` event with digests, numbers and names, and no word of a user; its body is kept.
 
-    def settle(self, lane: Lane, digests: Iterable[str], details: Iterable[Mapping[str, Any]]) -> None:
+        Raises StorageError.
+        """
+        raw = told.event.get("request") or {}
+        if isinstance(text := raw.get("text"), str):
+            told.contents.append(self._undecided.keep(text.encode()))
+        event = {name: told.event[name] for name in _OPEN if name in told.event}
+        event |= {name: told.event[name] for name in _NAMES if _is_name(told.event.get(name))}
+        params = told.event.get("params") or {}
+        event["params"] = {
+            name: value for name, value in params.items() if not isinstance(value, str) or _is_name(value)
+        }
+        event["references"] = list(map(plain, told.event.get("references") or []))
+        event["request"] = {name: raw[name] for name in ("sha256", "bytes") if name in raw}
+        return Told({**event, "content": HELD}, told.contents)
+
+    def settle(self, lane: Lane, digests: Sequence[str], details: Iterable[Mapping[str, Any]]) -> None:
         """Move contents to where a lane leads, and say the details of restricted ones there; raises StorageError.
 
         Durable when this returns. A crash in between leaves contents undecided, or restricted ones without details.

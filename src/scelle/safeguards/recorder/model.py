@@ -20,8 +20,15 @@ DECIDED, ROLLED_OUT, REMOVED = "decided", "policy.rolled_out", "removed"
 UNREGISTERED, RECONCILED = "surface.unregistered", "reconciled"
 DOCUMENT: Final = "document"
 """Stands in a spool for a line of another format."""
+CARRIED: Final[tuple[str, ...]] = ("account", "conversation", "model", "config_digest")
+"""Members of a `requested` event that each later event of its attempt has too: so an answer by account has them all."""
 OUTCOMES: Final = frozenset([COMPLETED, REFUSED, FAILED, ABANDONED])
 
+RECONCILIATION: Final = "reconciliation"
+"""The surface-like folder that comparisons are written to: a recorder that runs holds its own."""
+TAKEDOWNS: Final = "takedowns"
+"""The surface-like folder that removals are written to."""
+_OWN_FOLDERS: Final = frozenset([RECONCILIATION, TAKEDOWNS, "undecided"])
 Event = Mapping[str, Any]
 
 _SURFACE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -64,6 +71,13 @@ class Position:
     def receipt(self) -> str:
         """Write the place as a header's value."""
         return f"{self.surface}/{self.file}; byte={self.offset}; seq={self.seq}; sha256={self.hash}"
+
+
+def check_new_surface(name: str) -> str:
+    """Return `name`; raise SurfaceWrong where no surface may have it: a folder of the recorder's own does."""
+    if check_surface(name) in _OWN_FOLDERS:
+        raise SurfaceWrong(f"surface {name}: the recorder keeps something else under this name: take another")
+    return name
 
 
 def check_surface(name: str) -> str:

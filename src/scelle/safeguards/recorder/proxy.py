@@ -22,6 +22,7 @@ from yarl import URL
 
 from scelle.errors import StorageError
 from scelle.safeguards.recorder import events
+from scelle.safeguards.recorder.answers import ANSWER_MAX_BYTES, THREAD_BYTES, Answers, is_missing
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.bodies import Body
 from scelle.safeguards.recorder.events import Told
@@ -39,22 +40,18 @@ from scelle.safeguards.recorder.headers import (
 from scelle.safeguards.recorder.model import (
     COMPLETED,
     FAILED,
-    REQUESTED,
+    REFUSED,
     Mode,
     outcome_of,
 )
 from scelle.safeguards.recorder.receipts import ReceiptSigner
-from scelle.safeguards.recorder.relay import Relay, is_connected, sent_on
+from scelle.safeguards.recorder.relay import OutputMissing, Relay, is_connected, sent_on
 from scelle.safeguards.recorder.spool import Spool
 from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong
 
 ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
 STATUS_PATH: Final = "/.scelle/status"
-ANSWER_MAX_BYTES: Final = 512 << 20
 _PIECE_BYTES: Final = 1 << 18
-_THREAD_BYTES: Final = 64 << 10
-"""Beyond so many bytes a body is taken apart in a thread."""
-_FETCH_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,7 @@ class Refused(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
+        self.headers: dict[str, str] = {}
 
 
 @dataclass(slots=True)
@@ -110,7 +108,6 @@ class RecordingProxy:
         self._upstream = URL(settings.upstream)
         self._origins = {self._upstream.origin(), *(URL(each).origin() for each in settings.output_origins)}
         self._room = asyncio.Semaphore(settings.in_flight_max)
-        self._session: aiohttp.ClientSession | None = None
         self.served = Served()
 
     async def run(
@@ -134,7 +131,10 @@ class RecordingProxy:
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(limit=0),
             skip_auto_headers=("User-Agent", "Content-Type", "Accept", "Content-Disposition"),
-        ) as self._session:
+        ) as self._client:
+            self._answers = Answers(
+                self._spool, self._client, self._upstream, self._origins, self._settings.output_max_bytes
+            )
             try:
                 site = web.TCPSite(runner, host, port)
                 await site.start()
@@ -183,62 +183,52 @@ class RecordingProxy:
     async def _generate(self, request: web.Request, endpoint: str) -> web.StreamResponse:
         self.served.requests += 1
         attempt = Attempt(self._spool, events.new_attempt())
-        body = Body(self._spool.contents, lenient=self._spool.mode.may_lose)
         try:
-            await self._receive(request, body)
-            content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
-            if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
-                content_type = "application/octet-stream"  # what is packed is recorded packed
-            said = {**self._said, **said_of(request.headers, for_gate=self._gate is not None)}
-
-            def told() -> Told:
-                return events.requested(self._spool.contents, attempt.id, endpoint, content_type, body, said)
-
-            sent = body.reader()  # before anybody else takes hold of the body
-            is_long = body.size_bytes > _THREAD_BYTES
-            if self._gate is None:
-                await attempt.record(told, in_thread=is_long)
-                return await self._ask(request, endpoint, attempt, sent, None)
-            gated = await self._gated(self._gate, attempt, told, in_thread=is_long)
-            if gated.last is not None and not gated.last.lets_through and self._enforces:
-                return self._withheld(attempt, gated)
-            return await self._ask(request, endpoint, attempt, sent, gated)
+            return await self._attempted(request, endpoint, attempt)
         except StorageError as error:
             attempt.lose(error.code, unserved=True)
             why = f"nothing is generated that cannot be recorded ({error.code})"
-            raise Refused(503, "not-recordable", why) from error
+            refused = Refused(503, "not-recordable", why)
+            refused.headers = self._receipt(attempt)
+            raise refused from error
         except GateFault as error:
             await self._failed(attempt, f"gate-fault: {error}")
-            raise Refused(503, "not-decidable", "nothing is generated that the gate cannot decide") from error
+            refused = Refused(503, "not-decidable", "nothing is generated that the gate cannot decide")
+            refused.headers = self._receipt(attempt)
+            raise refused from error
+        except Refused as refused:
+            refused.headers = self._receipt(attempt)
+            raise
+
+    async def _attempted(self, request: web.Request, endpoint: str, attempt: Attempt) -> web.StreamResponse:
+        """Record what is asked, decide it where there is a gate, and ask the generator."""
+        body = Body(self._spool.contents, lenient=self._spool.mode.may_lose)
+        await self._receive(request, body)
+        content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+            content_type = "application/octet-stream"  # what is packed is recorded packed
+        said = {**self._said, **said_of(request.headers, for_gate=self._gate is not None)}
+        if request.rel_url.raw_query_string:
+            said["query"] = request.rel_url.raw_query_string[:1000]
+
+        def told() -> Told:
+            return events.requested(self._spool.contents, attempt.id, endpoint, content_type, body, said)
+
+        sent = body.reader()  # before anybody else takes hold of the body
+        is_long = body.size_bytes > THREAD_BYTES
+        gated = None if self._gate is None else self._gate.begin(attempt, told)
+        if gated is None:
+            await attempt.record(told, in_thread=is_long)
+        elif not self._enforces:
+            await gated.observe_asked(in_thread=is_long)
+        elif not await gated.admit(in_thread=is_long):
+            self.served.by_outcome[REFUSED] = self.served.by_outcome.get(REFUSED, 0) + 1
+            return self._withheld(attempt, gated)
+        return await self._ask(request, endpoint, attempt, sent, gated)
 
     @property
     def _enforces(self) -> bool:
         return self._spool.mode is not Mode.OBSERVE
-
-    async def _gated(
-        self, gate: GateRoom, attempt: Attempt, told: Callable[[], Told], *, in_thread: bool
-    ) -> Gated:
-        """Record and decide a request, at the same time; the decision is durable when this returns."""
-        try:
-            found = await asyncio.to_thread(told) if in_thread else told()
-        except StorageError:
-            if self._enforces:
-                raise
-            found = Told({"event": REQUESTED, "attempt_id": attempt.id})  # observed: what is lost is counted
-            attempt.lose("contents-not-recorded")
-        gated = gate.begin(attempt, found)
-        if not self._enforces:
-            await attempt.record(lambda: gated.told)
-            await gated.observe_asked()
-            return gated
-        judging = asyncio.ensure_future(gated.judge())
-        try:
-            await attempt.record(lambda: gated.told)
-        finally:
-            await asyncio.wait([judging])
-        judging.result()
-        await gated.record_asked()
-        return gated
 
     def _withheld(self, attempt: Attempt, gated: Gated) -> web.Response:
         """Answer in the place of the generator, as it says that it refuses."""
@@ -252,7 +242,7 @@ class RecordingProxy:
         async for piece in request.content.iter_chunked(_PIECE_BYTES):
             if body.size_bytes + len(piece) > limit:
                 raise Refused(413, "body-too-large", f"a body may have {limit} bytes: send less")
-            if body.is_in_memory and body.size_bytes + len(piece) <= _THREAD_BYTES:
+            if body.is_in_memory and body.size_bytes + len(piece) <= THREAD_BYTES:
                 body.write(piece)
             else:
                 await asyncio.to_thread(body.write, piece)
@@ -305,14 +295,14 @@ class RecordingProxy:
     ) -> web.StreamResponse:
         if self._spool.mode is Mode.OBSERVE:
             return await self._whole_observed(request, attempt, answer, gated)
-        data = await self._read(attempt, answer)
-        kind, told = await self._told(attempt, answer, data, gated)
-        missing = [each for each in told.event["outputs"] if "url" in each and "sha256" not in each]
-        if gated is None or kind != COMPLETED:
-            await self._outcome(
-                attempt, kind, told if gated is None else await gated.settle(told, None, kind)
-            )
-        else:
+        data = await self._read(attempt, answer, gated)
+        kind, told = await self._answers.told(attempt, answer, data, gated)
+        missing = any(map(is_missing, told.event["outputs"]))
+        if gated is None:
+            await self._outcome(attempt, kind, told)
+        elif kind != COMPLETED and not (told.event["outputs"] or "problem" in told.event):
+            await self._outcome(attempt, kind, await gated.settle(told, None, kind))
+        else:  # an answer that is no success may hold a picture all the same
             judged = await gated.judge_made(told.event)
             told.event |= gated.members
             shown = await gated.settle(told, judged, kind)
@@ -358,23 +348,23 @@ class RecordingProxy:
             with suppress(ConnectionError):
                 await response.write_eof()
         except (aiohttp.ClientError, TimeoutError) as error:
-            _, told = await self._told(attempt, answer, bytes(data), gated, is_whole=False)
+            _, told = await self._answers.told(attempt, answer, bytes(data), gated, is_whole=False)
             await self._failed(attempt, f"answer-cut: {type(error).__name__}", told)
             if request.transport is not None:
                 request.transport.close()  # a cut answer must not look whole
             return response
-        kind, told = await self._told(attempt, answer, bytes(data), gated)
-        if any("url" in each and "sha256" not in each for each in told.event["outputs"]):
+        kind, told = await self._answers.told(attempt, answer, bytes(data), gated)
+        if any(map(is_missing, told.event["outputs"])):
             attempt.lose("output-not-recorded")
         await self._outcome(attempt, kind, told)
-        if gated is not None and kind == COMPLETED:
+        if gated is not None and (kind == COMPLETED or told.event["outputs"]):
             await gated.observe_made(told, kind)
             await gated.remember(kind, told.event["outputs"])
         if kind == COMPLETED and not is_gone and is_connected(request):
             attempt.delivered(told.event["outputs"])
         return response
 
-    async def _read(self, attempt: Attempt, answer: ClientResponse) -> bytes:
+    async def _read(self, attempt: Attempt, answer: ClientResponse, gated: Gated | None) -> bytes:
         """Read an answer to its end; one that is cut is recorded as a failure, with what came."""
         data = bytearray()
         try:
@@ -384,72 +374,10 @@ class RecordingProxy:
                     await self._failed(attempt, "answer-too-large")
                     raise Refused(502, "answer-too-large", f"the answer is over {ANSWER_MAX_BYTES >> 20} MiB")
         except (aiohttp.ClientError, TimeoutError) as error:
-            _, told = await self._told(attempt, answer, bytes(data), None, is_whole=False)
+            _, told = await self._answers.told(attempt, answer, bytes(data), gated, is_whole=False)
             await self._failed(attempt, f"answer-cut: {type(error).__name__}", told)
             raise
         return bytes(data)
-
-    async def _told(
-        self,
-        attempt: Attempt,
-        answer: ClientResponse,
-        data: bytes,
-        gated: Gated | None,
-        *,
-        is_whole: bool = True,
-    ) -> tuple[str, Told]:
-        """Understand an answer and keep what is in it; fetch what is only named."""
-
-        def understood() -> tuple[str, str | None, Told]:
-            is_plain = is_whole and hdrs.CONTENT_ENCODING not in answer.headers
-            content = events.answer_of(data) if is_plain else None
-            kind, reason = outcome_of(answer.status, content)
-            return kind, reason, events.answered(self._spool.contents, data, content, answer.status)
-
-        try:
-            if len(data) > _THREAD_BYTES:
-                kind, reason, told = await asyncio.to_thread(understood)
-            else:
-                kind, reason, told = understood()
-            for each in told.event["outputs"]:
-                if "url" in each:
-                    await self._fetch(told, each)
-        except StorageError as error:
-            if self._spool.mode is Mode.BLOCK:
-                raise
-            attempt.lose(error.code)
-            kind, reason = outcome_of(answer.status, None)
-            told = Told({"response": {"status": answer.status, "bytes": len(data)}, "outputs": []})
-        if reason is not None:
-            told.event["reason"] = reason
-        told.event |= decided_in(answer.headers) if gated is None else gated.members
-        return kind, told
-
-    async def _fetch(self, told: Told, found: dict[str, Any]) -> None:
-        """Fetch an output before its address expires, from the generator's origin alone, and without a redirect."""
-        address = found["url"]
-        try:
-            url = self._upstream.join(URL(address))
-            found["url"] = str(url.with_query(None).with_fragment(None))  # a signature is a secret
-            if url.origin() not in self._origins:
-                found["problem"] = "other-origin"
-                return
-            async with self._client.get(
-                url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=_FETCH_S)
-            ) as answer:
-                if answer.status != 200:
-                    found["problem"] = f"status-{answer.status}"
-                    return
-                data = bytearray()
-                async for piece in answer.content.iter_any():
-                    data += piece
-                    if len(data) > self._settings.output_max_bytes:
-                        found["problem"] = "too-large"
-                        return
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            found["problem"] = f"not-fetched: {type(error).__name__}"
-            return
-        await asyncio.to_thread(events.fetched, told, self._spool.contents, found, bytes(data))
 
     # --- an answer that is a stream
 
@@ -462,7 +390,7 @@ class RecordingProxy:
         )
         with suppress(ConnectionError):
             await response.prepare(request)
-        relay = Relay(request, response, attempt, self._spool, gated)
+        relay = Relay(request, response, attempt, self._spool, gated, self._answers)
         splitter = EventSplitter()
         reason: str | None = None
         try:
@@ -477,6 +405,9 @@ class RecordingProxy:
             reason = f"gate-fault: {error}"
         except StreamTooLong:
             reason = "stream-event-too-large"
+        except OutputMissing:
+            attempt.lose("output-not-recorded", unserved=True)
+            reason = "output-not-recorded"
         except StorageError as error:  # the client gets no more of it
             attempt.lose(error.code, unserved=True)
             reason = "not-recordable"
@@ -506,7 +437,7 @@ class RecordingProxy:
             settled = Told(told.event)  # each output was settled when it was decided
             shown = await relay.gated.settle(settled, None, kind) if is_gated and relay.gated else told
             await self._outcome(attempt, kind, Told(shown.event, relay.contents))
-        if relay.gated is not None and kind == COMPLETED:
+        if relay.gated is not None and (kind == COMPLETED or relay.outputs):
             if not self._enforces:
                 await relay.gated.observe_made(told, kind)
             await relay.gated.remember(kind, [*relay.partials, *relay.outputs])
@@ -535,11 +466,6 @@ class RecordingProxy:
 
     # --- small parts
 
-    @property
-    def _client(self) -> aiohttp.ClientSession:
-        assert self._session is not None  # noqa: S101  `run` made it
-        return self._session
-
     def _answer_headers(
         self, answer: ClientResponse, attempt: Attempt, gated: Gated | None
     ) -> CIMultiDict[str]:
@@ -563,7 +489,9 @@ class RecordingProxy:
     def _error(self, refused: Refused) -> web.Response:
         error = {"message": str(refused), "type": "scelle_recorder", "code": refused.code}
         headers = {"Retry-After": "1"} if refused.status == 503 else {}
-        return web.json_response({"error": error}, status=refused.status, headers=headers)
+        return web.json_response(
+            {"error": error}, status=refused.status, headers={**headers, **refused.headers}
+        )
 
 
 def allow_open_files() -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from scelle.errors import SurfaceWrong
 from scelle.safeguards.recorder.lines import lines_of, spool_files
 from scelle.safeguards.recorder.model import (
     ABANDONED,
@@ -13,6 +14,7 @@ from scelle.safeguards.recorder.model import (
     GAP,
     OUTCOMES,
     RECONCILED,
+    RECONCILIATION,
     RECORDED,
     REQUESTED,
     Mode,
@@ -20,8 +22,6 @@ from scelle.safeguards.recorder.model import (
 )
 from scelle.safeguards.recorder.spool import Spool
 
-FOLDER: Final = "reconciliation"
-"""The surface-like folder that comparisons are written to: a recorder that runs holds its own."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,9 +82,18 @@ class Reconciled:
 def reconcile(root: Path, surface: str, generated: int, from_us: int, until_us: int) -> Reconciled:
     """Compare, and record the comparison in the source; raises StorageError, and SpoolBusy beside another."""
     found = compare(root, surface, generated, from_us, until_us)
-    with Spool(root, FOLDER, Mode.BLOCK) as spool:
+    with Spool(root, RECONCILIATION, Mode.BLOCK) as spool:
         spool.put({"event": RECONCILED, **found.to_json()}).result()
     return found
+
+
+def check_recorded(root: Path, surface: str, *, is_registered: bool) -> None:
+    """Raise SurfaceWrong for a surface that is neither registered nor recorded: nothing can be compared with it."""
+    if not (is_registered or (root / RECORDED / check_surface(surface)).is_dir()):
+        raise SurfaceWrong(
+            f"surface {surface} is not registered, and nothing of it is recorded here: `scelle surface list` shows "
+            "those that are"
+        )
 
 
 def compare(root: Path, surface: str, generated: int, from_us: int, until_us: int) -> Reconciled:

@@ -9,12 +9,17 @@ from aiohttp import web
 
 from scelle.errors import StorageError
 from scelle.safeguards.recorder import events
+from scelle.safeguards.recorder.answers import Answers, is_missing
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.events import Told
 from scelle.safeguards.recorder.gating import Gated
 from scelle.safeguards.recorder.model import DELIVERED, Mode, error_code
 from scelle.safeguards.recorder.spool import Spool
 from scelle.safeguards.recorder.streams import event_data
+
+
+class OutputMissing(Exception):
+    """Say that an output of a stream is at an address that could not be fetched."""
 
 
 class Relay:
@@ -27,7 +32,9 @@ class Relay:
         attempt: Attempt,
         spool: Spool,
         gated: Gated | None,
+        answers: Answers,
     ) -> None:
+        self._answers = answers
         self._request, self._response, self._attempt, self._spool = request, response, attempt, spool
         self.gated = gated
         self._is_gone = False
@@ -44,8 +51,8 @@ class Relay:
         content = content if isinstance(content, dict) else {}
         if "error" in content and error_code(content) is not None:
             self.error = content
-        if not isinstance(content.get("b64_json"), str):
-            if self._decides and len(event) > events.UNDERSTOOD_MAX:  # it may be a picture all the same
+        if not any(isinstance(content.get(name), str) for name in ("b64_json", "url")):
+            if self._decides and events.unread(content, len(event)):  # it may be a picture all the same
                 await self._keep_unread(event)
             await self.send(event)
             return
@@ -61,6 +68,8 @@ class Relay:
         told = Told({"event": DELIVERED, "attempt_id": self._attempt.id})
         try:
             found = await asyncio.to_thread(events.output, told, self._spool.contents, content)
+            if "url" in found:
+                await self._answers.fetch(told, found)
         except StorageError as error:
             if self._spool.mode is Mode.BLOCK:
                 raise
@@ -70,7 +79,12 @@ class Relay:
             found = {**found, "partial": True, "index": content.get("partial_image_index")}
         (self.partials if is_partial else self.outputs).append(found)
         if self._decides:
-            await self._decide({"outputs": [found]}, told)
+            problem = {"problem": "more-than-outputs"} if events.unread(content, 0) else {}
+            await self._decide({"outputs": [found], **problem}, told)
+        if is_missing(found) and self._spool.mode is not Mode.OBSERVE:
+            if self._spool.mode is Mode.BLOCK:
+                raise OutputMissing
+            self._attempt.lose("output-not-recorded")
         if self._is_gone:  # nobody gets it: it goes with the outcome
             self.contents += told.contents
             return
