@@ -41,7 +41,9 @@ def canary_round(opening: Opening, only: str | None, waits: Waits = lambda wait_
         targets = canary_targets(session, only)
         before = {each.name: _standing(each, session.now_us()) for each in targets}
     if not targets:  # a canary that nobody sends must not look like one that came back
-        raise InputError("no surface is registered, so none was tried: scelle surface add")
+        raise InputError(
+            "no surface is registered that can be recorded, so none was tried: scelle surface add"
+        )
     verdicts = []
     for each in targets:
         verdicts.append(_tried(each))
@@ -54,7 +56,8 @@ def canary_round(opening: Opening, only: str | None, waits: Waits = lambda wait_
     for name, then in before.items():
         now = _standing(found[name], now_us)
         if now != then:
-            why = "" if now[1] is None else f": {now[1]}"
+            words = found[name].words(now_us)
+            why = "" if words is None else f": {words}"
             turned.append(f"surface {name} is {now[0]}{why}; it was {then[0]}")
     return Round(tuple(verdicts), tuple(turned))
 
@@ -94,5 +97,5 @@ def _tried(surface: Surface) -> Verdict:
         if surface.credential is not None:
             key = secret_from(surface.credential, f"surface {surface.name}: --credential")
     except InputError as error:
-        return Verdict(surface.name, False, f"no-credential: {error}", None, None, None)
+        return Verdict(surface, f"no-credential: {error}")
     return try_surface(surface, key)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scelle.bootstrap.recording import RecordingPlace
+from scelle.errors import InputError, PolicyWrong
 from scelle.safeguards.gate import Proof, prove
 from scelle.safeguards.guardrail import Guardrail, Lineage, Setup, load_setup
 from scelle.safeguards.guardrail.setup import read_regular
@@ -28,8 +29,11 @@ def proven(path: Path) -> tuple[Setup, Proof]:
 
 
 def read_configuration(path: Path) -> bytes:
-    """Read what a generator runs with; raises PolicyWrong where it is no file."""
-    return read_regular(path)
+    """Read what a generator runs with; raises InputError where it is no file."""
+    try:
+        return read_regular(path)
+    except PolicyWrong as error:
+        raise InputError(f"--configuration {error}") from None
 
 
 def configured(spool: Spool, root: Path, data: bytes, suffix: str) -> dict[str, str]:

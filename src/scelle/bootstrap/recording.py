@@ -28,8 +28,16 @@ from scelle.safeguards.gate.sealing import EVENT_KIND as PROOF_SEALED
 from scelle.safeguards.gate.sealing import seal_proof
 from scelle.safeguards.recorder.canary import Verdict
 from scelle.safeguards.recorder.lanes import check_one_file_system
-from scelle.safeguards.recorder.model import UNREGISTERED, check_surface
-from scelle.safeguards.recorder.surfaces import ADDED, CANARY, KINDS, Surface, known_surface, surfaces_of
+from scelle.safeguards.recorder.model import UNREGISTERED, check_new_surface, check_surface
+from scelle.safeguards.recorder.surfaces import (
+    ADDED,
+    CANARY,
+    KINDS,
+    RETIRED,
+    Surface,
+    known_surface,
+    surfaces_of,
+)
 from scelle.sources.addresses import local_root
 from scelle.sources.model import SourceSpec
 from scelle.sources.registry import refuse_own_folders
@@ -78,12 +86,18 @@ def recording_place(
     session: Session, order: str, source: str | None, surface: str, restricted_source: str | None = None
 ) -> RecordingPlace:
     """Find where to record; raises InputError, and OrderOver where nothing is captured any more."""
-    check_surface(surface)
+    check_new_surface(surface)
     sealed = sealed_order(session.order_ledger(order))
     refuse_capture(session, sealed)
     specs = session.sources()
     names = [name for name in sorted(sealed.aliases) if name in specs and specs[name].scheme == "generation"]
     shut = [name for name in names if specs[name].restricted]
+    is_known = restricted_source in specs and specs[restricted_source].restricted
+    if is_known and restricted_source not in sealed.aliases:
+        raise RecorderUnavailable(
+            f"source {restricted_source} is restricted, but no clause of order {order} names it: add one (`scelle order "
+            "add-clause`)"
+        )
     if restricted_source is not None and restricted_source not in shut:
         raise RecorderUnavailable(
             f"source {restricted_source} is no restricted generation source of order {order}: it has "
@@ -124,7 +138,9 @@ def _folder(session: Session, spec: SourceSpec) -> Path:
     refuse_own_folders(spec, session.path, session.key_folder)
     root = Path(os.fsdecode(local_root(spec) or b""))
     if not root.is_dir():
-        raise RecorderUnavailable(f"{root}: a recorder writes to a folder: make it, or add another source")
+        raise RecorderUnavailable(
+            f"{root}: there is no such folder: mount it, or make it (a new folder begins a new chain)"
+        )
     return root
 
 
@@ -138,8 +154,9 @@ def reconciliation_times(session: Session, order: str, since: str, until: str) -
 
 
 def note_unregistered(session: Session, surface: str) -> None:
-    """Seal, once, that a surface serves that nobody registered; it names no order."""
-    if surface not in surfaces(session):
+    """Seal, once, that a surface serves that nobody registered, or that was retired; it names no order."""
+    found = surfaces(session).get(surface)
+    if found is None or found.is_retired:
         session.record(UNREGISTERED, {"name": surface})
 
 
@@ -152,9 +169,9 @@ def note_proof(session: Session, order: str, proof: Proof) -> None:
         ledger.seal(session.now_us())
 
 
-def register_surface(session: Session, surface: Surface) -> None:
-    """Seal a surface and what is required of it; raises SurfaceWrong."""
-    check_surface(surface.name)
+def register_surface(session: Session, surface: Surface) -> Surface | None:
+    """Seal a surface and what is required of it; return its earlier registration, if any. Raises SurfaceWrong."""
+    check_new_surface(surface.name)
     if surface.expects not in DECISIONS:
         raise SurfaceWrong(
             f"surface {surface.name}: a canary expects {' or '.join(DECISIONS)}, not {surface.expects!a}"
@@ -163,20 +180,48 @@ def register_surface(session: Session, surface: Surface) -> None:
         raise SurfaceWrong(
             f"surface {surface.name}: a bundle is named by its SHA-256 in 64 lower-case hex digits"
         )
-    parts = urlsplit(surface.url or "")
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
-        raise SurfaceWrong(
-            f"surface {surface.name}: its URL is http:// or https://, a host and perhaps a path; no user, no query"
-        )
+    _check_canary_url(surface)
+    before = surfaces(session).get(surface.name)
     session.record(ADDED, surface.to_event())
+    return before if before is not None and before.url is not None else None
+
+
+def _check_canary_url(surface: Surface) -> None:
+    try:
+        parts = urlsplit(surface.url or "")
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or "@" in parts.netloc or parts.query or parts.fragment:
+        raise SurfaceWrong(
+            f"surface {surface.name}: its URL is http:// or https://, a host and perhaps a port and a path; no user "
+            "name, no query"
+        )
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise SurfaceWrong(f"surface {surface.name}: --url is its address without /v1: leave that out")
+
+
+def retire_surface(session: Session, name: str, reason: str) -> Surface:
+    """Seal that a surface is no more, and how it stood until then, which is returned; raises SurfaceWrong."""
+    surface = surfaces(session).get(check_surface(name))
+    if surface is None or surface.is_retired:
+        raise SurfaceWrong(
+            f"no surface {name} is there to be retired: `scelle surface list` shows those that are"
+        )
+    state = surface.state(session.now_us())
+    session.record(RETIRED, {"name": name, "reason": reason, "state": state.value})
+    return surface
 
 
 def canary_targets(session: Session, name: str | None) -> list[Surface]:
     """Return the registered surfaces that canaries go to, or the one that is named; raises SurfaceWrong."""
     found = surfaces(session)
-    if name is not None:
-        return [known_surface(found, name)]
-    return [each for _, each in sorted(found.items()) if each.is_registered and each.is_recorded]
+    if name is None:
+        return [each for _, each in sorted(found.items()) if each.is_registered and each.is_recorded]
+    surface = known_surface(found, name)
+    if not surface.is_recorded:
+        raise SurfaceWrong(f"surface {name} is registered as not recorded: no canary goes to it")
+    return [surface]
 
 
 def seal_verdicts(session: Session, verdicts: Sequence[Verdict]) -> None:

@@ -44,9 +44,10 @@ def run(
 ) -> None:
     """Send each surface a test card with a harmless wish, and seal how it was decided. Run it every hour.
 
-    A canary that is missed, or decided otherwise or by another bundle than required, or not recorded, turns that
-    surface red, and no other. Exit code 1 where one is; with --every, where one was in the last round, or that could
-    not be run. With --every each surface that turns is said on standard error.
+    A canary that is missed, or decided otherwise, by another bundle than required, without a detector or by another
+    surface's recorder, or not recorded, turns that surface red, and no other. Exit code 1 where one is; with --every,
+    where one was in the last round, or that could not be run. With --every each surface that turns is said on standard
+    error. None goes to a surface that is registered as not recorded, or retired.
 
     Example: scelle canary run --surface web --json
 
@@ -65,7 +66,7 @@ def run(
             last = keep_trying(lambda: canary_round(opening, surface, waits), every, waits, _say)
     verdicts = () if last is None else last.verdicts
     lines = [
-        f"{each.surface}: {'as it must be' if each.is_well else each.why} (decision {each.decision or 'none'}, "
+        f"{each.surface.name}: {each.words or 'as it must be'} (decision {each.decision or 'none'}, "
         f"bundle {each.bundle or 'none'})"
         for each in verdicts
     ]

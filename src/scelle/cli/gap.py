@@ -24,7 +24,7 @@ def list_(
     """List every gap with its cause, its bounds, how much may be lost at most, and what closed it.
 
     A gap is closed by evidence only: a snapshot that was read to its end. Exit code 1 where one is open. Where tables
-    were left out it names them.
+    were left out it names them. Gaps that a recorder counted stand in `scelle report order-status`.
 
     Example: scelle gap list --json
     """

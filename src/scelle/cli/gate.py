@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from scelle.cli.options import JsonOption
-from scelle.cli.output import emit
+from scelle.cli.output import emit, warn
 from scelle.errors import GateRequestWrong
 
 if TYPE_CHECKING:
@@ -117,6 +117,9 @@ def bundle(
     setup = load_setup(guardrail)
     prove(setup.bundle).require()
     document = setup.bundle.to_json()
+    withdrawn = setup.consents.withdrawn
+    if setup.consents.issuers and (withdrawn is None or not withdrawn.is_file()):
+        warn("consents have issuers and no list of withdrawn ones that can be read: every consent will be unknown")
     lines = [f"bundle {setup.bundle.digest}", f"  policy {setup.bundle.policy.name}, proven"]
     lines += [
         f"  detector {each['id']} {each['version']} {each['weights_digest']}"

@@ -91,9 +91,15 @@ def take_down(
 
     with opened_vault(vault, key_file, passphrase, writing=False, power=Power.CAPTURE) as session:
         found = taken_down(session, id, order, post, reason)
+    if found.may_be_removed:
+        next_step = f"recorded: {found.receipt}: remove it now"
+    elif found.missing:
+        next_step = "do not remove it yet: scelle preserve, unless what is missing lies in the compartment"
+    else:
+        next_step = "nothing came of it: there is nothing to remove"
     lines = [
-        f"generation {found.id}: {len(found.preserved)} outputs are sealed, {len(found.missing)} are not",
-        f"  recorded: {found.receipt}: remove it now" if found.may_be_removed else "  do not remove it yet",
+        f"generation {found.id}: {len(found.preserved)} outputs are sealed openly, {len(found.missing)} are not",
+        f"  {next_step}",
     ]
     emit(found.to_json(), lines, as_json)
     if not found.may_be_removed:
@@ -104,9 +110,11 @@ def _lines(found: "Generation", document: dict[str, Any]) -> list[str]:
     configuration, bundle = document["configuration"], document["bundle"]
     lines = [
         f"generation {found.id}, order {found.order}, source {found.source}, surface {document['surface'] or '-'}",
-        f"  asked: {document['request']['op'] or '-'} of model {document['model'] or '-'}",
+        f"  asked: {document['request']['op'] or '-'} of model {document['model'] or '-'}, "
+        f"{document['request']['ts'] or 'undated'}, account {document['request']['account'] or '-'}",
         f"  configuration: {configuration['digest'] or 'none is named'} ({configuration['state']})",
-        f"  bundle: {bundle['digest'] or 'none is named'} ({bundle['state']})",
+        f"  bundle: {bundle['digest'] or 'none is named'} ({bundle['state']}"
+        f"{'' if document['decisions'] else ', as the generator says'})",
     ]
     lines += [f"  detector {each['id']} {each['version']}" for each in document["detectors"] or ()]
     lines += [f"  threshold {name}: {number}" for name, number in (document["thresholds"] or {}).items()]

@@ -93,7 +93,7 @@ def proxy(
         typer.Option(
             "--gate",
             metavar="GUARDRAIL.yaml",
-            help="Decide each request and each output by this policy and these detectors (docs/gate.md).",
+            help="Decide each request and each output by this policy and these detectors (docs/guardrail.md).",
         ),
     ] = None,
     restricted_source: Annotated[
@@ -156,6 +156,8 @@ def proxy(
         raise InputError(
             "--observe loses before it keeps anybody waiting: --allow-with-gap says nothing beside it"
         )
+    if restricted_source is not None and restricted_source == source:
+        raise InputError("--restricted-source must be another source than --source: what is open goes there")
     settings = _settings(upstream, timeout=timeout, origins=output_origin or [], passes_others=pass_others)
     host, port = _address(listen)
     mode = Mode.OBSERVE if observe else Mode.GAP if allow_with_gap else Mode.BLOCK
@@ -307,8 +309,8 @@ def _settings(upstream: str, *, timeout: float, origins: list[str], passes_other
         from scelle.safeguards.recorder.proxy import ProxySettings  # aiohttp is an extra
     except ImportError as error:
         raise _extra_missing(error) from error
-    for url in (upstream, *origins):
-        _check_url(url)
+    for option, url in (("--upstream", upstream), *(("--output-origin", each) for each in origins)):
+        _check_url(option, url)
     if upstream.rstrip("/").endswith("/v1"):
         raise InputError("--upstream is the generator's address without /v1: leave that out")
     return ProxySettings(
@@ -322,7 +324,7 @@ def _extra_missing(error: ImportError) -> RecorderUnavailable:
     )
 
 
-def _check_url(url: str) -> None:
+def _check_url(option: str, url: str) -> None:
     from urllib.parse import urlsplit
 
     try:
@@ -332,8 +334,8 @@ def _check_url(url: str) -> None:
         is_good = False
     if not is_good or "@" in parts.netloc or parts.query or parts.fragment:
         raise InputError(
-            "an address of a generator is http:// or https://, a host and perhaps a port and a path; never a user name "
-            "or a password"
+            f"{option}: write http:// or https://, a host and perhaps a port and a path (http://127.0.0.1:9000); never "
+            "a user name or a password"
         )
 
 

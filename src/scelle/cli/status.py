@@ -36,7 +36,7 @@ def status(
 ) -> None:
     """Show orders and clocks, the last pass of each source, and since when nobody else has seen a log.
 
-    Routes to a generator that are not green are shown, too (scelle surface list).
+    Routes to a generator that are not green are shown, too; those that are retired are not (scelle surface list).
 
     With --items: every item that a pass sealed as failed, lost or waiting, with cause, detail and the time of the pass.
     An item that did not change since is told by the pass that read it, and by no later one. Exit code 1 where a gap is
@@ -79,7 +79,7 @@ def _surfaces(session: "Session") -> list[dict[str, Any]]:
     if not session.may(Power.SEE_COUNTS):
         return []
     found, now_us = surfaces(session), session.now_us()
-    return [standing_json(each, now_us) for _, each in sorted(found.items())]
+    return [standing_json(each, now_us) for _, each in sorted(found.items()) if not each.is_retired]
 
 
 def _list_items(session: "Session", order: str, bucket: str, as_json: bool) -> None:

@@ -88,7 +88,7 @@ def generation_parts(case: Case, register: Register) -> Iterator[Part]:
 
 
 def _unrecorded(case: Case, shown: set[str]) -> list[str]:
-    """Name the surfaces that were registered, and of which this order, which is of a generation service, has nothing."""
+    """Name the registered surfaces, retired ones too, of which an order of a generation service has nothing."""
     if case.vault is None:
         return []
     specs = named_sources(case.vault.ledger)

@@ -108,7 +108,8 @@ def read_config(path: Path) -> UnverifiedConfig:
             data = file.read(_CONFIG_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise NotAVault(
-            f"{path} is not a vault: it has no {CONFIG_NAME}; make one with `scelle init`"
+            f"{path} is not a vault: it has no {CONFIG_NAME}: name yours (--vault or SCELLE_VAULT), or make one with "
+            "`scelle init`"
         ) from None
     except OSError as error:
         raise StorageFailed(f"{path / CONFIG_NAME}: cannot be read: {error.strerror}") from error

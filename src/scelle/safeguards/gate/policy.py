@@ -166,6 +166,9 @@ def default_policy_bytes() -> bytes:
 def read_policy(data: bytes, place: str) -> Policy:
     """Read a policy from its bytes; whether it may be used is what `proofs.prove` says."""
     document = read_yaml(data, place)
+    kind = document.any_mapping().get("format")
+    if kind is not None and kind.value == "scelle-guardrail/1":
+        document.refuse("this is a guardrail, which names a policy: `scelle gate bundle` reads it")
     found = document.mapping(
         ("format", "id", "version", "cumulative", "rules", "statements"), ("submit_statements",)
     )

@@ -44,7 +44,7 @@ _UNREACHED: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ConnectionRefusedError, "connection-refused"),
     (TimeoutError, "timed-out"),
     (ssl.SSLCertVerificationError, "certificate-not-trusted"),
-    (ssl.SSLError, "no-TLS"),
+    (ssl.SSLError, "tls-failed"),
     (ConnectionError, "connection-lost"),
 )
 _ANSWER_MAX_BYTES: Final = 64 << 20
