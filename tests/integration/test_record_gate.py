@@ -326,3 +326,28 @@ def test_a_consent_for_this_picture_and_requester_allows_what_it_names(platform:
     withdrawn.write_text("c-1\n")
     time.sleep(5.5)  # so often the list is read
     assert ask("u-1", token) == 400
+
+
+def large(number: int, size_bytes: int) -> bytes:
+    """Draw a picture that is followed by so many bytes of nothing: what comes behind it is kept, and never unpacked."""
+    return shape(number) + bytes(size_bytes)
+
+
+def test_sixteen_references_and_one_of_25_megabytes_are_all_looked_at(platform: Platform, gate: str) -> None:
+    prompt = "number 2 in a winter coat"
+    pictures = [shape(300 + number) for number in range(15)] + [large(315, 25 << 20)]
+    assign(platform.folder / "values.json", PROMPTS, {**PICTURES, **dict.fromkeys(pictures, PORTRAIT)})
+    proxy = platform.proxy("--gate", gate)
+    client = openai.OpenAI(base_url=proxy.url, api_key="k", max_retries=0)
+    made = client.images.edit(model="shapes-1", image=pictures, prompt=prompt)
+    assert made.data is not None
+    attempt = platform.generator_log("call")[0]
+    requested, decided = of_attempt(platform, attempt)[:2]
+    digests = [sha256(each).hexdigest() for each in pictures]
+    assert (requested["op"], [each["sha256"] for each in requested["references"]]) == ("compose", digests)
+    assert decided["inputs"] == [sha256(prompt.encode()).hexdigest(), *digests]
+    assert platform.content(digests[-1]) == pictures[-1]
+    unknown = [*pictures[:-1], large(316, 1 << 20)]  # one that no list and no detector knows
+    with pytest.raises(openai.BadRequestError):
+        client.images.edit(model="shapes-1", image=unknown, prompt="number 2 in something else")
+    assert platform.generator_log("call") == [attempt]

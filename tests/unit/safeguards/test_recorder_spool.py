@@ -257,3 +257,24 @@ def test_a_fault_of_ours_fails_what_waits_and_nothing_hangs(tmp_path: Path) -> N
             writing.put(asked("a1", more={1, 2})).result(timeout=10)  # a set is no JSON
         writing.put(asked("a2")).result(timeout=10)
     assert [event["attempt_id"] for event in events(tmp_path) if "attempt_id" in event] == ["a2"]
+
+
+def test_a_clock_that_jumps_orders_nothing(tmp_path: Path) -> None:
+    times = iter([1_800_000_000_000_000, 1_700_000_000_000_000, 2**52])
+
+    def now_us() -> int:
+        return next(times, 0)  # and then it stands in 1970
+
+    with spool(tmp_path, now_us=now_us) as first:
+        for number in range(5):
+            first.put(asked(f"r{number}")).result()
+    with spool(tmp_path, now_us=now_us) as second:
+        second.put(asked("r5")).result()
+    found = [
+        each for each in events(tmp_path) if each["event"] == "requested"
+    ]  # numbered and chained all the same
+    assert [each["attempt_id"] for each in found] == [f"r{number}" for number in range(6)]
+    ts = [each["ts"] for each in found]
+    assert ts != sorted(ts)
+    monotonic = [each["monotonic_ns"] for each in found]
+    assert monotonic == sorted(monotonic)
