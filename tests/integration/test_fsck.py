@@ -23,11 +23,19 @@ LIBRARY = Path(os.__file__).parent
 FILES = 400
 
 
+@pytest.fixture(scope="module")
+def library() -> list[Path]:
+    """List source files of the running Python's library: looking through all of it takes longer than a test."""
+    return sorted(LIBRARY.rglob("*.py"))[:FILES]
+
+
 @pytest.fixture
-def platform(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Platform:
+def platform(
+    library: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Platform:
     """Preserve 400 source files of the running Python's library."""
     platform = make_platform(tmp_path, capsys, monkeypatch)
-    for path in sorted(LIBRARY.rglob("*.py"))[:FILES]:
+    for path in library:
         target = platform.docs / path.relative_to(LIBRARY)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
+from tests.integration.live_vault import POSTS, Connection, Vault
+from tests.integration.postgres import PASSWORD, PostgresServer
 
 from scelle.guard.postgres.suspending import suspend
 
@@ -18,29 +18,17 @@ MIGRATION = ("guard", "allow-migration", "o-1", "--source", "app")
 REMOVE = ("guard", "remove", "o-1", "--source", "app")
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
+@pytest.fixture
+def tables() -> str:
+    return f"""{POSTS};
+CREATE TABLE visits (account_id text, place text);
+INSERT INTO posts SELECT i, 'a' || i % 2, 'mild' FROM generate_series(1, 10) i"""
 
 
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        connection.execute("CREATE TABLE visits (account_id text, place text)")
-        connection.execute("INSERT INTO posts SELECT i, 'a' || i % 2, 'mild' FROM generate_series(1, 10) i")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Vault:
-    made = Vault(tmp_path, server)
-    made.order(accounts='accounts = ["a1"]')
-    return made
+def vault(vault: Vault) -> Vault:
+    vault.order(accounts='accounts = ["a1"]')
+    return vault
 
 
 @pytest.fixture

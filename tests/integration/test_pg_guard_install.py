@@ -6,14 +6,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from tests.integration.pg_guard_platform import OWNER, attempt, make_role, platform, wishes
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
+from tests.integration.postgres import PASSWORD, PostgresServer
 
 from scelle.errors import GuardWrong, InputError
 from scelle.guard.postgres import (
@@ -43,12 +42,6 @@ UNION ALL SELECT 'event', oid::text, evtname FROM pg_event_trigger
 UNION ALL SELECT 'type', oid::text, typname FROM pg_type WHERE oid >= 16384
 ORDER BY 1, 2
 """
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
 
 
 def test_a_plan_changes_nothing_and_names_every_statement_lock_and_undo(server: PostgresServer) -> None:
@@ -203,7 +196,7 @@ def test_everything_may_belong_to_a_role_of_its_own(server: PostgresServer) -> N
         )
         assert attempt(admin, ["DROP TABLE posts"], OWNER)[0] == "SC001"
         assert remove(admin, owner="keeper").state == "complete"
-        admin.execute("DROP OWNED BY keeper")
+        admin.execute("DROP OWNED BY keeper; DROP ROLE keeper")
 
 
 def test_nobody_else_reads_the_guards_tables_or_calls_its_functions(server: PostgresServer) -> None:

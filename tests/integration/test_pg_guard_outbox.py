@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.integration.live_vault import until_true
 from tests.integration.pg_guard_platform import HELD, attempt, kept, platform
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+from tests.integration.postgres import PostgresServer
 
 from scelle.errors import GuardWrong
 from scelle.guard.postgres import (
@@ -39,12 +40,6 @@ TYPES = {
     "t": ("mood", "'calm'"), "u": ("pair", "ROW(1, NULL)"), "v": ("pair", "ROW(NULL, NULL)"), "w": ("money", "'1.50'"),
     "x": ("bit(3)", "B'101'"), "y": ("text", "repeat('long ', 100000)"), "z": ("date", "'infinity'"),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM odd", "UPDATE odd SET a = 1", "TRUNCATE odd"])
@@ -204,7 +199,7 @@ def test_an_account_is_held_for_a_statement_that_ends_after_its_commit(server: P
             blocker.execute("UPDATE users SET id = id; LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
             deleting = threading.Thread(target=other.execute, args=(b"DELETE FROM posts",))
             deleting.start()
-            _wait(
+            until_true(
                 connection,
                 "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE%'",
             )
@@ -319,13 +314,3 @@ def _copied(connection: "psycopg.Connection[Any]", table: str) -> list[str | Non
                 pass
     assert row is not None
     return list(row)
-
-
-def _wait(connection: "psycopg.Connection[Any]", question: str) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        row = connection.execute(question.encode()).fetchone()
-        if row is not None and row[0]:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"never: {question}")

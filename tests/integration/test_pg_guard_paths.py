@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from tests.integration.live_vault import until_true
 from tests.integration.pg_guard_platform import OWNER, attempt, kept, platform
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+from tests.integration.postgres import PostgresServer
 
 from scelle.guard.postgres import Mode, State, Wish, hold, inspect, install, probe
 from scelle.sources.clause_sql import quoted
@@ -78,12 +79,6 @@ PATHS = {
     "SET UNLOGGED": Path(("ALTER TABLE events_1 SET UNLOGGED",)),
     "DROP of the outbox": Path(("DROP TABLE scelle_guard.outbox",), superuser=True),
 }
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
 
 
 @pytest.fixture(scope="module", params=list(Mode))
@@ -275,19 +270,19 @@ def test_what_a_subscription_applies_is_kept(server: PostgresServer) -> None:
             "WITH (create_slot = false, slot_name = s)".encode()
         )
         try:
-            _wait(target, "SELECT count(*) = 3 FROM posts")
-            _wait(target, "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel")
+            until_true(target, "SELECT count(*) = 3 FROM posts")
+            until_true(target, "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel")
             install(target, [Wish("public", "posts", Mode.DIVERT, "account")])
             hold(target, ["u1"])
             source.execute("DELETE FROM posts WHERE id = 1")
             source.execute("TRUNCATE posts")
-            _wait(target, "SELECT count(*) = 0 FROM posts")
+            until_true(target, "SELECT count(*) = 0 FROM posts")
             assert [(op, cells[0]) for _, op, cells in kept(target)] == [("delete", "1"), ("truncate", "3")]
         finally:
             target.execute("ALTER SUBSCRIPTION s DISABLE")
             target.execute("ALTER SUBSCRIPTION s SET (slot_name = NONE)")
             target.execute("DROP SUBSCRIPTION s")
-            _wait(source, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = 's'")
+            until_true(source, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = 's'")
             source.execute("SELECT pg_drop_replication_slot('s')")
 
 
@@ -298,15 +293,3 @@ def _count(connection: "psycopg.Connection[Any]") -> Any:
         ).fetchall()
         for name in ("posts", "events", "notes", "long_notes")
     ]
-
-
-def _wait(connection: "psycopg.Connection[Any]", question: str) -> None:
-    from time import monotonic, sleep
-
-    end = monotonic() + 30
-    while monotonic() < end:
-        row = connection.execute(question.encode()).fetchone()
-        if row is not None and row[0]:
-            return
-        sleep(0.05)
-    raise AssertionError(f"never: {question}")

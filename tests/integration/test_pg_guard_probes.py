@@ -2,13 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from tests.integration.pg_guard_platform import OWNER, attempt, make_role, platform, wishes
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+from tests.integration.postgres import PostgresServer
 
 from scelle.guard.postgres import (
     Caps,
@@ -23,12 +22,6 @@ from scelle.guard.postgres import (
 )
 
 TABLES = ("posts", "events", "events_1", "events_2", "notes", "long_notes")
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
 
 
 @pytest.mark.parametrize("mode", list(Mode))

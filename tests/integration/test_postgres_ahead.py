@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.postgres import PASSWORD, PostgresServer, serve_postgres
+from tests.integration.postgres import PASSWORD, PostgresServer, Servers
 
 from scelle.errors import ItemError, SourceClosed, SourceUnreadable
 from scelle.sources.interfaces import BadRecord, Record, Unit
@@ -21,9 +21,8 @@ NOON_S = 1_780_056_000.0
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.integration.postgres import PASSWORD, VERSIONS, serve_postgres
+from tests.integration.postgres import PASSWORD, VERSIONS, Servers
 
 from scelle.errors import UnitRewritten
 from scelle.scope.accounts import read_accounts
@@ -78,8 +78,9 @@ class Held(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def held(request: pytest.FixtureRequest) -> Iterator[Held]:
-    with serve_postgres(request.param) as server, server.database("app") as sql:
+def held(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Held]:
+    server = servers(request.param)
+    with server.database("held") as sql:
         sql.execute(
             b"CREATE DOMAIN own_text AS text; CREATE DOMAIN own_time AS timestamptz;"
             b"CREATE TYPE mood AS ENUM ('m1', 'M1', 'm2')"
@@ -110,7 +111,7 @@ def held(request: pytest.FixtureRequest) -> Iterator[Held]:
             for name, columns in [*made.items(), (SPREAD, TABLES["plain"])]
         }
         yield Held(
-            PostgresSettings(server.host, server.port, "app", "postgres", password=lambda: PASSWORD), schemas
+            PostgresSettings(server.host, server.port, "held", "postgres", password=lambda: PASSWORD), schemas
         )
 
 
@@ -300,8 +301,9 @@ def test_a_mark_of_one_reading_is_none_of_another(held: Held) -> None:
             next(source.read_pushed_down(unit, narrow, other))
 
 
-def test_a_composite_value_with_a_null_member_is_no_null() -> None:
-    with serve_postgres("18") as server, server.database("app") as sql:
+def test_a_composite_value_with_a_null_member_is_no_null(servers: Servers) -> None:
+    server = servers("18")
+    with server.database("app") as sql:
         sql.execute(
             b"CREATE TYPE pair AS (a int, b text); CREATE TABLE t (account text, body pair);"
             b"INSERT INTO t VALUES ('u1', ROW(NULL, 'kill')), ('u1', ROW(1, 'kill')), ('u1', NULL), ('u1', ROW(1, 'x'))"
@@ -316,16 +318,16 @@ def test_a_composite_value_with_a_null_member_is_no_null() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
-def test_other_encodings_are_left_to_python(encoding: str) -> None:
-    with serve_postgres("18") as server:
-        with server.database(
-            "app", f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-        ) as sql:
-            sql.execute(b"CREATE TABLE t (account text); INSERT INTO t VALUES ('u1'), ('u2')")
-            told = PostgresSettings(server.host, server.port, "app", "postgres", password=lambda: PASSWORD)
-            with PostgresSource(told) as source:
-                unit = next(each for each in source.units() if isinstance(each, Unit))
-                pushdown = Pushdown("db", (Clause("1", ("db",), accounts=("u1",)),), None, None)
-                batches = list(source.read_pushed_down(unit, b"", pushdown))
-        assert sum(isinstance(each, Record) for batch in batches for each in batch.records) == 2
-        assert not batches[-1].left_out
+def test_other_encodings_are_left_to_python(servers: Servers, encoding: str) -> None:
+    server = servers("18")
+    with server.database(
+        "app", f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    ) as sql:
+        sql.execute(b"CREATE TABLE t (account text); INSERT INTO t VALUES ('u1'), ('u2')")
+        told = PostgresSettings(server.host, server.port, "app", "postgres", password=lambda: PASSWORD)
+        with PostgresSource(told) as source:
+            unit = next(each for each in source.units() if isinstance(each, Unit))
+            pushdown = Pushdown("db", (Clause("1", ("db",), accounts=("u1",)),), None, None)
+            batches = list(source.read_pushed_down(unit, b"", pushdown))
+    assert sum(isinstance(each, Record) for batch in batches for each in batch.records) == 2
+    assert not batches[-1].left_out

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres, standby_of
+from tests.integration.postgres import PASSWORD, PostgresServer, standby_of
 
 from scelle.errors import (
     InputError,
@@ -41,12 +41,6 @@ from scelle.sources.postgres.rows import LargeValue, checked
 from scelle.sources.schema_file import SchemaFile, parse_schema_file
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
 
 
 @dataclass

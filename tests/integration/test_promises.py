@@ -6,14 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.live_vault import Connection, Vault, until
+from tests.integration.postgres import PostgresServer, Servers
 from tests.integration.tsa import serve_tsa
 
 from scelle.bootstrap import KeyChoice, opened
@@ -25,31 +23,16 @@ from scelle.verify import scelle_verify
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    made.order()
-    (tmp_path / "promises").mkdir()
-    (tmp_path / "notary").mkdir()
-    try:
-        yield made
-    finally:
-        made.stop()
+def vault(vault: Vault) -> Vault:
+    vault.order()
+    (vault.folder / "promises").mkdir()
+    (vault.folder / "notary").mkdir()
+    return vault
 
 
 def held(vault: Vault) -> dict[str, Promise]:
@@ -71,14 +54,6 @@ def check(vault: Vault, code: int = 0) -> Any:
 
 def deposit(vault: Vault) -> None:
     vault.run("order", "escrow", "o-1", "--to", str(vault.folder / "notary"))
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    for _ in range(2400):
-        if is_so():
-            return
-        time.sleep(0.05)
-    pytest.fail("it did not come about within two minutes")
 
 
 def insert(db: Connection, *numbers: int) -> None:

@@ -1,12 +1,11 @@
 """`scelle source test` on a real PostgreSQL: every table has its share, a view is named, and nothing stays open."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.platforms import make_platform
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
+from tests.integration.postgres import PASSWORD, PostgresServer, Servers
 
 OPEN = (
     "SELECT backend_type, state, left(query, 80) FROM pg_stat_activity WHERE datname = 'app' "
@@ -15,9 +14,8 @@ OPEN = (
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres(VERSIONS[0]) as running:
-        yield running
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 def test_a_database_is_tried_table_by_table(

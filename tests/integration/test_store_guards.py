@@ -1,39 +1,34 @@
 """Guard what an order holds in real databases by the command line, and seal what the guard keeps."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots, sums
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
-
-
-@pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        connection.execute("CREATE TABLE visits (account_id text, place text)")
-        connection.execute("INSERT INTO posts SELECT i, 'a' || i % 2, 'mild' FROM generate_series(1, 10) i")
-        connection.execute("INSERT INTO visits VALUES ('a1', 'harbour'), ('a0', 'park')")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
+from tests.integration.live_vault import (
+    POSTS,
+    Connection,
+    Vault,
+    drop_slots,
+    sums,
+    until_confirmed,
+    until_read,
+)
+from tests.integration.postgres import PASSWORD, PostgresServer
 
 
 @pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Vault:
-    made = Vault(tmp_path, server)
-    made.order(accounts='accounts = ["a1"]')
-    return made
+def tables() -> str:
+    return f"""{POSTS};
+CREATE TABLE visits (account_id text, place text);
+INSERT INTO posts SELECT i, 'a' || i % 2, 'mild' FROM generate_series(1, 10) i;
+INSERT INTO visits VALUES ('a1', 'harbour'), ('a0', 'park')"""
+
+
+@pytest.fixture
+def vault(vault: Vault) -> Vault:
+    vault.order(accounts='accounts = ["a1"]')
+    return vault
 
 
 def _guard(vault: Vault, mode: str) -> Any:
@@ -355,9 +350,8 @@ def test_a_role_made_by_print_grants_can_watch_and_guard(
         assert _guard(vault, "divert")["state"] == "complete"
         db.execute("DELETE FROM posts WHERE id = 1")
         process = vault.start("watch", "o-1")
-        for _ in range(1200):
-            if vault.found("o-1", 'native = "[1]"') == 2:
-                break
+        until_read(db)
+        until_confirmed(db)
         assert vault.json("guard", "status", code=None)["red"] >= 0  # there are connections left for it
         _, err = vault.watch_ended(process)
         assert process.returncode == 0, err

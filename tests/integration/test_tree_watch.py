@@ -3,12 +3,11 @@
 import importlib.util
 import shutil
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.live_vault import Vault
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.live_vault import Vault, until
+from tests.integration.postgres import PostgresServer, Servers
 
 from scelle.bootstrap.tree_watch import MISSING, TreeWatch
 
@@ -19,10 +18,8 @@ hears = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running, running.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY)")
-        yield running
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 @pytest.fixture
@@ -34,21 +31,10 @@ def papers(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, papers: Path) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    made.run("source", "add", "docs", f"files://{papers}")
-    made.order(sources='"docs"')
-    try:
-        yield made
-    finally:
-        made.stop()
-
-
-def until(is_true: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def vault(vault: Vault, papers: Path) -> Vault:
+    vault.run("source", "add", "docs", f"files://{papers}")
+    vault.order(sources='"docs"')
+    return vault
 
 
 def sealed(vault: Vault) -> int:

@@ -2,13 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+from tests.integration.live_vault import Connection, Vault, until, until_read
 
 from scelle.bootstrap import KeyChoice, opened
 from scelle.bootstrap.wal_caps import is_beyond
@@ -18,31 +14,11 @@ from scelle.sources.model import StreamChoices
 from scelle.sources.postgres.slots import SlotState
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
-
-
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    made.order()
-    made.watch()
-    try:
-        yield made
-    finally:
-        made.stop()
+def vault(vault: Vault) -> Vault:
+    vault.order()
+    vault.watch()
+    return vault
 
 
 def test_beyond_the_cap_the_slot_goes_and_a_snapshot_closes_the_gap(vault: Vault, db: Connection) -> None:
@@ -51,7 +27,7 @@ def test_beyond_the_cap_the_slot_goes_and_a_snapshot_closes_the_gap(vault: Vault
     db.execute("DELETE FROM posts WHERE id <= 10")
     report = vault.json("watch", "o-1", "--until-caught-up")
     assert report["snapshots"][0]["new"] == 1990
-    assert [(gap["cause"], gap["open"], gap["lost_at_most"] > 10) for gap in _gaps(vault)] == [
+    assert [(gap["cause"], gap["open"], gap["lost_at_most"] > 10) for gap in vault.gaps()] == [
         ("wal-cap", False, True)
     ]
     _load(db, 3000, 10)
@@ -63,12 +39,12 @@ def test_beyond_the_cap_the_slot_goes_and_a_snapshot_closes_the_gap(vault: Vault
 def test_the_slot_goes_while_another_command_has_the_vault(vault: Vault, db: Connection) -> None:
     vault.run("source", "set", "app", "--wal-cap", "4MB", "--beyond-wal-cap", "drop-slot")
     process = vault.start("watch", "o-1", "--json")
-    _until(lambda: db.execute("SELECT 1 FROM pg_replication_slots WHERE active").fetchone() == (1,))
+    until_read(db)
     keys = KeyChoice(key_file=vault.folder / "keys" / "scelle" / "keys")
     with opened(vault.folder / "vault", keys, writing=True):
         _load(db, 1, 3000)
-        _until(lambda: db.execute("SELECT 1 FROM pg_replication_slots").fetchone() is None)
-    _until(lambda: [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("wal-cap", False)])
+        until(lambda: db.execute("SELECT 1 FROM pg_replication_slots").fetchone() is None)
+    until(lambda: vault.causes() == [("wal-cap", False)])
     process.terminate()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -90,7 +66,7 @@ def test_a_cap_that_no_pass_can_keep_does_not_make_one_after_another(vault: Vaul
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 1  # the gap stays open
     assert len(json.loads(out)["snapshots"]) == 1
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("wal-cap", False), ("wal-cap", True)]
+    assert vault.causes() == [("wal-cap", False), ("wal-cap", True)]
 
 
 def test_where_a_warning_was_chosen_nothing_is_dropped(vault: Vault, db: Connection) -> None:
@@ -99,7 +75,7 @@ def test_where_a_warning_was_chosen_nothing_is_dropped(vault: Vault, db: Connect
     report = vault.json("watch", "o-1", "--until-caught-up")
     assert (report["sources"]["app"]["sealed"], report["gaps"]) == (2000, 0)
     assert ["4000000 are allowed" in note for note in report["notes"]] == [True]
-    assert _gaps(vault) == []
+    assert vault.gaps() == []
     (shown,) = vault.json("source", "list")["sources"]
     assert shown["stream"] == {"wal_cap_bytes": 4_000_000, "beyond_wal_cap": "warn"}
     again = ("source", "add", "app", shown["url"], "--credential", "env:APP_PASSWORD")
@@ -162,16 +138,3 @@ def _kept(db: Connection) -> int:
     assert row is not None
     kept: int = row[0]
     return kept
-
-
-def _until(holds: Any) -> None:
-    for _ in range(300):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it never came to that")
-
-
-def _gaps(vault: Vault) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
-    return found

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots, sums
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.live_vault import Connection, Vault, sums, until_read, until_true
+from tests.integration.postgres import PostgresServer, Servers
 
 from scelle.bootstrap import KeyChoice, Session, opened
 from scelle.bootstrap.watching import Watcher
@@ -26,19 +26,8 @@ long = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
-
-
-@pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 @dataclass
@@ -126,7 +115,7 @@ def test_a_network_that_delays_cuts_and_half_closes_loses_nothing(
         vault.order()
         vault.watch()
         process = vault.start("watch", "o-1")
-        _walsender(db)
+        until_read(db)
         written, until_s = 0, time.monotonic() + 12
         while time.monotonic() < until_s:
             for _ in range(20):
@@ -157,7 +146,7 @@ def test_a_server_that_stands_still_loses_nothing(
     vault.order()
     vault.watch()
     process = vault.start("watch", "o-1")
-    walsender = _walsender(db)
+    walsender = until_read(db)
     os.kill(walsender, signal.SIGSTOP)
     try:
         db.execute("INSERT INTO posts VALUES (1, 'a', 'mild')")
@@ -194,7 +183,7 @@ def test_a_full_disk_stops_the_watch_before_it_confirms_and_room_lets_it_go_on(
     vault.order()
     vault.watch()
     process = vault.start("watch", "o-1")
-    _walsender(db)
+    until_read(db)
     free = os.statvfs(small_disk)
     with (small_disk / "ballast").open("wb") as ballast:
         os.posix_fallocate(ballast.fileno(), 0, (free.f_bavail - 512) * free.f_frsize)
@@ -239,12 +228,12 @@ def test_a_clock_that_jumps_loses_nothing(
     watcher = Watcher(opening, "o-1", should_stop=stopping.is_set)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(watcher.run)
-        _walsender(db)
+        until_read(db)
         for number, each_us in enumerate((0, jump_s * 1_000_000, 0)):
             offset_us = each_us
             db.execute("INSERT INTO posts VALUES (%s, 'a', 'mild')", (number,))
             (end,) = db.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone() or ("",)
-            _until(db, f"SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots")
+            until_true(db, f"SELECT confirmed_flush_lsn >= '{end}' FROM pg_replication_slots")
         stopping.set()
         running.result(timeout=60)
     vault.watch()
@@ -266,12 +255,12 @@ def _make_tables(server: PostgresServer, db: Connection, folder: Path, tables: i
     vault.order()
     vault.watch()
     process = vault.start("watch", "o-1", "--json")
-    _walsender(db)
+    until_read(db)
     for number in range(tables):
         db.execute(f"CREATE TABLE made{number} (id bigint PRIMARY KEY, body text)".encode())
         db.execute(f"INSERT INTO made{number} VALUES (1, 'first')".encode())
         time.sleep(pause_s)
-    _until(db, f"SELECT count(*) >= {tables} FROM pg_publication_tables WHERE tablename LIKE 'made%'")
+    until_true(db, f"SELECT count(*) >= {tables} FROM pg_publication_tables WHERE tablename LIKE 'made%'")
     for number in range(tables):
         db.execute(f"INSERT INTO made{number} VALUES (2, 'second')".encode())
         db.execute(f"DELETE FROM made{number} WHERE id = 2".encode())
@@ -316,21 +305,3 @@ def _peak_kib(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
-
-
-def _until(db: Connection, question: str) -> None:
-    for _ in range(2400):
-        if db.execute(question.encode()).fetchone() == (True,):
-            return
-        time.sleep(0.05)
-    raise AssertionError(question)
-
-
-def _walsender(db: Connection) -> int:
-    """Wait until a watch reads its slot; return the process that serves it."""
-    for _ in range(2400):
-        row = db.execute("SELECT active_pid FROM pg_replication_slots WHERE active").fetchone()
-        if row is not None:
-            return int(row[0])
-        time.sleep(0.05)
-    raise AssertionError("nobody reads the slot")

@@ -4,13 +4,12 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots, sums
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
+from tests.integration.live_vault import POSTS, Connection, Vault, drop_slots, reader, sums, until, until_read
+from tests.integration.postgres import PASSWORD, PostgresServer
 
 PARTS = """
 CREATE TABLE parts (id bigint, account_id text, body text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
@@ -25,30 +24,9 @@ SELECT 'public', 'nowhere', 'delete', '{id,body}', ARRAY[i::text, 'late'] FROM g
 """
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
-
-
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        connection.execute("INSERT INTO posts SELECT i, 'a', 'mild' FROM generate_series(1, 10) i")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    try:
-        yield made
-    finally:
-        made.stop()
+def tables() -> str:
+    return f"{POSTS}; INSERT INTO posts SELECT i, 'a', 'mild' FROM generate_series(1, 10) i"
 
 
 # --- the guard's outbox
@@ -79,11 +57,11 @@ def test_a_partition_that_came_while_the_stream_stood_is_known(vault: Vault, db:
     vault.watch()
     vault.json("guard", "install", "o-1", "--source", "app", "--mode", "divert")
     process = vault.start("watch", "o-1", "--json")
-    _until(lambda: _is_read(db))
+    until_read(db)
     db.execute("CREATE TABLE parts_top PARTITION OF parts FOR VALUES FROM (1000) TO (2000)")
     db.execute("INSERT INTO parts VALUES (1000, 'a', 'new')")
     db.execute("TRUNCATE parts")
-    _until(lambda: db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,))
+    until(lambda: db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,))
     out, err = vault.watch_ended(process)
     assert process.returncode == 0, err
     assert json.loads(out)["sources"]["app"]["failed"] == 0
@@ -98,7 +76,7 @@ def test_a_kept_row_that_cannot_be_sealed_is_counted_once_and_is_an_open_gap(
     vault.json("guard", "install", "o-1", "--source", "app", "--mode", "divert")
     db.execute(NOWHERE)
     process = vault.start("watch", "o-1", "--json")
-    _until(lambda: _gaps(vault) == [("outbox-not-sealed", True)])
+    until(lambda: vault.causes() == [("outbox-not-sealed", True)])
     time.sleep(2)
     out, err = vault.watch_ended(process)
     assert process.returncode == 1, err
@@ -115,8 +93,8 @@ def test_a_kept_row_that_cannot_be_sealed_is_counted_once_and_is_an_open_gap(
     vault.watch()
     assert vault.found("o-1", 'body = "late"') == 2
     assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)
-    assert ("outbox-not-sealed", False) in _gaps(vault)
-    assert not any(is_open for _, is_open in _gaps(vault))
+    assert ("outbox-not-sealed", False) in vault.causes()
+    assert not any(is_open for _, is_open in vault.causes())
     vault.run("verify")
 
 
@@ -160,12 +138,12 @@ def test_a_table_that_its_owner_publishes_is_read_and_its_gap_closed(
     owned: Vault, db: Connection, is_restarted: bool
 ) -> None:
     process = None if is_restarted else owned.start("watch", "o-1")
-    _until(lambda: is_restarted or _is_read(db))
+    until(lambda: is_restarted or reader(db))
     db.execute("CREATE TABLE later (id bigint PRIMARY KEY, body text); GRANT SELECT ON later TO keeper")
     db.execute("INSERT INTO later VALUES (1, 'later')")
     if is_restarted:
         owned.watch(code=1)
-    _until(lambda: _gaps(owned) == [("table-not-published", True)])
+    until(lambda: owned.causes() == [("table-not-published", True)])
     (gap,) = owned.json("gap", "list", code=1)["gaps"]
     assert gap["tables"] == ["public.later"]
     assert "public.later" in owned.run("gap", "list", code=1)
@@ -174,7 +152,7 @@ def test_a_table_that_its_owner_publishes_is_read_and_its_gap_closed(
     db.execute(f"GRANT keeper TO postgres; {statement['sql']}".encode())
     if is_restarted:
         owned.watch()
-    _until(lambda: _gaps(owned) == [("table-not-published", False)])
+    until(lambda: owned.causes() == [("table-not-published", False)])
     db.execute("INSERT INTO later VALUES (2, 'later')")
     if process is not None:
         owned.watch_ended(process)
@@ -234,7 +212,7 @@ def test_who_stands_by_until_caught_up_says_what_was_sealed_by_the_other(
     vault.order()
     vault.watch()
     other = vault.start("watch", "o-1")
-    _until(lambda: _is_read(db))
+    until_read(db)
     db.execute("INSERT INTO posts VALUES (100, 'a', 'new')")
     report = vault.json("watch", "o-1", "--until-caught-up")
     assert report["sources"]["app"]["offered"] == 0
@@ -254,7 +232,7 @@ def test_who_stands_by_until_caught_up_takes_over_from_one_that_was_killed(
     vault.order()
     vault.watch()
     other = vault.start("watch", "o-1")
-    _until(lambda: _is_read(db))
+    until_read(db)
     os.kill(other.pid, signal.SIGSTOP)  # it stands still, and holds the stream
     db.execute("INSERT INTO posts VALUES (100, 'a', 'new')")
     standing = vault.start("watch", "o-1", "--until-caught-up", "--json")
@@ -269,7 +247,7 @@ def test_who_stands_by_until_caught_up_takes_over_from_one_that_was_killed(
 def test_who_stands_by_reports_an_open_gap(owned: Vault, db: Connection) -> None:
     db.execute("CREATE TABLE later (id bigint PRIMARY KEY)")
     other = owned.start("watch", "o-1")
-    _until(lambda: _gaps(owned) == [("table-not-published", True)])
+    until(lambda: owned.causes() == [("table-not-published", True)])
     assert owned.json("watch", "o-1", "--until-caught-up", code=1)["gaps"] == 1
     owned.watch_ended(other)
 
@@ -289,20 +267,3 @@ def _said(vault: Vault, *words: str) -> tuple[str, str, int]:
     process = vault.start(*words)
     out, err = process.communicate(timeout=60)
     return out, err, process.returncode
-
-
-def _until(question: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if question():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it never came")
-
-
-def _is_read(db: Connection) -> bool:
-    return db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone() == (1,)
-
-
-def _gaps(vault: Vault) -> list[tuple[str, bool]]:
-    gaps: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
-    return [(gap["cause"], gap["open"]) for gap in gaps]

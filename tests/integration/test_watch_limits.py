@@ -1,31 +1,19 @@
 """Watch real databases under the limits of their source: bytes a second, connections, the time of day."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots, sums
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.live_vault import Connection, Vault, sums
+from tests.integration.postgres import PostgresServer, Servers
 
 RATE = 40_000
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
-
-
-@pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 def limited(folder: Path, server: PostgresServer, *limits: str) -> Vault:

@@ -7,13 +7,11 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.postgres import PostgresServer, Servers
 
 from scelle.bootstrap.watch_metrics import FAMILIES, OWN
 
@@ -25,28 +23,8 @@ _PORT = re.compile(r"http://127\.0\.0\.1:([0-9]+)/metrics")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
-
-
-@pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    try:
-        yield made
-    finally:
-        made.stop()
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 class Watching:

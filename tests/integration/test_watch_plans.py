@@ -1,45 +1,30 @@
 """Plan watch and guard on real servers: what would be written and kept, what that rests on, and what undoes it."""
 
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PASSWORD, VERSIONS, PostgresServer, serve_postgres
+from tests.integration.live_vault import POSTS, Connection, Vault, until_true
+from tests.integration.postgres import PASSWORD, PostgresServer
 
 from scelle.sources.postgres.growth import table_growth
 from scelle.sources.postgres.settings import PostgresSettings
 from scelle.sources.postgres.slots import wanted_tables
 from scelle.sources.postgres.watched import WatchedDatabase
 
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
+COUNTED = """
+SELECT (sum(n_tup_upd), sum(n_tup_del)) = (100, 37) FROM pg_stat_user_tables WHERE relname IN ('posts', 'january')
+"""
 
 
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text)")
-        connection.execute("CREATE TABLE days (day int PRIMARY KEY) PARTITION BY RANGE (day)")
-        connection.execute("CREATE TABLE january PARTITION OF days FOR VALUES FROM (0) TO (1000)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
+def tables() -> str:
+    return f"""{POSTS};
+CREATE TABLE days (day int PRIMARY KEY) PARTITION BY RANGE (day);
+CREATE TABLE january PARTITION OF days FOR VALUES FROM (0) TO (1000)"""
 
 
 @pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    made.order()
-    try:
-        yield made
-    finally:
-        made.stop()
+def vault(vault: Vault) -> Vault:
+    vault.order()
+    return vault
 
 
 def test_the_growth_is_what_was_counted_and_says_on_what_it_rests(vault: Vault, db: Connection) -> None:
@@ -49,7 +34,7 @@ def test_the_growth_is_what_was_counted_and_says_on_what_it_rests(vault: Vault, 
     db.execute("UPDATE posts SET account_id = 'b' WHERE id <= 100")
     db.execute("DELETE FROM posts WHERE id <= 30")
     db.execute("DELETE FROM days WHERE day <= 7")
-    _until_counted(db)
+    until_true(db, COUNTED)
     plan = vault.json("watch", "plan", "o-1")["sources"][0]
     days, posts = plan["replica_identity_full"]
     assert (posts["table"], posts["updates"], posts["deletes"], posts["set"]) == (
@@ -153,15 +138,3 @@ def _may_replicate(server: PostgresServer) -> bool:
         return database.look().server.may_replicate
     finally:
         database.close()
-
-
-def _until_counted(db: Connection) -> None:
-    """Wait until the server has taken the counts of this session over."""
-    for _ in range(100):
-        row = db.execute(
-            "SELECT sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_user_tables WHERE relname IN ('posts', 'january')"
-        ).fetchone()
-        if row == (100, 37):
-            return
-        time.sleep(0.2)
-    raise AssertionError("the server never counted")

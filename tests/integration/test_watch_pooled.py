@@ -1,26 +1,22 @@
 """Put a real pgbouncer before the database: what works through it goes on, what cannot is refused with the reason."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.live_vault import Connection, Vault
 from tests.integration.pooler import pooled
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.postgres import PostgresServer, Servers
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text)")
-        connection.execute("INSERT INTO posts SELECT i, 'a' || i % 2 FROM generate_series(1, 1000) i")
-        yield connection
+def tables() -> str:
+    return """CREATE TABLE posts (id bigint PRIMARY KEY, account_id text);
+INSERT INTO posts SELECT i, 'a' || i % 2 FROM generate_series(1, 1000) i"""
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])

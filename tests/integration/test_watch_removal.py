@@ -1,55 +1,37 @@
 """Take away what a watch made on a real server: never from under another order, and never unsaid."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
-from tests.integration.test_watch_caps import _until
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
+from tests.integration.live_vault import Connection, Vault, until_read
+from tests.integration.postgres import PostgresServer
 
 
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
+def tables() -> str:
+    return "CREATE TABLE posts (id bigint PRIMARY KEY, account_id text)"
 
 
 @pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    made.order()
-    made.watch()
-    try:
-        yield made
-    finally:
-        made.stop()
+def vault(vault: Vault) -> Vault:
+    vault.order()
+    vault.watch()
+    return vault
 
 
 def test_what_was_made_goes_and_the_gap_is_closed_by_the_next_watch(vault: Vault, db: Connection) -> None:
     (removed,) = vault.json("watch", "remove", "o-1", "--yes")["removed"]
     assert len(removed["dropped"]) == 3
     assert _made(db) == 0
-    (gap,) = _gaps(vault)
+    (gap,) = vault.gaps()
     assert (gap["cause"], gap["open"]) == ("watch-removed", True)
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     assert vault.json("watch", "remove", "o-1", "--yes")["removed"][0]["dropped"] == []
-    assert len(_gaps(vault)) == 1  # removed twice is removed once
+    assert len(vault.gaps()) == 1  # removed twice is removed once
     report = vault.json("watch", "o-1", "--until-caught-up")
     assert report["snapshots"][0]["new"] == 1
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("watch-removed", False)]
+    assert vault.causes() == [("watch-removed", False)]
     vault.run("verify")
 
 
@@ -59,18 +41,18 @@ def test_it_stays_while_another_order_is_captured_through_it(vault: Vault, db: C
     for order in ("o-1", "o-2"):
         vault.run("watch", "remove", order, "--source", "app", "--yes", code=3)
     assert _made(db) == 3
-    assert _gaps(vault) == []
+    assert vault.gaps() == []
     vault.run("order", "lift", "o-1")
     vault.run("watch", "remove", "o-2", "--source", "app", "--yes")
     assert _made(db) == 0
-    assert [gap["order"] for gap in _gaps(vault)] == ["o-2"]  # of an order that is over nothing is missed
+    assert [gap["order"] for gap in vault.gaps()] == ["o-2"]  # of an order that is over nothing is missed
 
 
 def test_it_stays_while_somebody_reads_it(vault: Vault, db: Connection) -> None:
     process = vault.start("watch", "o-1")
-    _until(lambda: db.execute("SELECT 1 FROM pg_replication_slots WHERE active").fetchone() == (1,))
+    until_read(db)
     vault.run("watch", "remove", "o-1", "--yes", code=4)
-    assert (_made(db), _gaps(vault)) == (3, [])
+    assert (_made(db), vault.gaps()) == (3, [])
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     vault.run("watch", "remove", "o-1", "--yes")
@@ -114,8 +96,3 @@ def _made(db: Connection) -> int:
     assert row is not None
     made: int = row[0]
     return made
-
-
-def _gaps(vault: Vault) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
-    return found

@@ -6,13 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PASSWORD, PostgresServer, serve_postgres, standby_of
-from tests.integration.test_watch_caps import _until
+from tests.integration.live_vault import Connection, Vault, drop_slots, until
+from tests.integration.postgres import PASSWORD, PostgresServer, Servers, serve_postgres, standby_of
 
 CONFIRMED = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots"
 SYNCED = "SELECT count(*) FROM pg_replication_slots WHERE synced AND failover AND NOT temporary"
@@ -40,7 +38,7 @@ def db(primary: PostgresServer) -> Iterator[Connection]:
 @pytest.fixture
 def standby(primary: PostgresServer, db: Connection) -> Iterator[PostgresServer]:
     with standby_of(primary, FEEDBACK) as running:
-        _until(lambda: _reaches(db, running))
+        until(lambda: _reaches(db, running))
         yield running
 
 
@@ -68,7 +66,7 @@ def test_the_people_of_the_primary_publish_and_the_standby_is_read(
     assert _slots(db) == 0  # nothing of it is on the primary
     db.execute("INSERT INTO posts VALUES (200, 'a'), (201, 'a')")
     db.execute("DELETE FROM posts WHERE id = 200")
-    _until(lambda: _reaches(db, standby))
+    until(lambda: _reaches(db, standby))
     assert vault.watch()["sealed"] == 3
     assert vault.watch()["sealed"] == 0
     assert vault.json("gap", "list", code=None)["gaps"] == []
@@ -88,10 +86,10 @@ def test_what_runs_while_the_snapshot_is_taken_is_sealed_once(
             other.execute("BEGIN")
             other.execute("DELETE FROM posts WHERE id = 1")
             db.execute("INSERT INTO posts VALUES (300, 'a')")  # seen, and numbered behind the other
-            _until(lambda: _reaches(db, standby))
+            until(lambda: _reaches(db, standby))
             vault.watch("o-2")
             other.execute("COMMIT")
-    _until(lambda: _reaches(db, standby))
+    until(lambda: _reaches(db, standby))
     vault.watch("o-2")
     assert vault.found("o-2", 'native = "[1]"') == 2  # the row, and that it was deleted
     assert vault.found("o-2", 'native = "[300]"') == 1
@@ -105,13 +103,13 @@ def test_a_standby_that_takes_over_is_a_gap_that_a_snapshot_closes(
         vault.watch()
     process = vault.start("watch", "o-1", "--json")
     with standby.connect("app") as there:
-        _until(lambda: _slots(there) == 1)
+        until(lambda: _slots(there) == 1)
         there.execute("SELECT pg_promote()")
         there.execute("INSERT INTO posts VALUES (400, 'a')")
-        _until(lambda: _gaps(vault) == [("server-promoted", False)])
+        until(lambda: vault.causes() == [("server-promoted", False)])
         there.execute("INSERT INTO posts VALUES (401, 'a')")
         place = there.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
-        _until(lambda: there.execute(CONFIRMED, place).fetchone() == (True,))
+        until(lambda: there.execute(CONFIRMED, place).fetchone() == (True,))
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -128,14 +126,14 @@ def test_of_two_hosts_the_stream_is_the_primarys_and_a_snapshot_behind_it_is_ref
     vault.order("o-1", sources='"both"')
     with standby.connect("app") as there:
         there.execute("SELECT pg_wal_replay_pause()")
-        _until(lambda: there.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",))
+        until(lambda: there.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() == ("paused",))
         db.execute("INSERT INTO posts VALUES (500, 'a')")
         process = vault.start("watch", "o-1", "--until-caught-up")
         _, err = process.communicate(timeout=120)
         assert process.returncode == 4
         assert "is behind the stream: run again" in err
         there.execute("SELECT pg_wal_replay_resume()")
-    _until(lambda: _reaches(db, standby))
+    until(lambda: _reaches(db, standby))
     first = vault.json("watch", "o-1", "--until-caught-up")["snapshots"][0]
     assert "is a primary" not in str(first["sources"]["both"]["notes"])
     assert _slots(db) == 1
@@ -153,7 +151,7 @@ def test_of_two_hosts_the_guard_stands_on_the_primary(
     vault.order("o-1", sources='"both"')
     vault.json("watch", "o-1", "--until-caught-up")
     vault.json("guard", "install", "o-1", "--source", "both", "--mode", "divert", code=None)
-    _until(lambda: _reaches(db, standby))
+    until(lambda: _reaches(db, standby))
     db.execute("DELETE FROM posts WHERE id = 1")
     vault.json("watch", "o-1", "--until-caught-up")
     assert db.execute("SELECT count(*) FROM scelle_guard.outbox").fetchone() == (0,)
@@ -174,38 +172,39 @@ def test_a_slot_that_the_standby_took_along_gives_what_was_not_read(
         if failover:
             vault.run("source", "set", "both", "--failover-slot")
         vault.order("o-1", sources='"both"')
-        _until(lambda: _reaches(db, standby))
+        until(lambda: _reaches(db, standby))
         vault.json("watch", "o-1", "--until-caught-up")
         with standby.connect("app") as there, _logged(db):
             if failover:  # it is taken along once it moves, which takes somebody who reads it
                 process = vault.start("watch", "o-1")
-                _until(lambda: _takes_along(there))
+                until(lambda: _takes_along(there))
                 process.send_signal(signal.SIGTERM)
                 process.communicate(timeout=120)
             db.execute("INSERT INTO posts VALUES (600, 'a')")
             db.execute("DELETE FROM posts WHERE id = 600")
-            _until(lambda: _reaches(db, standby))
+            until(lambda: _reaches(db, standby))
             there.execute("SELECT pg_promote()")
             vault.json("watch", "o-1", "--until-caught-up")
             drop_slots(there)
-    assert _gaps(vault) == [("server-promoted", False)]
+    assert vault.causes() == [("server-promoted", False)]
     assert vault.found("o-1", 'native = "[600]"') == (2 if failover else 0)
 
 
 def test_without_feedback_the_plan_warns(primary: PostgresServer, db: Connection, tmp_path: Path) -> None:
     with standby_of(primary) as deaf:
-        _until(lambda: _reaches(db, deaf))
+        until(lambda: _reaches(db, deaf))
         vault = Vault(tmp_path, deaf)
         vault.order()
         (warning,) = vault.json("watch", "plan", "o-1")["sources"][0]["warnings"]
         assert "hot_standby_feedback is off" in warning
 
 
-def test_a_standby_that_is_too_old_is_refused(tmp_path: Path) -> None:
-    with serve_postgres("15") as old, old.database("app") as db:
+def test_a_standby_that_is_too_old_is_refused(servers: Servers, tmp_path: Path) -> None:
+    old = servers("15")
+    with old.database("app") as db:
         db.execute("CREATE TABLE posts (id bigint PRIMARY KEY)")
         with standby_of(old) as standby:
-            _until(lambda: _reaches(db, standby))
+            until(lambda: _reaches(db, standby))
             vault = Vault(tmp_path, standby)
             vault.order()
             process = vault.start("watch", "o-1")
@@ -220,7 +219,7 @@ def _publish(vault: Vault, db: Connection, standby: PostgresServer) -> None:
     for each in vault.json("watch", "plan", "o-1")["sources"][0]["statements"]:
         if each["on"] == "primary":
             db.execute(each["sql"].encode())
-    _until(lambda: _reaches(db, standby))
+    until(lambda: _reaches(db, standby))
 
 
 def _reaches(db: Connection, standby: PostgresServer) -> bool:
@@ -245,11 +244,6 @@ def _slots(connection: Connection) -> int:
     assert row is not None
     count: int = row[0]
     return count
-
-
-def _gaps(vault: Vault) -> list[tuple[str, bool]]:
-    gaps: list[dict[str, Any]] = vault.json("gap", "list", code=None)["gaps"]
-    return [(gap["cause"], gap["open"]) for gap in gaps]
 
 
 @contextmanager

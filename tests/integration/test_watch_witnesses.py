@@ -1,27 +1,20 @@
 """What a watch seals is shown to those who keep copies, for every order that its stream serves."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots
-from tests.integration.postgres import PostgresServer, serve_postgres
+from tests.integration.live_vault import Connection, Vault
+from tests.integration.postgres import PostgresServer, Servers
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with serve_postgres("18") as running:
-        yield running
+def server(servers: Servers) -> PostgresServer:
+    return servers("18")
 
 
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute("CREATE TABLE posts (id bigint PRIMARY KEY, account_id text)")
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
+def tables() -> str:
+    return "CREATE TABLE posts (id bigint PRIMARY KEY, account_id text)"
 
 
 def test_what_a_watch_seals_is_deposited_for_every_order(

@@ -3,14 +3,19 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.integration.live_vault import Connection, Vault, drop_slots, sums
-from tests.integration.postgres import VERSIONS, PostgresServer, serve_postgres
+from tests.integration.live_vault import (
+    Connection,
+    Vault,
+    drop_slots,
+    sums,
+    until_confirmed,
+    until_read,
+    until_true,
+)
+from tests.integration.postgres import PostgresServer
 
 from scelle.bootstrap import KeyChoice, opened
 from scelle.errors import SourceUnreadable
@@ -20,32 +25,12 @@ from scelle.sources.postgres.settling import settle
 from scelle.vault.lock import YIELDS, WriterLock
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    with serve_postgres(request.param) as running:
-        yield running
-
-
 @pytest.fixture
-def db(server: PostgresServer) -> Iterator[Connection]:
-    with server.database("app") as connection:
-        connection.execute(
-            "CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text, "
-            "created_at timestamptz DEFAULT now(), picture bytea)"
-        )
-        try:
-            yield connection
-        finally:
-            drop_slots(connection)
-
-
-@pytest.fixture
-def vault(tmp_path: Path, server: PostgresServer, db: Connection) -> Iterator[Vault]:
-    made = Vault(tmp_path, server)
-    try:
-        yield made
-    finally:
-        made.stop()
+def tables() -> str:
+    return (
+        "CREATE TABLE posts (id bigint PRIMARY KEY, account_id text, body text, "
+        "created_at timestamptz DEFAULT now(), picture bytea)"
+    )
 
 
 def test_every_change_is_sealed_once_and_a_pass_finds_nothing_new(vault: Vault, db: Connection) -> None:
@@ -125,7 +110,7 @@ def test_a_slot_that_was_dropped_and_made_again_is_a_gap_that_a_snapshot_closes(
     db.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
     report = vault.json("watch", "o-1", "--until-caught-up")
     assert report["snapshots"][0]["new"] == 1
-    gaps = _gaps(vault)
+    gaps = vault.gaps()
     assert [(gap["cause"], gap["open"], gap["lost_at_most"] >= 3) for gap in gaps] == [
         ("slot-recreated", False, True)
     ]
@@ -137,7 +122,7 @@ def test_a_slot_that_goes_under_load_is_noticed_at_once(vault: Vault, db: Connec
     vault.watch()
     process = vault.start("watch", "o-1")
     (name,) = db.execute("SELECT slot_name FROM pg_replication_slots").fetchone() or ("",)
-    _until_active(db)
+    until_read(db)
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     dropped_s = time.time()
     drop_slots(db)
@@ -145,7 +130,7 @@ def test_a_slot_that_goes_under_load_is_noticed_at_once(vault: Vault, db: Connec
     db.execute("DELETE FROM posts WHERE id = 2")
     db.execute("INSERT INTO posts VALUES (3, 'a')")
     for _ in range(100):  # each look takes a quarter of a second or more
-        gaps = _gaps(vault)
+        gaps = vault.gaps()
         if gaps and not gaps[0]["open"]:
             break
     assert [gap["open"] for gap in gaps] == [False]
@@ -162,11 +147,11 @@ def test_others_may_write_while_it_watches(vault: Vault, db: Connection) -> None
     vault.order()
     vault.watch()
     process = vault.start("watch", "o-1", "--json")
-    _until_active(db)
+    until_read(db)
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     vault.order("o-2")
     db.execute("INSERT INTO posts VALUES (2, 'a')")
-    _until_confirmed(db)
+    until_confirmed(db)
     assert process.poll() is None
     process.terminate()
     out, err = process.communicate(timeout=120)
@@ -195,20 +180,20 @@ def test_an_order_that_joins_misses_no_commit_that_waits_for_a_standby(
     vault.order("o-2")
     vault.watch()
     vault.start("watch", "o-1")
-    _until_active(db)
+    until_read(db)
     with server.connect("app") as slow, server.connect("app") as other, ThreadPoolExecutor(1) as pool:
         slow.autocommit = True
         try:
             _set_standbys(db, "'nobody'")
             waiting = pool.submit(slow.execute, "INSERT INTO posts VALUES (1, 'a')")
-            _until(db, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-            _until_confirmed(db)  # the stream has given it, and no snapshot sees it
+            until_true(db, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+            until_confirmed(db)  # the stream has given it, and no snapshot sees it
             assert db.execute("SELECT count(*) FROM posts").fetchone() == (0,)
             other.autocommit = True
             with pytest.raises(SourceUnreadable, match="1 transactions that ran before"):
                 settle(other, "here", wait_s=0.3)
             joining = vault.start("watch", "o-2", "--until-caught-up", "--json")
-            _until(
+            until_true(
                 db,
                 "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE '%locktype = ''transactionid''%'",
             )
@@ -227,31 +212,23 @@ def _set_standbys(db: Connection, names: str) -> None:
     db.execute(f"ALTER SYSTEM SET synchronous_standby_names = {names}".encode())
     db.execute("SELECT pg_reload_conf()")
     wanted = names.strip("'")
-    _until(db, f"SELECT current_setting('synchronous_standby_names') = '{wanted}'")
-
-
-def _until(db: Connection, question: str) -> None:
-    for _ in range(1200):
-        if db.execute(question.encode()).fetchone() == (True,):
-            return
-        time.sleep(0.05)
-    raise AssertionError(question)
+    until_true(db, f"SELECT current_setting('synchronous_standby_names') = '{wanted}'")
 
 
 def test_a_second_process_stands_by_and_takes_over(vault: Vault, db: Connection) -> None:
     vault.order()
     vault.watch()
     first = vault.start("watch", "o-1")
-    _until_active(db)
+    until_read(db)
     second = vault.start("watch", "o-1", "--json")
     assert second.stderr is not None
     assert "stands by" in second.stderr.readline()
     db.execute("INSERT INTO posts VALUES (1, 'a')")
-    _until_confirmed(db)
+    until_confirmed(db)
     first.kill()
     first.communicate()
     db.execute("INSERT INTO posts VALUES (2, 'a')")
-    _until_confirmed(db)
+    until_confirmed(db)
     second.terminate()
     out, err = second.communicate(timeout=120)
     assert second.returncode == 0, err
@@ -273,7 +250,7 @@ def test_standing_by_for_one_source_does_not_keep_from_another(
         vault.order("o-2", sources='"app", "other"')
         vault.watch("o-1")
         first = vault.start("watch", "o-1")
-        _until_active(db)
+        until_read(db)
         second = vault.start("watch", "o-2", "--json")
         assert second.stderr is not None
         assert "stands by" in second.stderr.readline()
@@ -383,7 +360,7 @@ def test_sources_without_a_stream_are_passed_over(vault: Vault, db: Connection) 
     vault.run("source", "add", "docs", f"files://{folder}")
     vault.order("o-1", sources='"app", "docs"')
     process = vault.start("watch", "o-1", "--every", "1", "--json")
-    _until_active(db)
+    until_read(db)
     (folder / "b.txt").write_text("second")
     for _ in range(200):
         if vault.json("find", "o-1", 'source = "docs"')["count"] == 2:
@@ -436,7 +413,7 @@ def test_unlogged_tables_are_no_gap_for_ever(vault: Vault, db: Connection) -> No
     vault.order()
     vault.watch()
     assert vault.json("watch", "o-1", "--until-caught-up")["snapshots"] == []
-    assert _gaps(vault) == []
+    assert vault.gaps() == []
     plan = vault.json("watch", "plan", "o-1")["sources"][0]
     assert [table for table, _ in plan["updates_and_deletes_not_shown"]] == ["public.scratch"]
 
@@ -449,7 +426,7 @@ def test_a_table_that_is_new_is_published_and_read(vault: Vault, db: Connection)
     vault.watch()
     db.execute("INSERT INTO later VALUES (2, 'a')")
     assert sums(vault.watch()) == (1, 1, 0)
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("table-not-published", False)]
+    assert vault.causes() == [("table-not-published", False)]
     assert vault.found("o-1", 'native = "[1]" or native = "[2]"') == 2
 
 
@@ -465,7 +442,7 @@ def test_rows_that_came_and_went_before_a_new_stream_are_sealed_too(vault: Vault
     vault.watch()
     assert vault.found("o-1", 'native = "[1]"') == 2
     assert vault.found("o-1", 'native = "[2]"') == 1
-    (gap,) = _gaps(vault)
+    (gap,) = vault.gaps()
     assert (gap["cause"], gap["open"]) == ("table-not-published", False)
     assert gap["lost_at_most"] >= 200
     vault.run("verify")
@@ -475,14 +452,14 @@ def test_a_stream_that_breaks_inside_a_transaction_seals_nothing_twice(vault: Va
     vault.order()
     vault.watch()
     process = vault.start("watch", "o-1", "--json")
-    _until_active(db)
+    until_read(db)
     db.execute("INSERT INTO posts SELECT i, 'a', repeat('x', 300) FROM generate_series(1, 30000) i")
     for _ in range(3):
         time.sleep(0.3)
         db.execute(
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
         )
-    _until_confirmed(db)
+    until_confirmed(db)
     process.terminate()
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -496,7 +473,7 @@ def test_a_table_that_loses_its_key_does_not_stop_the_service(vault: Vault, db: 
     db.execute("ALTER TABLE posts DROP CONSTRAINT posts_pkey")
     vault.watch()
     assert db.execute("DELETE FROM posts WHERE id = 1").rowcount == 1
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("identity-loosened", False)]
+    assert vault.causes() == [("identity-loosened", False)]
 
 
 @pytest.mark.parametrize(
@@ -517,7 +494,7 @@ def test_a_publication_that_somebody_alters_is_noticed_and_mended(
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     db.execute("UPDATE posts SET body = 'later'")
     vault.watch()
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [(cause, False)]
+    assert vault.causes() == [(cause, False)]
     db.execute("DELETE FROM posts")
     vault.watch()
     assert vault.found("o-1", 'native = "[1]" and body = "later"') == 1
@@ -531,7 +508,7 @@ def test_a_lost_state_is_a_gap_that_a_snapshot_closes(vault: Vault, db: Connecti
         path.unlink()
     db.execute("INSERT INTO posts VALUES (1, 'a')")
     vault.watch()
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("state-lost", False)]
+    assert vault.causes() == [("state-lost", False)]
     assert vault.found("o-1", 'native = "[1]"') == 1
 
 
@@ -555,34 +532,6 @@ def _noticed_s(vault: Vault) -> float:
     return int(began[-1].body["started_us"]) / 1e6
 
 
-def _until_active(db: Connection) -> None:
-    for _ in range(1200):
-        row = db.execute("SELECT count(*) FROM pg_replication_slots WHERE active").fetchone()
-        if row == (1,):
-            return
-        time.sleep(0.05)
-    raise AssertionError("nobody reads the slot")
-
-
-def _until_confirmed(db: Connection) -> None:
-    """Wait until everything that was committed before is durable in the vault."""
-    row = db.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
-    assert row is not None
-    for _ in range(1200):
-        done = db.execute("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots", (row[0],)).fetchone()
-        if done == (True,):
-            return
-        time.sleep(0.05)
-    raise AssertionError("nobody confirmed what was written")
-
-
-def _gaps(vault: Vault) -> list[dict[str, Any]]:
-    answer = vault.json("gap", "list", code=None)
-    assert "gaps" in answer, answer
-    found: list[dict[str, Any]] = answer["gaps"]
-    return found
-
-
 @pytest.mark.parametrize("is_watched", [True, False])
 def test_a_table_that_moves_out_of_the_source_is_a_gap(
     vault: Vault, db: Connection, is_watched: bool
@@ -592,15 +541,15 @@ def test_a_table_that_moves_out_of_the_source_is_a_gap(
     vault.watch()
     process = vault.start("watch", "o-1") if is_watched else None
     if process is not None:
-        _until_active(db)
+        until_read(db)
     db.execute("CREATE SCHEMA aside")
     db.execute("ALTER TABLE posts SET SCHEMA aside")
     db.execute("INSERT INTO aside.posts VALUES (1, 'a')")
     if process is not None:
-        _until(db, "SELECT count(*) = 0 FROM pg_publication_tables WHERE schemaname = 'aside'")
+        until_true(db, "SELECT count(*) = 0 FROM pg_publication_tables WHERE schemaname = 'aside'")
         _, err = vault.watch_ended(process)
         assert process.returncode == 0, err
         assert "table-moved-away" in err
     vault.watch()
-    assert [(gap["cause"], gap["open"]) for gap in _gaps(vault)] == [("table-moved-away", False)]
+    assert vault.causes() == [("table-moved-away", False)]
     assert vault.watch()["offered"] == 0
