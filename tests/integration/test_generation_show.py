@@ -156,3 +156,66 @@ def test_what_failed_closed_is_not_called_another_decision(platform: Platform) -
     proxy.end()
     replay = show(platform, answer.record, "--guardrail", gate)["replay"]
     assert (replay["same"], replay["inputs"]["why"]) == (True, "detectors-were-down")
+
+
+def other_digest(event: dict[str, Any]) -> None:
+    event["references"][0]["sha256"] = sha256(shape(8)).hexdigest()
+
+
+def other_prompt(event: dict[str, Any]) -> None:
+    event["prompt"] = "put the person in a raincoat, number 2"
+
+
+def other_verdict(event: dict[str, Any]) -> None:
+    event["decision"] = "block"
+
+
+def other_deed(event: dict[str, Any]) -> None:
+    event["record"]["action_enforced"] = "block"
+
+
+@pytest.mark.parametrize(
+    ("kind", "forge"),
+    [
+        ("requested", other_digest),
+        ("requested", other_prompt),
+        ("decided", other_verdict),
+        ("decided", other_deed),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_no_same_decision(
+    platform: Platform, kind: str, forge: Any
+) -> None:
+    gate = guardrail(platform, {PROMPT: COAT}, {shape(7): PORTRAIT, shape(2): AS_BEFORE})
+    proxy = platform.proxy("--gate", gate)
+    attempt = edit(proxy, PROMPT, shape(7)).record
+    proxy.kill()
+    path = next((platform.ai / "recorded" / "web").glob("*.jsonl"))
+    forged, is_done = [], False
+    for line in path.read_bytes().splitlines():
+        event = json.loads(line)
+        if event["event"] == kind and not is_done:
+            forge(event)
+            is_done = True
+        forged.append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+    path.write_bytes(b"".join(forged))
+    platform.run("preserve", "o-1")
+    replay = show(platform, attempt, "--guardrail", gate, code=1)["replay"]
+    assert (replay["same"], replay["record"]["same"]) == (False, False)
+
+
+def test_factors_that_no_detector_finds_again_are_another_decision(platform: Platform) -> None:
+    gate = guardrail(platform, {PROMPT: COAT}, {shape(7): PORTRAIT, shape(2): AS_BEFORE})
+    proxy = platform.proxy("--gate", gate)
+    attempt = edit(proxy, PROMPT, shape(7)).record
+    proxy.kill()
+    path = next((platform.ai / "recorded" / "web").glob("*.jsonl"))
+    text = path.read_text()
+    assert '"name":"level","value":"L1"' in text
+    path.write_text(text.replace('"name":"level","value":"L1"', '"name":"level","value":"L0"').replace(
+        '"taken_as":"L1"', '"taken_as":"L0"').replace('"name":"cumulative_level","value":"L1"',
+        '"name":"cumulative_level","value":"L0"'))  # fmt: skip
+    platform.run("preserve", "o-1")
+    found = show(platform, attempt, "--guardrail", gate, code=1)["replay"]
+    assert found["inputs"]["same"] is False
+    assert any(each.startswith("level.value: 'L0', now 'L1'") for each in found["inputs"]["differences"])

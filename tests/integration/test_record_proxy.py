@@ -306,3 +306,30 @@ def test_each_answer_promises_to_seal_what_is_recorded_of_it(platform: Platform)
     key = next(keys.iterdir())
     check = ("promise", "check", "o-1", "--receipts", str(receipts), "--receipt-key", str(key))
     assert [each["state"] for each in platform.json(*check)["receipts"]] == ["kept"] * 3
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//127.0.0.1:9/latest", "/v1/images;x=1/generations", "/v1%5Cimages", "/v1/Image", "/v1/images%00/x"],
+)
+def test_nothing_that_may_be_for_pictures_or_for_others_is_passed_on(platform: Platform, path: str) -> None:
+    proxy = platform.proxy("--pass-others")
+    host, _, port = proxy.url.removeprefix("http://").removesuffix("/v1").partition(":")
+    with socket.create_connection((host, int(port)), 30) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        status = client.makefile("rb").readline()
+    assert b" 404 " in status or b" 400 " in status
+    assert platform.generator_log("call") == []
+
+
+def test_a_body_that_is_broken_off_is_said_and_harms_nobody(platform: Platform) -> None:
+    proxy = platform.proxy()
+    host, _, port = proxy.url.removeprefix("http://").removesuffix("/v1").partition(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), 30) as client:
+            head = f"POST /v1/images/generations HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\n"
+            client.sendall(head.encode() + b"{")
+    assert proxy.generate("a red square").status == 200
+    proxy.process.terminate()
+    _, err = proxy.process.communicate(timeout=120)
+    assert "Traceback" not in err

@@ -1,5 +1,6 @@
 """What the gate's lanes hold back goes into the compartment, unseen, and the open record says that it did."""
 
+import base64
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.integration.gated_platform import AS_BEFORE, COAT, MORE, PORTRAIT, SWIMWEAR, guardrail, shape
-from tests.integration.recorded_platform import Platform
+from tests.integration.recorded_platform import Platform, send
 from tests.integration.test_record_gate import edit
 
 GOOD, BAD, WORSE = "number 2 in a winter coat", "number 2 in swimwear", "number 3 in a winter coat"
@@ -131,3 +132,24 @@ def test_lanes_need_a_gate_a_compartment_and_a_restricted_source(platform: Platf
     )
     platform.run(*words, "--order", "o-1", "--restricted-source", "shut", code=2)
     platform.run(*words, "--order", "o-1", "--gate", gate, "--restricted-source", "ai", code=2)
+
+
+def test_one_output_that_is_restricted_takes_along_all_that_is_undecided(platform: Platform) -> None:
+    prompt = "number 2 in a winter coat, streamed"
+    pictures = {
+        CHILD: {**PORTRAIT, "minor": "yes"},
+        shape(20): MORE,
+        shape(21): AS_BEFORE,
+        shape(2): AS_BEFORE,
+    }
+    gate = guardrail(platform, {prompt: COAT}, pictures)
+    proxy = platform.proxy("--gate", gate, "--restricted-source", "shut")
+    url = f"data:image/png;base64,{base64.b64encode(CHILD).decode()}"
+    body = {"model": "shapes-1", "prompt": prompt, "stream": True, "images": [{"image_url": url}]}
+    answer = send(f"{proxy.url}/images/edits", json.dumps(body).encode())
+    assert b"moderation_blocked" in answer.body
+    proxy.end()
+    opened = everything(platform.ai)
+    for secret in (prompt.encode(), CHILD, shape(20), shape(21), shape(2)):
+        assert secret not in opened
+    assert prompt.encode() in everything(platform.shut)

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from tests.integration.recorded_platform import Platform
 
+from scelle.reports.wording import Language, texts
+
 EVER = ("--from", "2020-01-01", "--to", "2040-01-01")
 
 
@@ -64,6 +66,56 @@ def test_nothing_is_counted_without_its_reconciliation(platform: Platform) -> No
     assert reconciled["lines"][1]["from"].startswith("2019-12-31T23:00")
     platform.run("report", "order-status", "o-1", "--lang", "both", "--to", str(platform.folder / "s.pdf"))
     assert (platform.folder / "s.fr.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_registered_surfaces_without_a_record_are_not_absent(platform: Platform) -> None:
+    add = ("surface", "add", "{}", "--owner", "team", "--url", "http://127.0.0.1:9")
+    for name, *more in (("film", "--not-recorded"), ("site",), ("old",)):
+        platform.run(*(word.format(name) for word in add), *more)
+    platform.run("canary", "run", code=1)
+    platform.run("surface", "retire", "old", "--reason", "shut-down")
+    (table,) = generations(platform)  # an order over a generation source, of which nothing is sealed yet
+    stands = {each["surface"]["code"]: each["surface-state"]["lines"] for each in table["rows"]}
+    assert [
+        [each.get("code") or each["term"] for each in stands[name][1:2]] for name in ("film", "old", "site")
+    ] == [
+        ["not recorded"],
+        ["shut-down"],
+        ["unreachable"],
+    ]
+    assert [stands[name][0]["params"]["state"]["term"] for name in ("film", "old", "site")] == [
+        "surface-state.red",
+        "surface-state.retired",
+        "surface-state.red",
+    ]
+    assert stands["site"][2]["term"] == "surface-why.connection-refused"
+    assert stands["old"][2]["params"]["state"]["term"] == "surface-state.red"
+
+    platform.proxy(surface="site").end()
+    recorded, without = (part for part in generations(platform) if "rows" in part)
+    assert [each["surface"]["code"] for each in recorded["rows"]] == ["site"]
+    assert [each["surface"]["code"] for each in without["rows"]] == ["film", "old"]
+    platform.run("report", "order-status", "o-1", "--lang", "both", "--to", str(platform.folder / "s.pdf"))
+    assert (platform.folder / "s.fr.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("language", Language)
+def test_every_cause_has_words_in_both_languages(language: Language) -> None:
+    known = texts(language)
+    causes = "other-surface detectors-down no-decision other-decision other-bundle no-bundle not-recorded no-credential"
+    reasons = "unreachable connection-refused connection-lost name-not-found timed-out tls-failed"
+    assert {f"surface-why.{each}" for each in (*causes.split(), *reasons.split())} <= set(known)
+    assert "surface-state.retired" in known
+
+
+def test_nothing_is_compared_with_a_surface_that_nobody_knows(platform: Platform) -> None:
+    compared = ("record", "reconcile", "o-1", "--generator-count", "0", *EVER, "--surface")
+    platform.run(*compared, "nosuch", code=2)
+    assert list(platform.ai.iterdir()) == []
+    platform.run("surface", "add", "web", "--owner", "team", "--url", "http://127.0.0.1:9")
+    assert platform.json(*compared, "web")["generated"] == 0
+    platform.proxy(surface="app").end()
+    platform.json(*compared, "app")
 
 
 def test_a_comparison_that_is_none_is_passed_over(platform: Platform) -> None:

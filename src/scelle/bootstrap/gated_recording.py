@@ -1,5 +1,6 @@
 """Put a guardrail before a generator that is recorded: prove it, keep what it consists of, start its detectors."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,7 +51,7 @@ def gate_room(stack: ExitStack, spool: Spool, place: RecordingPlace, setup: Setu
     Raises StorageError.
     """
     lineage = stack.enter_context(Lineage(place.root.joinpath(*DERIVED)))
-    stack.callback(remember, lineage, place.root / RECORDED)
+    stack.callback(_remember_at_end, lineage, place.root / RECORDED, say)
     remember(lineage, place.root / RECORDED)
     lanes = _lanes(stack, spool, place, say)
     contents = contents_of(spool) if lanes is None else lanes.find
@@ -61,6 +62,14 @@ def gate_room(stack: ExitStack, spool: Spool, place: RecordingPlace, setup: Setu
     room = GateRoom(guardrail, lineage, lanes)
     stack.callback(room.close)
     return room
+
+
+def _remember_at_end(lineage: Lineage, recorded: Path, say: Say) -> None:
+    """Take in what was recorded; where that cannot be, the next start does it: sealing goes on."""
+    try:
+        remember(lineage, recorded)
+    except (sqlite3.Error, OSError) as error:
+        say(f"the lineage could not be written ({error}): it is made again at the next start")
 
 
 def _lanes(stack: ExitStack, spool: Spool, place: RecordingPlace, say: Say) -> Lanes | None:

@@ -19,7 +19,15 @@ from scelle.ledger.service import OrderLedger
 from scelle.orders.service import SealedOrder, sealed_order
 from scelle.safeguards.detectors.workers import Program
 from scelle.safeguards.gate.bundle import Bundle
-from scelle.safeguards.guardrail.replay import Replayed, bundle_of, from_factors, from_inputs
+from scelle.safeguards.guardrail.model import Asked
+from scelle.safeguards.guardrail.replay import (
+    Replayed,
+    bundle_of,
+    contradictions,
+    from_factors,
+    from_inputs,
+)
+from scelle.safeguards.recorder.bodies import parse_request
 from scelle.safeguards.recorder.model import (
     DECIDED,
     OUTCOMES,
@@ -355,10 +363,31 @@ def _replay(sealed: _Sealed, found: Generation, installed: Sequence[Program]) ->
         found.replays["factors"] = Replayed(None, bundle)
         return
     found.replays["factors"] = from_factors(decided, bundle)
+    against = contradictions(
+        [found.asked, *found.of(DECIDED, *OUTCOMES, "delivered")], _body(sealed, found.asked)
+    )
+    found.replays["record"] = Replayed(not against, None, None, against)
     if found.of(REQUESTED):
         contents: Callable[[str], bytes | None] = lambda digest: sealed.document(digest).data  # noqa: E731
         rolled_out = _rolled_out(sealed, found.bundle.digest)
         found.replays["inputs"] = from_inputs(decided, found.asked, bundle, rolled_out, contents, installed)
+
+
+def _body(sealed: _Sealed, asked: Event) -> Asked | None:
+    """Read the sealed body of a request again, as it came; None where it is not sealed openly."""
+    raw = asked.get("request") or {}
+    text = raw.get("text")
+    data = text.encode() if isinstance(text, str) else sealed.document(raw.get("sha256")).data
+    if data is None or sha256(data).hexdigest() != raw.get("sha256"):
+        return None
+    parsed = parse_request(str(raw.get("content_type")), memoryview(bytearray(data)))
+    references = [
+        {"field": each.field, "sha256": sha256(each.data).hexdigest()}
+        if each.data is not None
+        else {"field": each.field}
+        for each in parsed.parts
+    ]
+    return Asked.of({"prompt": parsed.fields.get("prompt"), "references": references})
 
 
 def _bundle(found: Generation) -> Bundle | str:

@@ -95,8 +95,8 @@ def recording_place(
     is_known = restricted_source in specs and specs[restricted_source].restricted
     if is_known and restricted_source not in sealed.aliases:
         raise RecorderUnavailable(
-            f"source {restricted_source} is restricted, but no clause of order {order} names it: add one (`scelle order "
-            "add-clause`)"
+            f"source {restricted_source} is restricted, but no clause of order {order} names it: add one "
+            "(`scelle order add-clause`)"
         )
     if restricted_source is not None and restricted_source not in shut:
         raise RecorderUnavailable(

@@ -119,7 +119,9 @@ def bundle(
     document = setup.bundle.to_json()
     withdrawn = setup.consents.withdrawn
     if setup.consents.issuers and (withdrawn is None or not withdrawn.is_file()):
-        warn("consents have issuers and no list of withdrawn ones that can be read: every consent will be unknown")
+        warn(
+            "consents have issuers and no list of withdrawn ones that can be read: every consent will be unknown"
+        )
     lines = [f"bundle {setup.bundle.digest}", f"  policy {setup.bundle.policy.name}, proven"]
     lines += [
         f"  detector {each['id']} {each['version']} {each['weights_digest']}"

@@ -124,7 +124,11 @@ def _lines(found: "Generation", document: dict[str, Any]) -> list[str]:
     ]
     lines.append(f"  outcome: {document['outcome'] or 'none'}; {document['delivered']} outputs delivered")
     for name, each in found.replays.items():
-        word = {True: "the same decision", False: "ANOTHER decision", None: "not replayed"}[each.is_same]
-        lines.append(f"  replayed from the {name}: {word}{'' if each.why is None else f' ({each.why})'}")
+        words = {True: "the same decision", False: "ANOTHER decision", None: "not replayed"}
+        if name == "record":
+            words = {True: "nothing contradicts", False: "IT CONTRADICTS ITSELF", None: "not looked at"}
+        lines.append(
+            f"  replayed from the {name}: {words[each.is_same]}{'' if each.why is None else f' ({each.why})'}"
+        )
         lines += [f"    {difference}" for difference in each.differences]
     return lines

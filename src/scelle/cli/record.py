@@ -433,12 +433,24 @@ def _ended(document: dict[str, Any], as_json: bool) -> None:
         _sealed_line(sealed),
     ]
     emit(document, lines, as_json)
-    if document["lost"] or "error" in sealed:
+    if document["lost"] or "error" in sealed or _failed(sealed):
         raise typer.Exit(1)
 
 
+def _failed(sealed: Mapping[str, Any]) -> int:
+    """Count what is recorded and could not be sealed."""
+    return int(sealed.get("counts", {}).get("failed", 0))
+
+
 def _sealed_line(sealed: Mapping[str, Any]) -> str:
-    return f"  not sealed: {sealed['error']}" if "error" in sealed else "  everything is sealed"
+    if "error" in sealed:
+        return f"  not sealed: {sealed['error']}"
+    failed = _failed(sealed)
+    return (
+        f"  not sealed: {failed} records (scelle status ORDER --items failed)"
+        if failed
+        else "  everything is sealed"
+    )
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """Requests, answers and streams are taken apart leniently: what a client or a generator sends never raises."""
 
 import json
+import time
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -163,3 +164,58 @@ def test_an_events_data_may_stand_on_several_lines() -> None:
     assert event_data(b'event: x\r\ndata: {"a":\r\ndata: 1}\r\n\r\n') == {"a": 1}
     assert event_data(b"data: [DONE]\n\n") is None
     assert recorder_events.operation("/v1/images/generations", []) == "t2i"
+
+
+GOOD = b'--B\r\nContent-Disposition: form-data; name="prompt"\r\n\r\na coat\r\n--B--\r\n'
+JSON = b'{"prompt": "a coat"}'
+
+
+def with_head(line: bytes) -> bytes:
+    return GOOD.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", JSON),
+        ("application/json; charset=utf-7", JSON),
+        ("", JSON),
+        ("application/json", b'{"prompt": "a coat", "init_image": "x"}'),
+        ("application/json", b'{"prompt": "a coat", "Prompt": "x"}'),
+        ("application/json", b'{"prompt": "a", "prompt": "b"}'),
+        ("application/json", b'{"prompt": "a", "n": [' + b"1," * 200_000 + b"1]}"),
+        ("multipart/form-data; boundary=B; boundary=C", GOOD),
+        ("multipart/form-data; boundary=B", b"before\r\n" + GOOD),
+        ("multipart/form-data; boundary=B", GOOD[:-6]),
+        ("multipart/form-data; boundary=B", GOOD.replace(b"a coat", b"a\r\n--BX\r\ncoat")),
+        ("multipart/form-data; boundary=B", GOOD.replace(b"\r\n\r\n", b"\n\n")),
+        ("multipart/form-data; boundary=B", with_head(b"Content-Transfer-Encoding: base64")),
+        ("multipart/form-data; boundary=B", with_head(b"Content-Type: text/plain; charset=utf-7")),
+        ("multipart/form-data; boundary=B", with_head(b'Content-Disposition: form-data; name="x"')),
+        ("multipart/form-data; boundary=B", GOOD.replace(b'"prompt"', b'"pro\\mpt"')),
+        ("multipart/form-data; boundary=B", GOOD.replace(b'name="prompt"', b"name*=utf-8''prompt")),
+        ("multipart/form-data; boundary=B", GOOD.replace(b"prompt", b"negative_prompt")),
+        ("multipart/form-data; boundary=B", GOOD.replace(b"prompt", b"x" + b";" * 60_000)),
+    ],
+)  # fmt: skip
+def test_what_another_reader_may_read_otherwise_is_a_problem(content_type: str, body: bytes) -> None:
+    started = time.monotonic()
+    assert parse_request(content_type, memoryview(bytearray(body))).problem is not None
+    assert time.monotonic() - started < 30  # nobody else waits for it
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", JSON),
+        ('Application/JSON; charset="UTF-8"', JSON),
+        ("multipart/form-data; boundary=B", GOOD),
+        (
+            'multipart/form-data; boundary="B"',
+            GOOD.replace(b"\r\n\r\n", b"\r\nContent-Type: text/plain\r\n\r\n"),
+        ),
+    ],
+)
+def test_the_plain_forms_are_no_problem(content_type: str, body: bytes) -> None:
+    parsed = parse_request(content_type, memoryview(bytearray(body)))
+    assert (parsed.problem, parsed.fields["prompt"]) == (None, "a coat")

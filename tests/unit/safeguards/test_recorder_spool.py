@@ -278,3 +278,15 @@ def test_a_clock_that_jumps_orders_nothing(tmp_path: Path) -> None:
     assert ts != sorted(ts)
     monotonic = [each["monotonic_ns"] for each in found]
     assert monotonic == sorted(monotonic)
+
+
+def test_what_is_no_text_or_number_is_written_so_that_it_can_be_sealed(tmp_path: Path) -> None:
+    with spool(tmp_path) as found:
+        found.put(asked("r1", account="\ud800u", usage={"a": float("nan"), "b": [float("inf")]})).result()
+        found.put(asked("r2", prompt="für 猫")).result()
+    first, second = (each for each in events(tmp_path) if each["event"] == "requested")
+    assert (first["account"], first["usage"]) == ("\ufffdu", {"a": "nan", "b": ["inf"]})
+    assert second["prompt"] == "für 猫"
+    for line in lines(tmp_path):
+        assert b"NaN" not in line
+        line.decode()

@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS attempt (id TEXT PRIMARY KEY, conversation BLOB, leve
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (surface TEXT PRIMARY KEY, file TEXT NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
 """
-_BUSY_S: Final = 30.0
+_BUSY_S: Final = 5.0
 _BATCH: Final = 1000
 _ENDS: Final = ("completed", "refused", "failed", "abandoned")
 

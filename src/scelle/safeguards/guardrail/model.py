@@ -52,7 +52,7 @@ class Asked:
             prompt if isinstance(prompt, str) else None,
             (*pictures, *masks),
             is_known and "problem" not in event and len(held) == len(given) and isinstance(prompt, str),
-            _text(event.get("account")),
+            None if event.get("account_by") == "body" else _text(event.get("account")),
             _text(event.get("conversation")),
             {str(name): str(value) for name, value in (event.get(SAID_FACTORS) or {}).items()},
             tuple(map(str, event.get(CONSENTS) or ())),

@@ -9,6 +9,7 @@ consent's state then and a conversation's past are taken as they were recorded: 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from scelle.errors import DetectorWrong, GateRequestWrong, PolicyRefused, PolicyWrong, ScelleError
@@ -84,6 +85,54 @@ def from_factors(decided: Event, bundle: Bundle) -> Replayed:
         return Replayed(None, f"not-decidable: {_said(error)}")
     differences = _differences(decided["record"], decision.to_json())
     return Replayed(not differences, None, decision, differences)
+
+
+def contradictions(events: Sequence[Event], body: Asked | None) -> tuple[str, ...]:
+    """Name what the sealed events of one attempt say against one another, and against its sealed body.
+
+    `body` is what the body as it came asks for, read again; None where it is not sealed here.
+    """
+    found: list[str] = []
+    requested = next((each for each in events if each.get("event") == "requested"), {})
+    asked = Asked.of(requested)
+    if body is not None and (body.prompt, body.references) != (asked.prompt, asked.references):
+        found.append("requested: its prompt or references are not those of the sealed body")
+    for each in events:
+        if each.get("event") == "decided":
+            record = each.get("record") or {}
+            if each.get("decision") != record.get("verdict") or each.get("bundle_digest") != record.get(
+                "bundle_digest"
+            ):
+                found.append("decided: it is not what its record says")
+            if each.get("stage") == Stage.INPUT and not _is_of(each, asked):
+                found.append("decided: its inputs are not those of the request")
+    kept_back = [
+        str(each.get("stage"))
+        for each in events
+        if each.get("event") == "decided"
+        and (each.get("record") or {}).get("action_enforced") not in ("allow", "allow-degraded")
+    ]
+    kinds = {str(each.get("event")) for each in events}
+    if Stage.INPUT in kept_back and kinds & {"completed", "delivered"}:
+        found.append("outcome: something came of a request that was kept back")
+    if Stage.OUTPUT in kept_back and "delivered" in kinds and not _is_stream(events):
+        found.append("outcome: an output that was kept back was delivered")
+    return tuple(found)
+
+
+def _is_of(decided: Event, asked: Asked) -> bool:
+    """Tell whether a decision was made on what was asked: prompt, first reference, references; or on nothing (down)."""
+    inputs = list(decided.get("inputs") or ())
+    root = decided.get("root")
+    first = [str(root)] if root is not None and root not in asked.references else []
+    pictures = [*first, *sorted(asked.references, key=lambda each: each != root)]
+    if asked.prompt is None:  # it is not told openly: its digest may stand before the pictures
+        return not inputs or inputs in (pictures, [inputs[0], *pictures])
+    return inputs in ([], [sha256(asked.prompt.encode("utf-8", "surrogatepass")).hexdigest(), *pictures])
+
+
+def _is_stream(events: Sequence[Event]) -> bool:
+    return any(each.get("handed") == "before-sending" for each in events)
 
 
 def from_inputs(

@@ -7,7 +7,8 @@ queue that is too long. Nothing is done here about a verdict: that is the record
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -41,7 +42,7 @@ class Guardrail:
         self._setup, self._lineage, self._contents = setup, lineage, contents
         self.gate = Gate(setup.bundle)
         self.bundle = setup.bundle
-        self._withdrawals = _Withdrawals(setup.consents)
+        self._withdrawals = Withdrawals(setup.consents)
         self._pools: SimpleQueue[Pool] = SimpleQueue()
         self._all = [Pool(setup.programs) for _ in range(setup.at_once)]
         for each in self._all:
@@ -72,6 +73,16 @@ class Guardrail:
         factors = output_factors(before, findings.factors, all_here=len(held) == len(outputs) > 0)
         request = replace(before.request, stage=Stage.OUTPUT, factors=factors)
         return self._judged(request, given, before.root, findings.notes, why_down)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep all detectors busy, so that nothing is looked at meanwhile."""
+        taken = [self._pools.get() for _ in self._all]
+        try:
+            yield
+        finally:
+            for each in taken:
+                self._pools.put(each)
 
     def close(self) -> None:
         """End the detectors' processes."""
@@ -141,7 +152,7 @@ class Guardrail:
         )
 
 
-class _Withdrawals:
+class Withdrawals:
     """Read the list of withdrawn consents again from time to time; one that cannot be read says nothing."""
 
     def __init__(self, consents: Consents) -> None:

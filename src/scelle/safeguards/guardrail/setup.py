@@ -177,7 +177,10 @@ def _option(node: Located, is_path: bool, folder: Path) -> Any:
         return [_option(each, is_path, folder) for each in node.value]
     text = node.text()
     if is_path:
-        return str((folder / text).resolve())
+        path = (folder / text).resolve()
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            node.refuse(f"{path} is no regular file or folder: name one")  # a pipe would make us wait
+        return str(path)
     try:
         return float(text)
     except ValueError:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.parser import BytesHeaderParser
 from hashlib import sha256
 from typing import Any, BinaryIO, Final
 
@@ -33,6 +32,23 @@ _MAGIC: Final = (
 )
 _UNKNOWN: Final = "application/octet-stream"
 _DATA_URL: Final = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_UTF_8: Final = re.compile(r"|\s*charset=\"?utf-8\"?\s*", re.IGNORECASE)
+_HEAD: Final = re.compile(
+    rb"content-disposition: *form-data; *name=\"(?P<name>[^\"\\\r\n]*)\"(?:; *filename=\"(?P<file>[^\"\\\r\n]*)\")?"
+    rb"(?:\r\ncontent-type: *(?P<type>[a-z0-9.+-]+/[a-z0-9.+-]+(?:; *charset=utf-8)?))?",
+    re.IGNORECASE,
+)
+"""The one head that a part of a form may have: what browsers, curl and the official clients write."""
+_HEAD_MAX: Final = 2048
+_OTHER: Final = "other"
+MEMBERS_MAX: Final = 100_000
+KNOWN_FIELDS: Final = frozenset(
+    [
+        "background", "image", "images", "input_fidelity", "mask", "model", "moderation", "n", "output_compression",
+        "output_format", "partial_images", "prompt", "quality", "response_format", "size", "stream", "style", "user",
+    ]
+)  # fmt: skip
+"""What a request may hold that is understood; in any other field there could be another prompt, or a picture."""
 _BOUNDARY: Final = re.compile(r";\s*boundary=(?:\"([^\"]{1,200})\"|([^\s;\"]{1,200}))", re.IGNORECASE)
 
 
@@ -149,19 +165,30 @@ class Parsed:
 
 
 def parse_request(content_type: str, body: memoryview) -> Parsed:
-    """Understand a request; never raises for what a client sent. Parts are views of `body`."""
-    media_type = content_type.partition(";")[0].strip().lower()
+    """Understand a request; never raises for what a client sent. Parts are views of `body`.
+
+    `problem` says where another reader may understand something else: what is not the one plain form of JSON or of a
+    form, and any field that is not known.
+    """
+    media_type, _, parameters = content_type.partition(";")
     try:
-        if media_type == "multipart/form-data":
-            return _form(content_type, body)
-        return _json(bytes(body))
+        if media_type.strip().lower() == "multipart/form-data":
+            parsed = _form(content_type, body)
+        else:
+            parsed = _json(body)
+            if media_type.strip().lower() != "application/json" or not _UTF_8.fullmatch(parameters):
+                parsed.problem = "the body is not said to be JSON in UTF-8"
     except (ValueError, RecursionError, LookupError) as error:
-        return Parsed(
-            problem=f"{type(error).__name__}: the body is no {media_type or 'JSON'} that can be read"
-        )
+        return Parsed(problem=f"{type(error).__name__}: the body cannot be read")
+    if not {*parsed.fields, *(each.field for each in parsed.parts)} <= KNOWN_FIELDS:
+        parsed.problem = "a field that is not known"
+    return parsed
 
 
-def _json(data: bytes) -> Parsed:
+def _json(body: memoryview) -> Parsed:
+    whole = body.obj
+    if isinstance(whole, (bytes, bytearray, mmap.mmap)) and _members(whole) > MEMBERS_MAX:
+        return Parsed(problem="more members than a request has")  # each would take a hundred bytes of memory
     twice: list[str] = []
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -170,7 +197,7 @@ def _json(data: bytes) -> Parsed:
             twice.append("a name stands twice")
         return found
 
-    content = json.loads(data, object_pairs_hook=once)
+    content = json.loads(bytes(body), object_pairs_hook=once)
     if not isinstance(content, dict):
         return Parsed(problem="the body is no object")
     parsed = Parsed(
@@ -185,6 +212,12 @@ def _json(data: bytes) -> Parsed:
             else:
                 parsed.problem = f"more than {REFERENCES_MAX} references"
     return parsed
+
+
+def _members(whole: bytes | bytearray | mmap.mmap) -> int:
+    """Count what may be a member of JSON, without reading it; base64 has none of these signs."""
+    data = whole if isinstance(whole, (bytes, bytearray)) else whole[:]
+    return sum(data.count(sign) for sign in (b",", b"{", b"["))
 
 
 def _reference(name: str, found: Any) -> Part:
@@ -206,49 +239,75 @@ def _reference(name: str, found: Any) -> Part:
 
 
 def _form(content_type: str, body: memoryview) -> Parsed:
-    """Take a form apart, leniently: what stands between two boundaries is a part, whatever it is."""
+    """Take a form apart: what stands between two boundaries is a part, whatever it is."""
     matched = _BOUNDARY.search(content_type)
     if matched is None:
         return Parsed(problem="multipart without a boundary")
     parsed = Parsed()
-    for number, (head, data) in enumerate(_parts(body, b"--" + (matched[1] or matched[2]).encode("latin-1"))):
+    if content_type.lower().count("boundary") != 1:
+        parsed.problem = "more than one boundary"
+    for number, (head, data) in enumerate(
+        _parts(body, b"--" + (matched[1] or matched[2]).encode("latin-1"), parsed)
+    ):
         if number >= PARTS_MAX:
             parsed.problem = f"more than {PARTS_MAX} parts"
             break
-        headers = BytesHeaderParser().parsebytes(head)
-        name = str(headers.get_param("name", "", "content-disposition") or "").removesuffix("[]")
-        file_name = headers.get_filename()
-        if name in ("image", "mask") or file_name is not None:
-            said = {"name": file_name, "said_type": headers.get("content-type")}
-            parsed.parts.append(
-                Part(name, {key: str(value)[:300] for key, value in said.items() if value}, data)
-            )
-        elif name:
-            if name in parsed.fields:
-                parsed.problem = "a field stands twice"  # who reads it elsewhere may take the other one
-            parsed.fields[name] = bytes(data[:_FIELD_MAX]).decode("utf-8", "backslashreplace")
+        _take_part(parsed, head, data)
     if not parsed.fields and not parsed.parts:
         parsed.problem = "a form without a part"
     return parsed
 
 
-def _parts(body: memoryview, boundary: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield head and content of each part, without copying the content."""
+def _take_part(parsed: Parsed, head: bytes, data: memoryview) -> None:
+    """Take one part; a head of any other than the one plain form may be read otherwise elsewhere."""
+    found = _HEAD.fullmatch(head)
+    if found is None:
+        parsed.problem = "a part with another head than a name, a file name and a type"
+        parsed.parts.append(Part(_OTHER, {}, data))
+        return
+    name = found["name"].decode("utf-8", "backslashreplace").removesuffix("[]")
+    if name in ("image", "mask") or found["file"] is not None:
+        said = {"name": found["file"], "said_type": found["type"]}
+        texts = {key: value.decode("utf-8", "backslashreplace")[:300] for key, value in said.items() if value}
+        parsed.parts.append(Part(name if name in ("image", "mask") else _OTHER, texts, data))
+        return
+    if name in parsed.fields:
+        parsed.problem = "a field stands twice"  # who reads it elsewhere may take the other one
+    if len(data) > _FIELD_MAX:
+        parsed.problem = "a field that is too long to be read"
+    parsed.fields[name[:100]] = bytes(data[:_FIELD_MAX]).decode("utf-8", "backslashreplace")
+
+
+def _parts(body: memoryview, boundary: bytes, parsed: Parsed) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield head and content of each part, without copying the content; say in `parsed` what is not the plain form.
+
+    That begins with a boundary, has CRLF behind each and before each, and ends with the closing one.
+    """
     whole = body.obj  # bytearray or mmap: both can search without a copy
     assert isinstance(whole, (bytes, bytearray, mmap.mmap))  # noqa: S101
     at = whole.find(boundary)
-    if at > 0 and bytes(body[at - 2 : at]) != b"\r\n":
+    if at != 0:
+        parsed.problem = "something before the first boundary"
         at = whole.find(b"\r\n" + boundary)
         at = at + 2 if at >= 0 else -1
     while at >= 0:
         start = at + len(boundary)
-        if bytes(body[start : start + 2]) == b"--":
+        behind = bytes(body[start : start + 2])
+        if behind == b"--":
+            if bytes(body[start + 2 : start + 6]).strip(b"\r\n"):
+                parsed.problem = "something behind the last boundary"
             return
-        start = whole.find(b"\n", start) + 1
-        end = whole.find(b"\r\n" + boundary, start - 2 if start >= 2 else 0)
-        if start <= 0 or end < 0:
-            return
+        if behind != b"\r\n":
+            parsed.problem = "a boundary with something behind it"
+        start += 2
+        end = whole.find(b"\r\n" + boundary, start - 2)
+        if end < 0:
+            break
         head_end = whole.find(b"\r\n\r\n", start, end + 4)
-        if start <= head_end <= end:
-            yield bytes(body[start : head_end + 2][:65536]), body[head_end + 4 : max(head_end + 4, end)]
+        if not start <= head_end <= end:
+            parsed.problem = "a part without a head"
+            yield b"", body[start : max(start, end)]
+        else:
+            yield bytes(body[start:head_end][:_HEAD_MAX]), body[head_end + 4 : max(head_end + 4, end)]
         at = end + 2
+    parsed.problem = "a form without its end"

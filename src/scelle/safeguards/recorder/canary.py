@@ -48,7 +48,9 @@ _UNREACHED: Final[tuple[tuple[type[Exception], str], ...]] = (
     (ConnectionError, "connection-lost"),
 )
 _ANSWER_MAX_BYTES: Final = 64 << 20
-_SIZE: Final = 32
+_GRID: Final = 32
+_SCALE: Final = 8
+"""256 pixels a side: detectors do not look at less than 224, and what they do not look at is refused."""
 _BARS: Final = (0xFFFFFF, 0xFFFF00, 0x00FFFF, 0x00FF00, 0xFF00FF, 0xFF0000, 0x0000FF, 0x000000)
 
 
@@ -95,12 +97,13 @@ class Verdict:
 def card_picture() -> bytes:
     """Draw the picture that a canary sends: eight bars of colour with a round head and a body, as PNG."""
     rows = bytearray()
-    for y in range(_SIZE):
-        rows += b"\0"
-        for x in range(_SIZE):
+    for y in range(_GRID):
+        row = b"\0"
+        for x in range(_GRID):
             is_figure = (x - 16) ** 2 + (y - 9) ** 2 < 20 or (12 <= x < 20 and 14 <= y < 28)
-            rows += (0x808080 if is_figure else _BARS[x * 8 // _SIZE]).to_bytes(3, "big")
-    head = struct.pack(">IIBBBBB", _SIZE, _SIZE, 8, 2, 0, 0, 0)
+            row += (0x808080 if is_figure else _BARS[x * 8 // _GRID]).to_bytes(3, "big") * _SCALE
+        rows += row * _SCALE
+    head = struct.pack(">IIBBBBB", _GRID * _SCALE, _GRID * _SCALE, 8, 2, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(rows))), (b"IEND", b""))
     chunks = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

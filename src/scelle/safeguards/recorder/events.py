@@ -15,13 +15,16 @@ from scelle.safeguards.recorder.bodies import Body, Parsed, Part, media_type_of,
 from scelle.safeguards.recorder.contents import Bytes, ContentStore, Held
 from scelle.safeguards.recorder.model import REQUESTED
 
+BODY: Final = "body"
+"""Stands in `account_by` where nobody but the body itself says whose the request is."""
 INLINE_MAX: Final = 64 << 10
 """A request that is text and no longer stands in its event; a longer one, or other bytes, are a content."""
 PROMPT_MAX: Final = 4 << 20
 _UNDERSTOOD: Final = frozenset(["b64_json", "url", "revised_prompt"])
 _WORD_MAX: Final = 1024
 _ADDRESS: Final = re.compile(r"\s*(?:https?:|data:|//)", re.IGNORECASE)
-UNDERSTOOD_MAX: Final = 64 << 10
+_REVISED_MAX: Final = 8192
+UNDERSTOOD_MAX: Final = 16 << 10
 """So many bytes of an answer may be something else than its outputs; in more there could be another picture."""
 _PARAMS: Final = (
     "n", "size", "quality", "background", "output_format", "output_compression", "moderation", "stream",
@@ -90,12 +93,14 @@ def _understood(told: Told, store: ContentStore, endpoint: str, parsed: Parsed) 
     model, user, prompt = fields.get("model"), fields.get("user"), fields.get("prompt")
     if isinstance(model, str) and len(model) <= 1000:
         event["model"] = model
-    if isinstance(user, str) and 0 < len(user) <= 1000:
-        event.setdefault("account", user)
+    if isinstance(user, str) and 0 < len(user) <= 1000 and "account" not in event:
+        event |= {"account": user, "account_by": BODY}
     if isinstance(prompt, str):
         raw = prompt.encode("utf-8", "surrogatepass")
         event["prompt_sha256"] = sha256(raw).hexdigest()
         event["prompt"] = prompt if len(raw) <= PROMPT_MAX else None
+        if event["prompt"] is None:
+            event["problem"] = "a prompt that is too long to be read"
     event["params"] = {name: fields[name] for name in _PARAMS if _is_plain(fields.get(name))}
     event["references"] = [_reference(told, store, part) for part in parsed.parts]
     event["op"] = operation(endpoint, event["references"])
@@ -152,8 +157,8 @@ def answered(store: ContentStore, data: bytes, answer: Any, status: int) -> Told
     entries = list(_entries(answer))
     outputs = [output(told, store, each) for each in entries]
     told.event["outputs"] = outputs
-    known = sum(len(each["b64_json"]) for each in entries if isinstance(each.get("b64_json"), str))
-    if unread(answer, len(data) - known):  # something else is in it, which may be a picture
+    beside = unread_bytes(answer) if isinstance(answer, dict) else len(data)
+    if beside > (UNDERSTOOD_MAX if isinstance(answer, dict) else _WORD_MAX):  # it may be a picture
         told.event["problem"] = "more-than-outputs" if outputs else "not-understood"
     if data and (
         not outputs or "problem" in told.event
@@ -165,24 +170,40 @@ def answered(store: ContentStore, data: bytes, answer: Any, status: int) -> Told
     return told
 
 
-def unread(answer: Any, size_bytes: int) -> bool:
-    """Tell whether there is more in an answer than words and outputs that are understood: it may be a picture.
+def unread_bytes(answer: Any) -> int:
+    """Count what is in an answer, or an event of a stream, beside the outputs that are understood: it may be a picture.
 
-    `size_bytes` is that of the answer without its outputs. Words of up to 1,024 characters are taken for words, unless
-    they begin as an address does; nobody's picture is one.
+    One text, or name, of more than 1,024 characters, or that begins as an address does, counts as `UNDERSTOOD_MAX` and
+    more: no word is so long.
     """
-    if size_bytes > UNDERSTOOD_MAX or (not isinstance(answer, dict) and size_bytes > _WORD_MAX):
-        return True
-    waiting: list[Any] = [answer]
-    while waiting:
-        found = waiting.pop()
+    if not isinstance(answer, dict):
+        return len(json.dumps(answer))
+    entries = answer.get("data")
+    listed = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    waiting: list[Any] = [{**answer, "data": None if listed else entries}, *listed]
+    is_known, total = len(waiting), 0
+    for place, found in enumerate(waiting):  # grows while it is walked
         if isinstance(found, list):
             waiting += found
         elif isinstance(found, dict):
-            waiting += [value for name, value in found.items() if name not in _UNDERSTOOD]
-        elif isinstance(found, str) and (len(found) > _WORD_MAX or _ADDRESS.match(found)):
-            return True
-    return False
+            known = _UNDERSTOOD if place < is_known else frozenset[str]()
+            total += sum(_text_bytes(name) for name in found)
+            waiting += [value for name, value in found.items() if not _is_understood(name, value, known)]
+        elif isinstance(found, str):
+            total += _text_bytes(found)
+        else:
+            total += len(str(found))
+    return total
+
+
+def _is_understood(name: str, value: Any, known: frozenset[str]) -> bool:
+    if name not in known or not isinstance(value, str):
+        return False
+    return name != "revised_prompt" or len(value) <= _REVISED_MAX
+
+
+def _text_bytes(text: str) -> int:
+    return UNDERSTOOD_MAX + 1 if len(text) > _WORD_MAX or _ADDRESS.match(text) else len(text)
 
 
 def _entries(answer: Any) -> Iterator[dict[str, Any]]:

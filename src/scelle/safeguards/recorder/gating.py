@@ -17,7 +17,7 @@ from scelle.safeguards.guardrail.lineage import events_of
 from scelle.safeguards.recorder.attempts import Attempt
 from scelle.safeguards.recorder.events import Told
 from scelle.safeguards.recorder.headers import BUNDLE_HEADER, DECISION_HEADER, DEGRADED_HEADER
-from scelle.safeguards.recorder.lanes import Lanes, plain
+from scelle.safeguards.recorder.lanes import Lanes, plain_outcome
 from scelle.safeguards.recorder.lines import raw_lines
 from scelle.safeguards.recorder.model import DECIDED, REFUSED
 from scelle.safeguards.recorder.spool import Spool
@@ -201,8 +201,7 @@ class Gated:
         if is_open:
             prompt = {} if kind is None else {"prompt": self._requested.get("prompt")}
             return Told({**told.event, **prompt}, told.contents)
-        outputs = list(map(plain, told.event.get("outputs") or ()))
-        return Told({**told.event, "outputs": outputs}, told.contents)
+        return Told(plain_outcome(told.event), told.contents)
 
     def _details(self, told: Told, kind: str | None) -> list[Mapping[str, Any]]:
         """Return what the restricted source is told: the request once, whole, and its outcome."""

@@ -20,6 +20,7 @@ _HOP_BY_HOP: Final = frozenset(
         "transfer-encoding", "upgrade", "host", "content-length", "expect", "accept-encoding",
     ]
 )  # fmt: skip
+_KEPT: Final = frozenset(["content-type", "content-encoding", "authorization"])
 _OWN_PREFIX: Final = "x-scelle-"
 _SAID_HEADERS: Final = {
     "X-Scelle-Account": "account",
@@ -39,6 +40,14 @@ CONSENT_HEADER: Final = "X-Scelle-Consent"
 GATE_HEADERS: Final = {DECISION_HEADER: "decision", BUNDLE_HEADER: "bundle_digest"}
 """What a gate behind the proxy says of its decision; without a gate here they go on to the client."""
 _CONSENTS_MAX: Final = 17
+_VALUE_MAX: Final = 500
+_PLAIN: Final = frozenset(
+    [
+        "cache-control", "content-type", "date", "retry-after", "server", "strict-transport-security", "vary",
+        "x-content-type-options", "x-request-id",
+    ]
+)  # fmt: skip
+_PLAIN_PREFIXES: Final = ("access-control-", "openai-", "x-ratelimit-")
 
 
 def said_of(headers: CIMultiDictProxy[str], *, for_gate: bool) -> dict[str, Any]:
@@ -55,6 +64,15 @@ def said_of(headers: CIMultiDictProxy[str], *, for_gate: bool) -> dict[str, Any]
     return said
 
 
+def only_plain(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    """Return the headers of an answer in which there is no picture: known ones, and short."""
+    return CIMultiDict(
+        (name, value)
+        for name, value in headers.items()
+        if len(value) <= _VALUE_MAX and (name.lower() in _PLAIN or name.lower().startswith(_PLAIN_PREFIXES))
+    )
+
+
 def decided_in(headers: CIMultiDictProxy[str]) -> dict[str, str]:
     """Return the members of an outcome that a gate behind the proxy says in its answer."""
     return {member: headers[name][:1000] for name, member in GATE_HEADERS.items() if name in headers}
@@ -63,7 +81,9 @@ def decided_in(headers: CIMultiDictProxy[str]) -> dict[str, str]:
 def forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """Return the headers that go on to the generator: none that is for this hop alone, and none of ours."""
     return CIMultiDict(
-        (name, value) for name, value in _end_to_end(headers) if not name.lower().startswith(_OWN_PREFIX)
+        (name, value)
+        for name, value in _end_to_end(headers)
+        if not name.lower().replace("_", "-").startswith(_OWN_PREFIX)
     )
 
 
@@ -75,6 +95,7 @@ def returned(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
 
 def _end_to_end(headers: CIMultiDictProxy[str]) -> Iterator[tuple[str, str]]:
     named = {each.strip().lower() for value in headers.getall("Connection", []) for each in value.split(",")}
+    named -= _KEPT  # without them what is behind is read otherwise
     for name, value in headers.items():
         if name.lower() not in _HOP_BY_HOP and name.lower() not in named:
             yield name, value

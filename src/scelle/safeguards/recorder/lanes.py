@@ -17,7 +17,7 @@ from typing import Any, Final
 from scelle.errors import RecorderUnavailable
 from scelle.safeguards.gate.model import Lane
 from scelle.safeguards.recorder.contents import ContentStore, failure
-from scelle.safeguards.recorder.events import Told
+from scelle.safeguards.recorder.events import BODY, Told
 from scelle.safeguards.recorder.model import check_surface
 from scelle.safeguards.recorder.spool import Spool
 from scelle.sources.generation.model import UNDECIDED
@@ -32,6 +32,7 @@ _NAMES: Final[tuple[str, ...]] = ("account", "model")
 """Members that hold none where they have the form of a name."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _PLAIN: Final = ("field", "sha256", "bytes", "media_type", "px", "partial", "index")
+_PLAIN_OUTCOME: Final = ("decision", "bundle_digest", "safeguard_version")
 HELD: Final = "undecided"
 """Stands in the open `requested` event in place of what was left out."""
 
@@ -50,7 +51,20 @@ def _is_name(value: Any) -> bool:
 
 def plain(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return what may be said openly of a restricted reference or output: no name, address or text of a user."""
-    return {name: entry[name] for name in _PLAIN if name in entry}
+    found = {name: entry[name] for name in _PLAIN if name in entry}
+    return found if found.get("field", "image") in ("image", "mask") else {**found, "field": "other"}
+
+
+def plain_outcome(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what may be said openly of an outcome that is restricted: what was decided, digests, sizes."""
+    found = {name: event[name] for name in _PLAIN_OUTCOME if name in event}
+    if str(event.get("reason", "")).startswith("gate-"):
+        found["reason"] = event["reason"]
+    response = event.get("response") or {}
+    found["response"] = {
+        name: response[name] for name in ("status", "sha256", "bytes", "events") if name in response
+    }
+    return {**found, "outputs": list(map(plain, event.get("outputs") or ()))}
 
 
 class UndecidedStore(ContentStore):
@@ -112,6 +126,8 @@ class Lanes:
             told.contents.append(self._undecided.keep(text.encode()))
         event = {name: told.event[name] for name in _OPEN if name in told.event}
         event |= {name: told.event[name] for name in _NAMES if _is_name(told.event.get(name))}
+        if told.event.get("account_by") == BODY:
+            event.pop("account", None)  # nobody but the user says so
         params = told.event.get("params") or {}
         event["params"] = {
             name: value for name, value in params.items() if not isinstance(value, str) or _is_name(value)

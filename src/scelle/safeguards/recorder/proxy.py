@@ -34,6 +34,7 @@ from scelle.safeguards.recorder.headers import (
     RECORD_HEADER,
     decided_in,
     forwarded,
+    only_plain,
     returned,
     said_of,
 )
@@ -52,6 +53,7 @@ from scelle.safeguards.recorder.streams import EventSplitter, StreamTooLong
 ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
 STATUS_PATH: Final = "/.scelle/status"
 _PIECE_BYTES: Final = 1 << 18
+_BODY_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +162,8 @@ class RecordingProxy:
             return web.json_response(self.status())
         try:
             if path in ENDPOINTS and request.method == hdrs.METH_POST:
-                async with self._room:
-                    return await self._generate(request, path)
-            if self._settings.passes_others and "images" not in path.lower().split("/"):
+                return await self._generate(request, path)
+            if self._settings.passes_others and _may_pass(request.raw_path):
                 return await self._pass(request)
         except Refused as refused:
             return self._error(refused)
@@ -204,6 +205,13 @@ class RecordingProxy:
         """Record what is asked, decide it where there is a gate, and ask the generator."""
         body = Body(self._spool.contents, lenient=self._spool.mode.may_lose)
         await self._receive(request, body)
+        async with self._room:  # whoever sends slowly takes nobody's turn
+            return await self._taken(request, endpoint, attempt, body)
+
+    async def _taken(
+        self, request: web.Request, endpoint: str, attempt: Attempt, body: Body
+    ) -> web.StreamResponse:
+        """Go on with a request that was taken in whole."""
         content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
             content_type = "application/octet-stream"  # what is packed is recorded packed
@@ -238,6 +246,19 @@ class RecordingProxy:
 
     async def _receive(self, request: web.Request, body: Body) -> None:
         """Take the body in, hashed as it comes."""
+        try:
+            async with asyncio.timeout(_BODY_S):
+                await self._pieces(request, body)
+        except TimeoutError:
+            raise Refused(
+                408, "body-too-slow", f"a body may take {_BODY_S:.0f} seconds: send it faster"
+            ) from None
+        except (StorageError, Refused):
+            raise
+        except Exception as error:  # whatever the HTTP library makes of a client that is gone
+            raise Refused(400, "body-cut", "the body ended before it was whole") from error
+
+    async def _pieces(self, request: web.Request, body: Body) -> None:
         limit = self._settings.body_max_bytes
         async for piece in request.content.iter_chunked(_PIECE_BYTES):
             if body.size_bytes + len(piece) > limit:
@@ -264,6 +285,16 @@ class RecordingProxy:
         )
         try:
             async with self._client.post(url, data=sent, headers=headers, allow_redirects=False) as answer:
+                is_elsewhere = 300 <= answer.status < 400
+                if (
+                    gated is not None
+                    and self._enforces
+                    and (is_elsewhere or hdrs.CONTENT_ENCODING in answer.headers)
+                ):
+                    await self._failed(attempt, "answer-not-plain")  # nobody could look at it
+                    raise Refused(
+                        502, "answer-not-plain", "the generator's answer is packed, or leads elsewhere"
+                    )
                 if answer.content_type == "text/event-stream":
                     return await self._stream(request, attempt, answer, gated)
                 return await self._whole(request, attempt, answer, gated)
@@ -447,7 +478,7 @@ class RecordingProxy:
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         """Pass a request of another kind on, unrecorded."""
         headers = forwarded(request.headers)
-        url = self._upstream.join(URL(request.rel_url.raw_path_qs, encoded=True))
+        url = URL(f"{self._upstream.origin()}{request.rel_url.raw_path_qs}", encoded=True)
         body = request.content if request.can_read_body else None
         try:
             async with self._client.request(
@@ -471,6 +502,7 @@ class RecordingProxy:
     ) -> CIMultiDict[str]:
         headers = returned(answer.headers)
         if gated is not None:
+            headers = only_plain(headers) if self._enforces else headers
             for name in GATE_HEADERS:
                 headers.popall(name, None)
             headers.update(gated.headers)
@@ -492,6 +524,12 @@ class RecordingProxy:
         return web.json_response(
             {"error": error}, status=refused.status, headers={**headers, **refused.headers}
         )
+
+
+def _may_pass(raw_path: str) -> bool:
+    """Tell whether a path that is not recorded may go on: plain, and nothing in it that may be for pictures."""
+    path = unquote(raw_path.partition("?")[0]).lower()
+    return path.startswith("/") and not path.startswith("//") and "image" not in path and "\\" not in path
 
 
 def allow_open_files() -> None:

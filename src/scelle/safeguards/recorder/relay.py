@@ -15,7 +15,7 @@ from scelle.safeguards.recorder.events import Told
 from scelle.safeguards.recorder.gating import Gated
 from scelle.safeguards.recorder.model import DELIVERED, Mode, error_code
 from scelle.safeguards.recorder.spool import Spool
-from scelle.safeguards.recorder.streams import event_data
+from scelle.safeguards.recorder.streams import event_data, is_word
 
 
 class OutputMissing(Exception):
@@ -38,6 +38,8 @@ class Relay:
         self._request, self._response, self._attempt, self._spool = request, response, attempt, spool
         self.gated = gated
         self._is_gone = False
+        self._unread = 0
+        """What of the stream was no output that is understood, in bytes."""
         self.events = 0
         self.outputs: list[dict[str, Any]] = []
         self.partials: list[dict[str, Any]] = []
@@ -47,12 +49,16 @@ class Relay:
     async def take(self, event: bytes) -> None:
         """Take one event; raises StorageError where it may not go on unrecorded."""
         self.events += 1
-        content = event_data(event)
-        content = content if isinstance(content, dict) else {}
+        found = event_data(event)
+        content: dict[str, Any] = found if isinstance(found, dict) else {}
         if "error" in content and error_code(content) is not None:
             self.error = content
+        if content:
+            self._unread += events.unread_bytes(content)
+        elif not is_word(event):  # another reader may find a picture in it
+            self._unread += events.UNDERSTOOD_MAX + len(event)
         if not any(isinstance(content.get(name), str) for name in ("b64_json", "url")):
-            if self._decides and events.unread(content, len(event)):  # it may be a picture all the same
+            if self._decides and self._unread > events.UNDERSTOOD_MAX:  # it may be a picture all the same
                 await self._keep_unread(event)
             await self.send(event)
             return
@@ -76,10 +82,11 @@ class Relay:
             self._attempt.lose(error.code)
             return
         if is_partial:
-            found = {**found, "partial": True, "index": content.get("partial_image_index")}
+            index = content.get("partial_image_index")
+            found = {**found, "partial": True, "index": index if isinstance(index, int) else None}
         (self.partials if is_partial else self.outputs).append(found)
         if self._decides:
-            problem = {"problem": "more-than-outputs"} if events.unread(content, 0) else {}
+            problem = {"problem": "more-than-outputs"} if self._unread > events.UNDERSTOOD_MAX else {}
             await self._decide({"outputs": [found], **problem}, told)
         if is_missing(found) and self._spool.mode is not Mode.OBSERVE:
             if self._spool.mode is Mode.BLOCK:
@@ -111,7 +118,9 @@ class Relay:
         judged = await gated.judge_made(made)
         await gated.settle(told, judged, None)
         await gated.record_made(judged)
-        if not judged.lets_through:
+        if judged.lets_through:  # before anybody has it: what is asked next may go on from it
+            await gated.remember(DELIVERED, made["outputs"])
+        else:
             error = gated.refusal()
             data = json.dumps({"type": "error", "error": error})
             await self.send(f"event: error\ndata: {data}\n\n".encode())

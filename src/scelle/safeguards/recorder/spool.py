@@ -10,6 +10,7 @@ clock.
 
 import fcntl
 import json
+import math
 import os
 import queue
 import threading
@@ -409,7 +410,27 @@ class Spool:
             "monotonic_ns": event.get("monotonic_ns") or time.monotonic_ns(),
             "prev": self._hash,
         }
-        return json.dumps(body, separators=(",", ":")).encode()
+        return _written(body)
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    """Write an event as what every reader of JSON in UTF-8 takes: what is no text or number is written as its mark."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (
+        ValueError
+    ):  # half a surrogate pair, or a number that is none; a body that had it is a content all the same
+        return json.dumps(_clean(body), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_clean(name): _clean(each) for name, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _known(requested: Mapping[str, Any]) -> dict[str, Any]:

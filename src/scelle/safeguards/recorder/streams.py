@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 EVENT_MAX_BYTES: Final = 256 << 20
+WORD_MAX_BYTES: Final = 200
 
 
 class StreamTooLong(ValueError):
@@ -42,6 +43,16 @@ class EventSplitter:
             if (at := self._rest.find(mark, self._searched)) >= 0
         ]
         return min(ends, default=-1)
+
+
+def is_word(event: bytes) -> bool:
+    """Tell whether an event of a stream that is no JSON is nothing but a sign of life, or of the end."""
+    lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").strip(b"\n").split(b"\n")
+    return len(event) <= WORD_MAX_BYTES and all(
+        line in (b"", b"data: [DONE]", b"data:[DONE]")
+        or line.startswith((b":", b"event:", b"id:", b"retry:"))
+        for line in lines
+    )
 
 
 def event_data(event: bytes) -> Any:
