@@ -44,6 +44,7 @@ def test_the_canary_unit_asks_each_surface(platform: Platform) -> None:
 
 @pytest.mark.parametrize(("count", "code"), [("0", 0), ("7", 1)])
 def test_the_reconcile_unit_compares_the_hour_before(platform: Platform, count: str, code: int) -> None:
+    platform.run("surface", "add", "web", "--owner", "team", "--url", "http://127.0.0.1:9")
     program, asked = platform.folder / "count", platform.folder / "asked"
     program.write_text(f'#!/bin/sh\necho "$1 $2" > {asked}\necho {count}\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)

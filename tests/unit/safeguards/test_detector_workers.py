@@ -93,7 +93,10 @@ def test_a_killed_detector_is_down_and_comes_back(pool: Pool) -> None:
     pid = pool.workers[0].pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert is_down(pool, b"coat", "down")
+    found = ask(
+        pool, b"coat"
+    )  # down, or one that was started anew before it was asked: never the killed one's word
+    assert found["detectors"].value == "down" or pool.workers[0].pid != pid
     assert is_up_again(pool)
     assert pool.workers[0].pid != pid
 
