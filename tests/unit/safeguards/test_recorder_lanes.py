@@ -89,6 +89,7 @@ def test_an_open_request_has_no_word_of_a_user(place: Place) -> None:
     assert {name: bare.event[name] for name in ("account", "tier", "prompt_sha256")} == {
         "account": "u-1", "tier": "paid", "prompt_sha256": DIGEST,
     }  # fmt: skip
+    assert bare.event["problem"] == "undecided"  # so that nobody takes it for understood
     assert bare.event["params"] == {"n": 2, "size": "1024x1024"}
     assert bare.event["references"] == [{"field": "image", "sha256": DIGEST, "bytes": 5}]
     assert [each.digest for each in bare.contents] == [sha256(words.encode()).hexdigest()]

@@ -31,6 +31,8 @@ OWN_MODULES: Final = "scelle.safeguards.detectors."
 what is run, nor which file is read."""
 _APART: Final = ("decision_id", "action_enforced", "ms")
 """What a decision has of its own each time it is made."""
+_ALL: Final = "*"
+"""Stands for every output of a request that was kept back itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +102,29 @@ def contradictions(events: Sequence[Event], body: Asked | None) -> tuple[str, ..
     for each in events:
         if each.get("event") == "decided":
             record = each.get("record") or {}
-            if each.get("decision") != record.get("verdict") or each.get("bundle_digest") != record.get(
-                "bundle_digest"
-            ):
+            said = (each.get("decision"), each.get("bundle_digest"))
+            if said != (record.get("verdict"), record.get("bundle_digest")):
                 found.append("decided: it is not what its record says")
             if each.get("stage") == Stage.INPUT and not _is_of(each, asked):
                 found.append("decided: its inputs are not those of the request")
-    kept_back = [
-        str(each.get("stage"))
-        for each in events
-        if each.get("event") == "decided"
-        and (each.get("record") or {}).get("action_enforced") not in ("allow", "allow-degraded")
-    ]
-    kinds = {str(each.get("event")) for each in events}
-    if Stage.INPUT in kept_back and kinds & {"completed", "delivered"}:
-        found.append("outcome: something came of a request that was kept back")
-    if Stage.OUTPUT in kept_back and "delivered" in kinds and not _is_stream(events):
-        found.append("outcome: an output that was kept back was delivered")
-    return tuple(found)
+    return (*found, *_against_outcome(events, asked))
+
+
+def _against_outcome(events: Sequence[Event], asked: Asked) -> list[str]:
+    """Name what came of a request, or of an output, although it was kept back."""
+    found: list[str] = []
+    kept_back: set[str] = set()
+    for each in events:
+        record, kind = each.get("record") or {}, each.get("event")
+        if kind == "decided" and record.get("action_enforced") not in ("allow", "allow-degraded"):
+            outputs = set(each.get("inputs") or ()) - {*asked.references, each.get("root")}
+            kept_back |= outputs if each.get("stage") == Stage.OUTPUT else {_ALL}
+        outputs = {str(output.get("sha256")) for output in each.get("outputs") or ()}
+        if kind in ("completed", "delivered") and _ALL in kept_back:
+            found.append("outcome: something came of a request that was kept back")
+        elif kind == "delivered" and outputs & kept_back:
+            found.append("outcome: an output that was kept back was delivered")
+    return found
 
 
 def _is_of(decided: Event, asked: Asked) -> bool:
@@ -129,10 +136,6 @@ def _is_of(decided: Event, asked: Asked) -> bool:
     if asked.prompt is None:  # it is not told openly: its digest may stand before the pictures
         return not inputs or inputs in (pictures, [inputs[0], *pictures])
     return inputs in ([], [sha256(asked.prompt.encode("utf-8", "surrogatepass")).hexdigest(), *pictures])
-
-
-def _is_stream(events: Sequence[Event]) -> bool:
-    return any(each.get("handed") == "before-sending" for each in events)
 
 
 def from_inputs(
@@ -149,9 +152,8 @@ def from_inputs(
     """
     try:
         if request_of(decided).value("detectors") != "healthy":
-            return Replayed(
-                None, "detectors-were-down"
-            )  # what was not found out then cannot be found out again
+            # what was not found out then cannot be found out again
+            return Replayed(None, "detectors-were-down")
         programs, why = _as_sealed(installed, bundle) if installed else _programs(rolled_out, bundle)
         if why is not None:
             return Replayed(None, why)
@@ -162,7 +164,7 @@ def from_inputs(
         recorded = request_of(decided)
         with Pool(programs) as pool:
             findings = pool.inspect(Inputs(given), time.monotonic() + WITHIN_S)
-        says = frozenset(map(str, rolled_out.get("platform_says") or ()))
+        says = frozenset(map(str, bundle.settings.get("platform_says") or ()))
         factors = input_factors(
             asked, findings.factors, Past(recorded.value("cumulative_level")), _consent(recorded), says
         )

@@ -7,8 +7,7 @@ queue that is too long. Nothing is done here about a verdict: that is the record
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
@@ -74,16 +73,6 @@ class Guardrail:
         request = replace(before.request, stage=Stage.OUTPUT, factors=factors)
         return self._judged(request, given, before.root, findings.notes, why_down)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep all detectors busy, so that nothing is looked at meanwhile."""
-        taken = [self._pools.get() for _ in self._all]
-        try:
-            yield
-        finally:
-            for each in taken:
-                self._pools.put(each)
-
     def close(self) -> None:
         """End the detectors' processes."""
         for each in self._all:
@@ -117,11 +106,10 @@ class Guardrail:
             pool = self._pools.get(timeout=self._setup.deadline_s)
         except Empty:
             return _down(), (), {"all": "busy"}
-        deadline = (
-            time.monotonic() + self._setup.deadline_s * many
-        )  # whoever waited long is not late for that
         try:
             given = tuple(self._inputs(references, outputs, prompt, root))
+            # from now on: neither a long wait for a turn nor a slow disk makes a detector late
+            deadline = time.monotonic() + self._setup.deadline_s * many
             findings = pool.inspect(Inputs(given), deadline)
             return findings, given, pool.why_down()
         except OSError:

@@ -44,11 +44,11 @@ _OTHER: Final = "other"
 MEMBERS_MAX: Final = 100_000
 KNOWN_FIELDS: Final = frozenset(
     [
-        "background", "image", "images", "input_fidelity", "mask", "model", "moderation", "n", "output_compression",
-        "output_format", "partial_images", "prompt", "quality", "response_format", "size", "stream", "style", "user",
+        "background", "input_fidelity", "model", "moderation", "n", "output_compression", "output_format",
+        "partial_images", "prompt", "quality", "response_format", "size", "stream", "style", "user",
     ]
 )  # fmt: skip
-"""What a request may hold that is understood; in any other field there could be another prompt, or a picture."""
+"""What a request may hold, beside references, that is understood: in any other field there could be another prompt."""
 _BOUNDARY: Final = re.compile(r";\s*boundary=(?:\"([^\"]{1,200})\"|([^\s;\"]{1,200}))", re.IGNORECASE)
 
 
@@ -180,14 +180,14 @@ def parse_request(content_type: str, body: memoryview) -> Parsed:
                 parsed.problem = "the body is not said to be JSON in UTF-8"
     except (ValueError, RecursionError, LookupError) as error:
         return Parsed(problem=f"{type(error).__name__}: the body cannot be read")
-    if not {*parsed.fields, *(each.field for each in parsed.parts)} <= KNOWN_FIELDS:
+    if not parsed.fields.keys() <= KNOWN_FIELDS or any(each.field == _OTHER for each in parsed.parts):
         parsed.problem = "a field that is not known"
     return parsed
 
 
 def _json(body: memoryview) -> Parsed:
-    whole = body.obj
-    if isinstance(whole, (bytes, bytearray, mmap.mmap)) and _members(whole) > MEMBERS_MAX:
+    data = bytes(body)
+    if sum(data.count(sign) for sign in (b",", b"{", b"[")) > MEMBERS_MAX:  # base64 has none of these signs
         return Parsed(problem="more members than a request has")  # each would take a hundred bytes of memory
     twice: list[str] = []
 
@@ -197,7 +197,7 @@ def _json(body: memoryview) -> Parsed:
             twice.append("a name stands twice")
         return found
 
-    content = json.loads(bytes(body), object_pairs_hook=once)
+    content = json.loads(data, object_pairs_hook=once)
     if not isinstance(content, dict):
         return Parsed(problem="the body is no object")
     parsed = Parsed(
@@ -214,15 +214,11 @@ def _json(body: memoryview) -> Parsed:
     return parsed
 
 
-def _members(whole: bytes | bytearray | mmap.mmap) -> int:
-    """Count what may be a member of JSON, without reading it; base64 has none of these signs."""
-    data = whole if isinstance(whole, (bytes, bytearray)) else whole[:]
-    return sum(data.count(sign) for sign in (b",", b"{", b"["))
-
-
 def _reference(name: str, found: Any) -> Part:
     """Take a reference as JSON has it: a data URL, an address, an id of a file."""
     if isinstance(found, dict):
+        if len(found) != 1:
+            return Part(name, {"problem": "more than one address"})  # who reads it elsewhere may take another
         found = found.get("image_url") or found.get("b64_json") or found.get("file_id")
     if isinstance(found, dict):
         found = found.get("url")
@@ -308,6 +304,7 @@ def _parts(body: memoryview, boundary: bytes, parsed: Parsed) -> Iterator[tuple[
             parsed.problem = "a part without a head"
             yield b"", body[start : max(start, end)]
         else:
-            yield bytes(body[start:head_end][:_HEAD_MAX]), body[head_end + 4 : max(head_end + 4, end)]
+            head = bytes(body[start:head_end]) if head_end - start <= _HEAD_MAX else b""
+            yield head, body[head_end + 4 : max(head_end + 4, end)]
         at = end + 2
     parsed.problem = "a form without its end"

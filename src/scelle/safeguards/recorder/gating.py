@@ -97,9 +97,8 @@ class Gated:
         if self.last is None:
             return {}
         decision = self.last.decision
-        told = min(
-            decision.verdict, Outcome.BLOCK
-        )  # that something is quarantined is nobody's business outside
+        # that something is quarantined is nobody's business outside
+        told = min(decision.verdict, Outcome.BLOCK)
         headers = {DECISION_HEADER: told.text, BUNDLE_HEADER: decision.bundle_digest}
         if self.last.request.value("detectors") != "healthy":
             headers[DEGRADED_HEADER] = "detectors"

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from scelle.errors import RecorderUnavailable
 from scelle.safeguards.gate.model import Lane
+from scelle.safeguards.guardrail.model import Asked
 from scelle.safeguards.recorder.contents import ContentStore, failure
 from scelle.safeguards.recorder.events import BODY, Told
 from scelle.safeguards.recorder.model import check_surface
@@ -134,6 +135,8 @@ class Lanes:
         }
         event["references"] = list(map(plain, told.event.get("references") or []))
         event["request"] = {name: raw[name] for name in ("sha256", "bytes") if name in raw}
+        if not Asked.of(told.event).is_understood:
+            event["problem"] = HELD  # that it could not be read is told, and not what of it
         return Told({**event, "content": HELD}, told.contents)
 
     def settle(self, lane: Lane, digests: Sequence[str], details: Iterable[Mapping[str, Any]]) -> None:

@@ -65,8 +65,6 @@ def keep_setup(store: ContentStore, root: Path, setup: Setup, proof: Proof) -> E
             {"id": each.registered.id, "module": each.module, "options": dict(each.options)}
             for each in setup.programs
         ],
-        "platform_says": sorted(setup.platform_says),
-        "deadline_ms": round(setup.deadline_s * 1000),
         "detector_files": kept,
         "proof": proof.to_json(),
     }

@@ -54,6 +54,8 @@ ENDPOINTS: Final = ("/v1/images/generations", "/v1/images/edits")
 STATUS_PATH: Final = "/.scelle/status"
 _PIECE_BYTES: Final = 1 << 18
 _BODY_S: Final = 300.0
+NOT_TAKEN: Final = "not-taken"
+"""Counts requests whose body never came whole: nothing of them is recorded, and the generator was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +200,13 @@ class RecordingProxy:
             refused.headers = self._receipt(attempt)
             raise refused from error
         except Refused as refused:
+            if attempt.position is None and not attempt.has_outcome:
+                self._count(NOT_TAKEN)
             refused.headers = self._receipt(attempt)
             raise
+
+    def _count(self, kind: str) -> None:
+        self.served.by_outcome[kind] = self.served.by_outcome.get(kind, 0) + 1
 
     async def _attempted(self, request: web.Request, endpoint: str, attempt: Attempt) -> web.StreamResponse:
         """Record what is asked, decide it where there is a gate, and ask the generator."""
@@ -230,7 +237,7 @@ class RecordingProxy:
         elif not self._enforces:
             await gated.observe_asked(in_thread=is_long)
         elif not await gated.admit(in_thread=is_long):
-            self.served.by_outcome[REFUSED] = self.served.by_outcome.get(REFUSED, 0) + 1
+            self._count(REFUSED)
             return self._withheld(attempt, gated)
         return await self._ask(request, endpoint, attempt, sent, gated)
 
@@ -316,7 +323,7 @@ class RecordingProxy:
             await self._outcome(attempt, FAILED, Told({**event, "reason": reason}, contents))
 
     async def _outcome(self, attempt: Attempt, kind: str, told: Told) -> None:
-        self.served.by_outcome[kind] = self.served.by_outcome.get(kind, 0) + 1
+        self._count(kind)
         await attempt.outcome(kind, told)
 
     # --- an answer that is one document

@@ -30,6 +30,7 @@ from scelle.safeguards.recorder.contents import ContentStore, Held, failure
 from scelle.safeguards.recorder.lines import file_name, run_end, spool_files, torn_end
 from scelle.safeguards.recorder.model import (
     ABANDONED,
+    CARRIED,
     CHANGED,
     CONTENTS,
     DOCUMENT,
@@ -141,10 +142,9 @@ class Spool:
         self._number, self._seq, self._hash = end.number, end.seq, end.hash
         first: list[Event] = [self._own_state("began")]
         for attempt, requested in end.open_attempts.items():
-            known: dict[str, Any] = {
-                name: requested[name] for name in ("account", "model") if name in requested
-            }
-            first.append({**known, "event": ABANDONED, "attempt_id": attempt, "reason": "recorder-ended"})
+            first.append(
+                {**_known(requested), "event": ABANDONED, "attempt_id": attempt, "reason": "recorder-ended"}
+            )
         if end.broken:
             first.append({"event": GAP, "reason": "spool-damaged", "lines": end.broken})
         if not end.ended and end.mode.may_lose:
@@ -419,7 +419,7 @@ def _written(body: Mapping[str, Any]) -> bytes:
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (
         ValueError
-    ):  # half a surrogate pair, or a number that is none; a body that had it is a content all the same
+    ):  # half a surrogate pair, or a number that is none; the body as it came is kept all the same
         return json.dumps(_clean(body), ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -435,7 +435,7 @@ def _clean(value: Any) -> Any:
 
 def _known(requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an `abandoned` says beside its attempt."""
-    return {name: requested[name] for name in ("account", "model") if name in requested}
+    return {name: requested[name] for name in CARRIED if name in requested}
 
 
 def _mend(path: Path) -> None:
