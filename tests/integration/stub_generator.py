@@ -6,6 +6,7 @@ It appends to LOG each call and each picture, with the record's id, before it an
 
 import asyncio
 import base64
+import gzip
 import json
 import re
 import struct
@@ -80,6 +81,16 @@ async def generate(request: web.Request) -> web.StreamResponse:
         return web.json_response({"created": 1, "data": [{"url": "http://127.0.0.1:9/other.png"}]})
     if "url" in prompt:
         return web.json_response({"created": 1, "data": [{"url": f"/made/{number}.png?sig=not-to-be-kept"}]})
+    if "packed" in prompt:
+        body = gzip.compress(json.dumps({"created": 1, "data": [{"b64_json": text}]}).encode())
+        return web.Response(body=body, content_type="application/json", headers={"Content-Encoding": "gzip"})
+    if "elsewhere" in prompt:
+        return web.Response(status=302, headers={"Location": f"/made/{number}.png"})
+    if "in a header" in prompt:
+        answer = {"created": 1, "data": [{"b64_json": text}]}
+        return web.json_response(
+            answer, headers={"X-Image": text[:400], "X-Request-Id": "a" * 600, "OpenAI-Model": "m"}
+        )
     if fields.get("stream"):
         return await stream(request, prompt, number)
     if "beside" in prompt:  # a second picture that no client asked for

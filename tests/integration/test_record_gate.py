@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from hashlib import sha256
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ PROMPTS = {
     "number 3, fail-after": COAT,
     "number 2, fail-after": COAT,
     "number 1, without an end": NOBODY,
+    **{f"number 1, {each}": NOBODY for each in ("packed", "elsewhere", "in a header")},
     "number 2 in a winter coat": COAT,
     "number 3 in a winter coat": COAT,
     "number 4 in swimwear": {**SWIMWEAR, "minor": "n/a"},
@@ -351,3 +353,47 @@ def test_sixteen_references_and_one_of_25_megabytes_are_all_looked_at(platform: 
     with pytest.raises(openai.BadRequestError):
         client.images.edit(model="shapes-1", image=unknown, prompt="number 2 in something else")
     assert platform.generator_log("call") == [attempt]
+
+
+@pytest.mark.parametrize("how", ["packed", "elsewhere"])
+def test_an_answer_that_nobody_can_look_at_goes_to_nobody(platform: Platform, gate: str, how: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate(f"number 1, {how}")
+    assert (answer.status, answer.json["error"]["code"]) == (502, "answer-not-plain")
+    assert kinds(platform, answer.record) == ["requested", "decided", "failed"]
+
+
+def test_headers_of_an_answer_go_on_where_they_are_known_and_short(platform: Platform, gate: str) -> None:
+    proxy = platform.proxy("--gate", gate)
+    answer = proxy.generate("number 1, in a header")
+    assert (answer.status, answer.headers["OpenAI-Model"]) == (200, "m")
+    assert "X-Image" not in answer.headers
+    assert "X-Request-Id" not in answer.headers
+
+
+def test_a_conversation_goes_on_on_another_surface_whose_lineage_was_lost(
+    platform: Platform, gate: str
+) -> None:
+    web = platform.proxy("--gate", gate)
+    body = json.dumps({"model": "shapes-1", "prompt": "number 4 in swimwear"}).encode()
+    assert send(f"{web.url}/images/generations", body, X_Scelle_Conversation="c-1").status == 200
+    web.end()
+    for path in (platform.ai / "recorded" / ".derived").iterdir():
+        path.unlink()
+    app = platform.proxy("--gate", gate, surface="app")
+    again = edit(app, "number 2 in a winter coat", PORTRAIT_PICTURE, X_Scelle_Conversation="c-1")
+    assert again.status == 400
+
+
+def test_what_a_stream_delivered_before_it_was_cut_has_its_past(platform: Platform, gate: str) -> None:
+    values = {**PROMPTS, "number 2 in swimwear, half": {**SWIMWEAR, "minor": "n/a"}}
+    partial = {**AS_BEFORE, "person": "yes", "minor": "n/a"}
+    assign(platform.folder / "values.json", values, {**PICTURES, shape(20): partial, shape(21): partial})
+    proxy = platform.proxy("--gate", gate)
+    with pytest.raises((OSError, ValueError, HTTPException)):
+        proxy.generate("number 2 in swimwear, half", stream=True)
+    delivered = [each for each in platform.events() if each["event"] == "delivered"]
+    assert delivered[0]["outputs"][0]["sha256"] == sha256(shape(20)).hexdigest()
+    answer = edit(proxy, "number 2 in a winter coat", shape(20))
+    assert answer.status == 400
+    assert "R090" in of_attempt(platform, answer.record)[1]["record"]["rules_fired"]

@@ -333,3 +333,26 @@ def test_a_body_that_is_broken_off_is_said_and_harms_nobody(platform: Platform) 
     proxy.process.terminate()
     _, err = proxy.process.communicate(timeout=120)
     assert "Traceback" not in err
+
+
+def test_an_answer_by_account_has_outcomes_and_what_was_delivered(platform: Platform) -> None:
+    proxy = platform.proxy()
+    proxy.generate("a red square", user="u-1")
+    proxy.generate("refuse", user="u-1")
+    proxy.generate("a stream", user="u-1", stream=True)
+    proxy.generate("a red square", user="u-2")
+    proxy.end()
+    for kind, count in (("requested", 3), ("completed", 2), ("refused", 1), ("delivered", 4)):
+        found = platform.json("find", "o-1", f'account = "u-1" and kind = "{kind}"')
+        assert found["count"] == count, kind
+
+
+def test_a_body_that_never_came_whole_is_counted(platform: Platform) -> None:
+    proxy = platform.proxy()
+    host, _, port = proxy.url.removeprefix("http://").removesuffix("/v1").partition(":")
+    with socket.create_connection((host, int(port)), 30) as client:
+        head = f"POST /v1/images/generations HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\n"
+        client.sendall(head.encode() + b"{")
+    assert proxy.generate("a red square").status == 200
+    report = proxy.end()
+    assert (report["requests"], report["outcomes"]) == (2, {"completed": 1, "not-taken": 1})
