@@ -283,3 +283,12 @@ def failed(platform: Platform, *words: str) -> str:
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     return done.stderr
+
+
+def test_a_key_without_an_end_turns_its_surface_red_and_a_name_is_one_line(platform: Platform) -> None:
+    add = ("surface", "add", "web", "--url", "http://127.0.0.1:9", "--owner")
+    platform.run(*add, "team\nother", code=2)
+    platform.run(*add, "", code=2)
+    platform.run(*add, "team", "--credential", "file:/dev/zero")
+    (found,) = platform.json("canary", "run", code=1)["surfaces"]
+    assert (found["well"], found["why"].partition(":")[0]) == (False, "no-credential")

@@ -171,3 +171,9 @@ def test_the_log_says_which_keys_sign_receipts(recorder: Recorder) -> None:
     assert again.signer.key != recorder.signer.key
     receipts = [each.signer.sign(each.record("x")[0], now_us()) for each in (recorder, again)]
     assert states(recorder.check(*receipts)) == ["waiting", "waiting"]
+
+
+def test_files_without_a_receipt_are_no_success(recorder: Recorder) -> None:
+    path = recorder.platform.folder / "receipts.txt"
+    path.write_text("\n")
+    recorder.platform.run("promise", "check", "o-1", "--receipts", str(path), code=2)

@@ -356,3 +356,14 @@ def test_a_body_that_never_came_whole_is_counted(platform: Platform) -> None:
     assert proxy.generate("a red square").status == 200
     report = proxy.end()
     assert (report["requests"], report["outcomes"]) == (2, {"completed": 1, "not-taken": 1})
+
+
+def test_a_place_that_is_taken_leaves_no_trace(platform: Platform) -> None:
+    size = platform.json("status")["orders"][0]["log_size"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        words = ("--upstream", platform.upstream, "--listen", listen, "--surface", "s2", "--order", "o-1")
+        platform.run("record", "proxy", *words, code=4)
+    assert platform.json("status")["orders"][0]["log_size"] == size
+    assert platform.json("surface", "list")["surfaces"] == []
+    assert not (platform.ai / "recorded").exists()

@@ -137,7 +137,9 @@ def check_receipts(
     judge = _Judge(session.order_ledger(order), session.now_us())
     for path in certificates:
         judge.know(path)
-    named = (each for path in given for each in _receipts_in(path))
+    named = [each for path in given for each in _receipts_in(path)]
+    if given and not named:  # what was not looked at must not look kept
+        raise InputError("there is no receipt in the files that are named: give those that have some")
     return ReceiptReport(tuple(judge.judge_all(named)))
 
 

@@ -46,6 +46,7 @@ from scelle.vault.lock import WriterLock
 Opening = Callable[[], AbstractContextManager[Session]]
 Say = Callable[[str], None]
 
+_TEXT_MAX: Final = 200
 DECISIONS: Final = ("allow", "block")
 EVERY_S: Final = 60.0
 """So often what was recorded is sealed, at most."""
@@ -180,6 +181,11 @@ def register_surface(session: Session, surface: Surface) -> Surface | None:
         raise SurfaceWrong(
             f"surface {surface.name}: a bundle is named by its SHA-256 in 64 lower-case hex digits"
         )
+    for option, text in (("--owner", surface.owner), ("--build", surface.build)):
+        if text is not None and (not text.isprintable() or not 0 < len(text) <= _TEXT_MAX):
+            raise SurfaceWrong(
+                f"surface {surface.name}: {option} is 1 to {_TEXT_MAX} characters that can be printed"
+            )
     _check_canary_url(surface)
     before = surfaces(session).get(surface.name)
     session.record(ADDED, surface.to_event())

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -159,7 +160,7 @@ def proxy(
     if restricted_source is not None and restricted_source == source:
         raise InputError("--restricted-source must be another source than --source: what is open goes there")
     settings = _settings(upstream, timeout=timeout, origins=output_origin or [], passes_others=pass_others)
-    host, port = _address(listen)
+    host, port = _free_address(listen)
     mode = Mode.OBSERVE if observe else Mode.GAP if allow_with_gap else Mode.BLOCK
 
     def opening(*, yields: bool = True) -> Any:
@@ -227,7 +228,7 @@ def otlp(
 
     Example: scelle record otlp --listen 127.0.0.1:4318 --order o-1
     """
-    host, port = _address(listen)
+    host, port = _free_address(listen)
 
     def opening(*, yields: bool = True) -> Any:
         return opened_vault(
@@ -255,7 +256,7 @@ def otlp(
         _sealed_line(sealed),
     ]
     emit(document, lines, as_json)
-    if document["refused"] or "error" in sealed:
+    if document["refused"] or "error" in sealed or _failed(sealed):
         raise typer.Exit(1)
 
 
@@ -339,6 +340,23 @@ def _check_url(option: str, url: str) -> None:
         )
 
 
+def _free_address(text: str) -> tuple[str, int]:
+    """Read where to listen, and see that it can be, before anything is sealed for it or a surface begun."""
+    host, port = _address(text)
+    try:
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        raise _not_listening(host, port, error) from error
+    return host, port
+
+
+def _not_listening(host: str, port: int, error: OSError) -> StorageFailed:
+    return StorageFailed(f"{host}:{port}: cannot be listened on: {error.strerror}: choose another")
+
+
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 65536):
@@ -420,9 +438,7 @@ async def _run(server: "OtlpReceiver | RecordingProxy", host: str, port: int, wh
     try:
         await server.run(host, port, stop, started)
     except OSError as error:
-        raise StorageFailed(
-            f"{host}:{port}: cannot be listened on: {error.strerror}: choose another"
-        ) from error
+        raise _not_listening(host, port, error) from error
 
 
 def _ended(document: dict[str, Any], as_json: bool) -> None:

@@ -3,8 +3,11 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Final
 
 from scelle.errors import InputError
+
+SECRET_MAX_BYTES: Final = 64 << 10
 
 
 def secret_from(where: str, option: str) -> str:
@@ -19,7 +22,13 @@ def secret_from(where: str, option: str) -> str:
         return os.environ[rest]
     if kind == "file" and rest:
         try:
-            return Path(rest).read_text(encoding="utf-8").rstrip("\r\n")
+            with Path(rest).open("rb") as file:  # a pipe, too; but never without an end
+                data = file.read(SECRET_MAX_BYTES + 1)
+            if len(data) > SECRET_MAX_BYTES:
+                raise InputError(
+                    f"{option} file:{rest}: over {SECRET_MAX_BYTES} bytes are no secret: name its file"
+                )
+            return data.decode("utf-8").rstrip("\r\n")
         except (OSError, ValueError) as error:
             raise InputError(f"{option} file:{rest}: cannot be read ({type(error).__name__})") from error
     if kind == "exec" and rest:

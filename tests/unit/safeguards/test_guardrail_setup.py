@@ -62,6 +62,8 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, words:
             "{use: hashes, lists: [values.json]}",
             ["guardrail.yaml:3", "the first line must be scelle-hashes/1"],
         ),
+        ("{use: text, folder: .}", ["guardrail.yaml:3", "list.txt"]),
+        ("{use: text, folder: nowhere}", ["guardrail.yaml:3", "there is no lexicon"]),
         ("{use: nobody.has.this}", ["guardrail.yaml:3", "No module named"]),
     ],
 )

@@ -222,8 +222,11 @@ def load(path: Path) -> Lexicon:
 
 
 def load_all(folder: Path = FOLDER) -> tuple[Lexicon, ...]:
-    """Read every lexicon of a folder, in order of languages."""
-    return tuple(load(path) for path in sorted(folder.glob("*.txt")))
+    """Read every lexicon of a folder, in order of languages; raises DetectorWrong where there is none."""
+    found = tuple(load(path) for path in sorted(folder.glob("*.txt")))
+    if not found:
+        raise DetectorWrong(f"{folder}: there is no lexicon (LANGUAGE.txt): name a folder that has some")
+    return found
 
 
 def _words(line: str) -> Iterator[str]:
