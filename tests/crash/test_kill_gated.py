@@ -3,22 +3,19 @@
 And nothing that a lane holds back is ever in the open folder, whatever moment the kill came at.
 """
 
-import random
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from tests.crash.test_kill_recorder import check_chain
+from tests.crash.test_kill_recorder import check_chain, with_kills
 from tests.integration.gated_platform import AS_BEFORE, BEYOND, COAT, MORE, PORTRAIT, guardrail, shape
-from tests.integration.recorded_platform import Answer, Platform, Proxy, free_port
+from tests.integration.recorded_platform import Answer, Platform, Proxy
 from tests.integration.test_record_gate import edit
 
 PICTURES = 10
@@ -39,14 +36,14 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 class Clients:
     """Send requests that are allowed, blocked, and withheld, until so many were answered."""
 
-    def __init__(self, url: str, wanted: int) -> None:
-        self.url, self.wanted, self.answered = url, wanted, 0
+    def __init__(self, proxy: Proxy, wanted: int) -> None:
+        self.proxy, self.wanted, self.answered = proxy, wanted, 0
         self.pictures: list[tuple[str, bytes]] = []
         self.statuses: Counter[tuple[int, int]] = Counter()
         self._number = 0
         self._lock = threading.Lock()
 
-    def work(self, proxy: Proxy) -> None:
+    def work(self) -> None:
         while self.answered < self.wanted:
             with self._lock:
                 self._number += 1
@@ -55,7 +52,7 @@ class Clients:
                 kind = number % 3
                 prompt = (GOOD, SHOWS_MORE, BLOCKED)[kind][number % PICTURES]
                 portrait = PORTRAITS[number % 5 * 2 + (kind == 0)]
-                self._took(kind, edit(proxy, prompt, portrait, X_Scelle_Account=f"u-{number}"))
+                self._took(kind, edit(self.proxy, prompt, portrait, X_Scelle_Account=f"u-{number}"))
             except (OSError, HTTPException, ValueError):
                 time.sleep(0.05)
 
@@ -72,27 +69,8 @@ def kill_and_check(platform: Platform, answers: int, kills: int) -> None:
     pictures = {shape(number): AS_BEFORE for number in range(PICTURES)}
     pictures |= {shape(number): MORE for number in range(100, 100 + PICTURES)}
     gate = guardrail(platform, values, pictures | dict.fromkeys(PORTRAITS, PORTRAIT))
-    words = ("--gate", gate, "--restricted-source", "shut", "--every", "3")
-    port, draw = free_port(), random.Random(answers)
-    proxy = platform.proxy(*words, port=port)
-    clients = Clients(proxy.url, answers)
-    with ThreadPoolExecutor(6) as pool:
-        futures = [pool.submit(clients.work, proxy) for _ in range(6)]
-        for number, threshold in enumerate(sorted(draw.sample(range(answers), kills))):
-            while clients.answered < threshold:
-                time.sleep(0.005)
-            time.sleep(draw.uniform(0, 0.1))
-            if number % 4 == 3:
-                platform.generator.send_signal(signal.SIGKILL)
-                platform.generator.wait()
-                platform.stub(int(platform.upstream.rpartition(":")[2]))
-            else:
-                proxy.kill()
-                proxy = platform.proxy(*words, port=port)
-        for future in futures:
-            future.result()
-    report = proxy.end()
-    assert (report["lost"], report["unserved"]) == (0, 0)
+    words = ("--gate", gate, "--restricted-source", "shut")
+    clients = with_kills(platform, lambda proxy: Clients(proxy, answers), answers, kills, *words)
 
     events = check_chain(platform)
     asked = [event["attempt_id"] for event in events if event["event"] == "requested"]

@@ -13,12 +13,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from zipfile import ZipFile
 
 import pytest
@@ -99,15 +99,28 @@ def check_chain(platform: Platform) -> list[dict[str, Any]]:
     return events
 
 
-def kill_and_check(platform: Platform, answers: int, kills: int) -> None:
-    port = free_port()
-    draw = random.Random(answers)
-    proxy: Proxy = platform.proxy("--every", "3", port=port)
-    clients = Clients(proxy.url, answers)
+class Work(Protocol):
+    """Clients that send requests until so many were answered."""
+
+    answered: int
+
+    def work(self) -> None: ...
+
+
+AnyWork = TypeVar("AnyWork", bound=Work)
+
+
+def with_kills(
+    platform: Platform, clients: Callable[[Proxy], AnyWork], answers: int, kills: int, *words: str
+) -> AnyWork:
+    """Have clients at work while the proxy, and each fifth time its generator, is killed; nothing may be lost."""
+    port, draw = free_port(), random.Random(answers)
+    proxy = platform.proxy(*words, "--every", "3", port=port)
+    working = clients(proxy)
     with ThreadPoolExecutor(6) as pool:
-        futures = [pool.submit(clients.work) for _ in range(6)]
+        futures = [pool.submit(working.work) for _ in range(6)]
         for number, threshold in enumerate(sorted(draw.sample(range(answers), kills))):
-            while clients.answered < threshold:
+            while working.answered < threshold:
                 time.sleep(0.005)
             time.sleep(draw.uniform(0, 0.1))
             if number % 5 == 4:
@@ -116,11 +129,16 @@ def kill_and_check(platform: Platform, answers: int, kills: int) -> None:
                 platform.stub(int(platform.upstream.rpartition(":")[2]))
             else:
                 proxy.kill()
-                proxy = platform.proxy("--every", "3", port=port)
+                proxy = platform.proxy(*words, "--every", "3", port=port)
         for future in futures:
             future.result()
     report = proxy.end()
     assert (report["lost"], report["unserved"]) == (0, 0)
+    return working
+
+
+def kill_and_check(platform: Platform, answers: int, kills: int) -> None:
+    clients = with_kills(platform, lambda proxy: Clients(proxy.url, answers), answers, kills)
 
     events = check_chain(platform)
     assert len({event["event_id"] for event in events}) == len(events)

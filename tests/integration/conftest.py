@@ -1,4 +1,5 @@
-"""Real servers that all tests of a process share, a database of its own for each test, and a vault that reads it.
+"""Real servers that all tests of a process share, a database of its own for each test, a vault that reads it, and a
+platform whose generator is recorded.
 
 A module overrides what is its own: `server` for one version alone, `tables` for what the database has, `vault` for
 the orders in it. A test that stops, promotes or configures a server starts its own: see `serve_postgres`.
@@ -12,9 +13,17 @@ from pathlib import Path
 import pytest
 from tests.integration.live_vault import POSTS, Connection, Vault, drop_slots
 from tests.integration.postgres import VERSIONS, PostgresServer, Servers, serve_postgres
+from tests.integration.recorded_platform import Platform
 
 SMALL_LOG = "-c max_wal_size=96MB"
 """A server that lives as long as the tests keeps no more of its log than so much, which may lie in memory."""
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    made = Platform(tmp_path)
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +19,6 @@ from scelle.safeguards.recorder.canary import try_surface
 from scelle.safeguards.recorder.surfaces import Surface
 
 NAMES = ("api", "app", "batch", "bot", "site")
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
 
 
 class Gated(BaseHTTPRequestHandler):

@@ -4,20 +4,12 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.recorded_platform import Platform
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
 
 
 def command_of(unit: str, instance: str) -> list[str]:

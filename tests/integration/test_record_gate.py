@@ -3,7 +3,6 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
 from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path
@@ -46,13 +45,6 @@ PICTURES = {
     shape(4): {**AS_BEFORE, "person": "yes", "minor": "n/a"},
     PORTRAIT_PICTURE: PORTRAIT,
 }
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
 
 
 @pytest.fixture

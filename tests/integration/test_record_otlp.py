@@ -5,8 +5,6 @@ import copy
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from tests.integration.recorded_platform import Platform, Proxy, send
 
 from scelle.safeguards.recorder.otlp import SIGNALS, Unreadable, take, unpacked
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
 
 
 def span(number: int, **more: Any) -> dict[str, Any]:

@@ -4,20 +4,11 @@ import base64
 import json
 import socket
 import time
-from collections.abc import Iterator
 from hashlib import sha256
-from pathlib import Path
 
 import openai
 import pytest
 from tests.integration.recorded_platform import Platform, send
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
 
 
 def test_the_official_client_works_unchanged_and_everything_is_sealed(platform: Platform) -> None:

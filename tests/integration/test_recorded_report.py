@@ -1,7 +1,5 @@
 """The status of an order says how each recorded surface stands, and what its counts were held against."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +8,6 @@ from tests.integration.recorded_platform import Platform
 from scelle.reports.wording import Language, texts
 
 EVER = ("--from", "2020-01-01", "--to", "2040-01-01")
-
-
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
 
 
 def generations(platform: Platform) -> list[dict[str, Any]]:

@@ -19,13 +19,6 @@ from scelle.safeguards.recorder.canary import card_picture
 SURFACES = ("app", "bot", "partner", "site", "web")
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    made = Platform(tmp_path)
-    yield made
-    made.stop()
-
-
 def states(platform: Platform, code: int) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in platform.json("surface", "list", code=code)["surfaces"]}
 
