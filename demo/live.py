@@ -1,15 +1,17 @@
 """A platform's database goes on deleting: an order arrives, purged rows are in the vault, a TRUNCATE is refused."""
 
-import datetime as dt
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from demo.orders import order_text
+
 if TYPE_CHECKING:
     from demo.__main__ import Demo
 
 ORDER = "demo-2026-0004"
+CLAUSE = 'id = "one-account"\nsources = ["platform"]\naccounts = ["u7"]'
 PASSWORD_IN = "DEMO_DATABASE_PASSWORD"  # noqa: S105  the name of a variable
 PLATFORM = """
 CREATE TABLE posts (id bigserial PRIMARY KEY, account_id text, body text, created_at timestamptz DEFAULT now());
@@ -60,7 +62,7 @@ def show(demo: "Demo", url: str, db: Any) -> None:
     demo.step("A live database", "the order names an account; what it wrote is sealed in one snapshot")
     demo.scelle("source", "add", "platform", url, "--credential", f"env:{PASSWORD_IN}")
     toml = demo.work / "live.toml"
-    toml.write_text(order_toml(), encoding="utf-8")
+    toml.write_text(order_text(ORDER, "a-live-matter", "DEMO/4", CLAUSE), encoding="utf-8")
     demo.scelle("order", "add", str(toml))
     first = demo.scelle("watch", ORDER, "--until-caught-up")["snapshots"][0]
     print(f"   offered {first['offered']} = sealed {first['sealed']} + excluded {first['excluded']}")
@@ -115,29 +117,3 @@ def refusal(db: Any, statement: str) -> str:
     except psycopg.Error as error:
         return str(error).splitlines()[0]
     sys.exit(f"   {statement} was not refused")
-
-
-def order_toml() -> str:
-    """Write an invented order over one account's rows."""
-    today = dt.datetime.now(dt.UTC).date()
-    return f"""\
-[order]
-id = "{ORDER}"
-matter = "a-live-matter"
-type = "dsa-retention"
-authority = "An Invented Authority"
-addressee = "Example Platform International"
-legal_basis = "Regulation (EU) 2022/2065, Article 72"
-reference = "DEMO/4"
-issued = {today}
-received = {today}T00:00:01Z
-until = {today + dt.timedelta(days=365)}
-zone = "Europe/Brussels"
-temporal = "both"
-notify = "permitted"
-
-[[clause]]
-id = "one-account"
-sources = ["platform"]
-accounts = ["u7"]
-"""
